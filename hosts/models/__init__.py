@@ -1,0 +1,3 @@
+from hosts.models.host import Host, HostState
+
+__all__ = ["Host", "HostState"]

@@ -1,0 +1,91 @@
+"""Machines that run guests, and what was last seen of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from django.db import models
+from django.utils import timezone
+
+from portal.core.models import Row
+
+UNREACHABLE_AFTER = timedelta(seconds=30)
+
+
+class HostState(models.TextChoices):
+    """What an administrator wants of a host."""
+
+    ENABLED = "enabled", "Enabled"
+    CORDONED = "cordoned", "Cordoned: no new machines"
+
+
+class Host(Row):
+    """A libvirt host. Fields from `hostname` on are observed, never typed in; sizes carry their unit.
+
+    The over-commit ratios are policy: how many vCPUs are given out per logical CPU, and memory per memory.
+    """
+
+    name = models.CharField(max_length=63, unique=True)
+    uri = models.CharField(max_length=300, unique=True)
+    state = models.CharField(max_length=10, choices=HostState.choices, default=HostState.ENABLED)
+    cpu_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("8"))
+    memory_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("1"))
+    memory_reserved_mib = models.PositiveIntegerField(default=1024)
+    pool_name = models.CharField(max_length=63)
+    pool_path = models.CharField(max_length=300)
+    network_name = models.CharField(max_length=63)
+    # observed
+    hostname = models.CharField(max_length=255, blank=True)
+    cpu_model = models.CharField(max_length=100, blank=True)
+    cpus = models.PositiveIntegerField(default=0)
+    memory_mib = models.PositiveIntegerField(default=0)
+    libvirt_version = models.CharField(max_length=20, blank=True)
+    qemu_version = models.CharField(max_length=20, blank=True)
+    accelerator = models.CharField(max_length=10, blank=True)
+    verdicts = models.JSONField(default=list)
+    pools = models.JSONField(default=list)
+    network_cidr = models.CharField(max_length=43, blank=True)
+    checked_at = models.DateTimeField(null=True)
+    seen_at = models.DateTimeField(null=True)
+    last_error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_ready(self) -> bool:
+        """A preflight found a way to run guests."""
+        return bool(self.accelerator)
+
+    @property
+    def is_reachable(self) -> bool:
+        """It answered lately; what is shown of it is as old as `seen_at`."""
+        return self.seen_at is not None and timezone.now() - self.seen_at < UNREACHABLE_AFTER
+
+    @property
+    def health(self) -> str:
+        """One word for badges: pending, ready, unreachable, unusable."""
+        if self.checked_at is None and self.seen_at is None:
+            return "pending"
+        if not self.is_reachable:
+            return "unreachable"
+        return "ready" if self.is_ready else "unusable"
+
+    @property
+    def disk_gib(self) -> int:
+        """The capacity of the pool that Berth uses."""
+        sizes = [int(pool["capacity_bytes"]) for pool in self.pools if pool["name"] == self.pool_name]
+        return sum(sizes) // 1024**3
+
+    @property
+    def capacity(self) -> dict[str, int | None]:
+        """What may be claimed of it, by the policy in force. Disks are thin: the pool's size counts once."""
+        return {
+            "vcpus": int(self.cpus * self.cpu_ratio),
+            "memory_mib": max(int(self.memory_mib * self.memory_ratio) - self.memory_reserved_mib, 0),
+            "disk_gib": self.disk_gib,
+        }

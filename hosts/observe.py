@@ -1,0 +1,106 @@
+"""Watching hosts: their event stream, and one bulk reading per interval for what events missed.
+
+Apps that stand on hosts (vms) register as listeners; nothing here knows of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import close_old_connections
+from django.utils import timezone
+
+from hosts.connections import driver_for
+from hosts.driver.errors import DriverError
+from hosts.driver.types import DomainEvent, DomainState, Lease
+from hosts.models import Host
+from portal.events import live
+
+POLL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All domains and DHCP leases of a host, as they were at some moment not before `at`."""
+
+    at: datetime
+    states: Sequence[DomainState]
+    leases: Sequence[Lease]
+
+
+EventListener = Callable[[Host, DomainEvent], None]
+ReadingListener = Callable[[Host, Reading], None]
+event_listeners: list[EventListener] = []
+reading_listeners: list[ReadingListener] = []
+logger = logging.getLogger(__name__)
+
+
+class HostWatcher:
+    """One host's thread: events while the connection lasts, and a poll that also notices when it does not."""
+
+    def __init__(self, host: Host, stop: threading.Event) -> None:
+        self.host = host
+        self._stop = stop
+        self._unwatch: Callable[[], None] | None = None
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            close_old_connections()
+            try:
+                self._turn()
+            except DriverError as error:
+                self._lost()
+                self._note(error=str(error))
+            except Exception:
+                logger.exception("watching %s", self.host.name)
+            self._stop.wait(POLL_SECONDS)
+        self._lost()
+
+    def _turn(self) -> None:
+        driver = driver_for(self.host)
+        self.host.refresh_from_db()
+        if self._unwatch is None:
+            self._unwatch = driver.watch(self._on_event, self._lost)
+        at, states = timezone.now(), driver.list_domains()
+        leases = driver.leases(self.host.network_name) if self.host.network_cidr else []
+        for listener in reading_listeners:
+            listener(self.host, Reading(at, states, leases))
+        self._note(error="")
+
+    def _on_event(self, event: DomainEvent) -> None:
+        close_old_connections()
+        try:
+            for listener in event_listeners:
+                listener(self.host, event)
+        except Exception:  # the next poll brings what this event told
+            logger.exception("event of %s", self.host.name)
+
+    def _lost(self) -> None:
+        unwatch, self._unwatch = self._unwatch, None
+        if unwatch is not None:
+            unwatch()
+
+    def _note(self, error: str) -> None:
+        rows = Host.objects.filter(pk=self.host.pk)
+        if error:
+            rows.update(last_error=error[:300])
+        else:
+            rows.update(seen_at=timezone.now())
+            rows.exclude(accelerator="").exclude(last_error="").update(last_error="")
+        live.tell(None, f"host:{self.host.pk}")
+
+
+def watch_all(stop: threading.Event) -> None:
+    """A watcher for each host, also for those added later; returns when `stop` is set."""
+    watched: dict[object, threading.Thread] = {}
+    while not stop.is_set():
+        close_old_connections()
+        for host in Host.objects.exclude(pk__in=list(watched)):
+            thread = threading.Thread(target=HostWatcher(host, stop).run, name=f"watch-{host.name}", daemon=True)
+            thread.start()
+            watched[host.pk] = thread
+        stop.wait(POLL_SECONDS)

@@ -1,0 +1,62 @@
+"""Which host takes a machine: filters, then the emptiest first, claimed in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from hosts.models import Host, HostState
+from portal.core.errors import Conflict
+from portal.quotas import ledger
+
+
+class NoCapacity(Conflict):
+    """No host can take it now; the words say which constraint failed."""
+
+    code = "no_capacity"
+
+
+def place(holder_id: UUID, wanted: Mapping[str, int]) -> Host:
+    """Claim `wanted` (vcpus, memory_mib, disk_gib) on a host and return it. Raises NoCapacity.
+
+    A host that is away for the moment still takes machines: the work waits for it and says so.
+    """
+    candidates = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.is_ready]
+    if not candidates:
+        raise NoCapacity("No host is ready to run machines yet. An administrator sees why under Provider, Hosts.")
+    used = ledger.used_by_account(host.pk for host in candidates)
+    refusals = []
+    for host in sorted(candidates, key=lambda host: _rank(host, used.get(host.pk, {}))):
+        try:
+            ledger.hold(host.pk, holder_id, wanted, host.capacity)
+        except ledger.Exceeded as refusal:
+            refusals.append(refusal)
+        else:
+            return host
+    raise _refusal(refusals)
+
+
+def resize(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
+    """Change what a machine claims of the host it is on. Raises NoCapacity."""
+    try:
+        ledger.hold(host.pk, holder_id, wanted, host.capacity)
+    except ledger.Exceeded as refusal:
+        raise _refusal([refusal]) from refusal
+
+
+def _rank(host: Host, used: Mapping[str, int]) -> tuple[bool, float]:
+    """Hosts that answer come first, then those with the largest free share of memory."""
+    capacity = host.capacity["memory_mib"] or 1
+    return not host.is_reachable, used.get("memory_mib", 0) / capacity
+
+
+_WORDS = {"vcpus": "vCPUs", "memory_mib": "MiB of memory", "disk_gib": "GiB of disk"}
+
+
+def _refusal(refusals: list[ledger.Exceeded]) -> NoCapacity:
+    closest = min(refusals, key=lambda refusal: refusal.extra["requested"])
+    resource = closest.extra["resource"]
+    return NoCapacity(
+        f"No host has {closest.extra['requested']} {_WORDS[resource]} free. Choose a smaller size, or try again later.",
+        extra={"resource": resource, "requested": closest.extra["requested"]},
+    )

@@ -1,0 +1,93 @@
+"""Hosts: adding, checking, and changing what an administrator may change."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from hosts.models import Host, HostState
+from hosts.workflows.preflight import PREFLIGHT
+from portal.core import text
+from portal.core.errors import Conflict, Invalid
+from portal.events import log
+from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.quotas import ledger
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+
+SCHEMES = {"qemu", "qemu+unix", "qemu+ssh", "qemu+tls", "qemu+tcp", "memory"}
+
+
+@transaction.atomic
+def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
+    """Register a host; its preflight decides whether it will run anything."""
+    actor.require(Permission.HOST_WRITE)
+    text.hostname(name)
+    if urlsplit(uri).scheme not in SCHEMES or len(uri) > 300:
+        raise Invalid("Use a libvirt URI, such as qemu:///system or qemu+ssh://host/system.", field="uri")
+    host = Host(
+        name=name,
+        uri=uri,
+        pool_name=settings.INSTANCE,
+        pool_path=settings.POOL_PATH,
+        network_name=settings.INSTANCE,
+    )
+    try:
+        with transaction.atomic():
+            host.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("There is a host with this name or URI already.", code="duplicate", field="name") from error
+    ledger.open_account(host.pk)
+    log.record("host.added", actor=actor, target=host, uri=uri)
+    return host, preflight(actor=actor, host=host)
+
+
+@transaction.atomic
+def preflight(*, actor: Actor, host: Host) -> Operation:
+    """Look at the host again: facts, pool, network, and a trivial guest for each accelerator."""
+    actor.require(Permission.HOST_WRITE)
+    return operations.submit(PREFLIGHT, actor=actor, target=host, title=f"Check host {host.name}")
+
+
+@transaction.atomic
+def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
+    """Cordon (no new machines) or enable; what runs is left alone."""
+    actor.require(Permission.HOST_WRITE)
+    before, host.state = host.state, state
+    host.save(update_fields=["state"])
+    log.record("host.state_changed", actor=actor, target=host, before=before, after=str(state))
+    return host
+
+
+@transaction.atomic
+def set_policy(
+    *, actor: Actor, host: Host, cpu_ratio: Decimal, memory_ratio: Decimal, memory_reserved_mib: int
+) -> Host:
+    """Over-commit ratios, and memory kept for the host itself. Lowering them blocks new machines and harms none."""
+    actor.require(Permission.HOST_WRITE)
+    _check_ratio(cpu_ratio, "cpu_ratio", Decimal("64"))
+    _check_ratio(memory_ratio, "memory_ratio", Decimal("4"))
+    if not 0 <= memory_reserved_mib <= 2**31 - 1:
+        raise Invalid("Use a number of MiB from 0.", field="memory_reserved_mib")
+    wanted: dict[str, Any] = {
+        "cpu_ratio": cpu_ratio,
+        "memory_ratio": memory_ratio,
+        "memory_reserved_mib": memory_reserved_mib,
+    }
+    before = {name: str(getattr(host, name)) for name in wanted}
+    for name, value in wanted.items():
+        setattr(host, name, value)
+    host.save(update_fields=list(wanted))
+    after = {name: str(value) for name, value in wanted.items()}
+    log.record("host.policy_changed", actor=actor, target=host, before=before, after=after)
+    return host
+
+
+def _check_ratio(value: Decimal, field: str, most: Decimal) -> None:
+    if not value.is_finite() or not Decimal("0.1") <= value <= most:
+        raise Invalid(f"Use a ratio from 0.1 to {most}.", field=field)

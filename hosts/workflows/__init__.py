@@ -1,0 +1,3 @@
+from hosts.workflows import preflight
+
+__all__ = ["preflight"]

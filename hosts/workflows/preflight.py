@@ -1,0 +1,99 @@
+"""Preflight: what a host is, and which accelerator really runs a guest there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from hosts.connections import driver_for
+from hosts.driver.types import Accelerator
+from hosts.errors import translate
+from hosts.models import Host
+from portal.operations.models import Operation
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.tenancy.roles import Permission
+
+# Emulation needs seconds to reach a boot sector; an accelerator that needs longer than this hangs.
+PROBE_DEADLINE_SECONDS = {Accelerator.KVM: 8.0, Accelerator.TCG: 30.0}
+
+
+def _host(context: StepContext) -> Host:
+    return Host.objects.get(pk=context.operation.target_id)
+
+
+def read_facts(context: StepContext) -> Output:
+    facts = driver_for(_host(context)).facts()
+    values = asdict(facts)
+    values["accelerators"] = [str(accelerator) for accelerator in facts.accelerators]
+    return {"facts": values}
+
+
+def prepare_pool(context: StepContext) -> Output:
+    host = _host(context)
+    driver_for(host).ensure_pool(host.pool_name, Path(host.pool_path))
+    return {"pools": [asdict(pool) for pool in driver_for(host).facts().pools]}
+
+
+def prepare_network(context: StepContext) -> Output:
+    host = _host(context)
+    return {"cidr": driver_for(host).ensure_network(host.network_name, settings.NETWORK_CANDIDATES)}
+
+
+def try_accelerators(context: StepContext) -> Output:
+    """KVM first: it is the one to use wherever it really works."""
+    host, verdicts = _host(context), []
+    offered = [Accelerator(value) for value in context.outputs["facts"]["accelerators"]]
+    for index, accelerator in enumerate(a for a in Accelerator if a in offered):
+        context.progress(index / len(offered), f"Booting a trivial guest with {accelerator.name}")
+        verdict = driver_for(host).probe_accelerator(accelerator, host.pool_name, PROBE_DEADLINE_SECONDS[accelerator])
+        verdicts.append({**asdict(verdict), "accelerator": str(accelerator)})
+    return {"verdicts": verdicts}
+
+
+def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    facts, verdicts, now = outputs["facts"], outputs["verdicts"], timezone.now()
+    usable = [verdict["accelerator"] for verdict in verdicts if verdict["usable"]]
+    Host.objects.filter(pk=operation.target_id).update(
+        hostname=facts["hostname"],
+        cpu_model=facts["cpu_model"],
+        cpus=facts["cpus"],
+        memory_mib=facts["memory_mib"],
+        libvirt_version=facts["libvirt_version"],
+        qemu_version=facts["qemu_version"],
+        verdicts=verdicts,
+        accelerator=usable[0] if usable else "",
+        pools=outputs["pools"],
+        network_cidr=outputs["cidr"],
+        checked_at=now,
+        seen_at=now,
+        last_error="" if usable else "No accelerator ran the trivial guest.",
+    )
+
+
+def note_failure(operation: Operation) -> None:
+    error = operation.error or {}
+    Host.objects.filter(pk=operation.target_id).update(last_error=str(error.get("detail", ""))[:300])
+
+
+PREFLIGHT = register(
+    Workflow(
+        kind="host.preflight",
+        permission=Permission.HOST_WRITE,
+        steps=(
+            Step("facts", "Reading versions, CPU and memory", read_facts),
+            Step("pool", "Preparing the storage pool", prepare_pool),
+            Step("network", "Preparing the network", prepare_network),
+            Step("accelerators", "Booting a trivial guest with each accelerator", try_accelerators, weight=5),
+        ),
+        succeeded=store,
+        unwound=note_failure,
+        translate=translate,
+        deadline=timedelta(minutes=30),
+    )
+)

@@ -1,0 +1,52 @@
+"""Settings from the environment or `.env`, failing loudly where a value makes no sense."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+DATA_DIR = Path(env.str("BERTH_DATA", default=str(BASE_DIR / "var"))).resolve()
+
+
+def secret_key() -> str:
+    """BERTH_SECRET_KEY, or the key kept in the data directory; made on first use and readable by its owner only."""
+    if key := env.str("BERTH_SECRET_KEY", default=""):
+        return str(key)
+    path = DATA_DIR / "secret-key"
+    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    from django.core.management.utils import get_random_secret_key
+
+    with os.fdopen(descriptor, "w") as file:
+        file.write(get_random_secret_key())
+    return path.read_text().strip()
+
+
+def database() -> dict[str, object]:
+    """DATABASE_URL, or SQLite in the data directory.
+
+    SQLite runs IMMEDIATE transactions on a rollback journal: deferred ones fail under contention, and WAL has a
+    corruption bug with several writers before SQLite 3.51.3.
+    """
+    config: dict[str, object] = dict(env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'berth.sqlite3'}"))
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        config["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "timeout": 20}
+        return config
+    config["CONN_HEALTH_CHECKS"] = True
+    config["OPTIONS"] = {**dict(config.get("OPTIONS", {})), "pool": {"min_size": 1, "max_size": 16}}  # type: ignore[call-overload]
+    return config
+
+
+def broker_url(redis_url: str) -> str:
+    """The same Redis in kombu's spelling, which knows unix sockets as `redis+socket://`."""
+    return redis_url.replace("unix://", "redis+socket://", 1)

@@ -1,0 +1,106 @@
+"""The journal of an operation, written only under the fence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from portal.events import live
+from portal.operations.lease import LeaseLost, held
+from portal.operations.models import Operation, OperationStep
+from portal.operations.states import State, StepState
+
+PROGRESS_EVERY_SECONDS = 1.0
+
+
+class Journal:
+    """Writes what the engine does; each write is one transaction that fails with LeaseLost when the fence moved."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.steps = list(operation.steps.all())
+        self._progress_written = 0.0
+
+    def outputs(self) -> dict[str, Any]:
+        """What all steps so far have left for others, in one flat mapping."""
+        merged: dict[str, Any] = {}
+        for step in self.steps:
+            merged.update(step.output)
+        return merged
+
+    @transaction.atomic
+    def advance(self, finished: OperationStep | None, output: Mapping[str, Any], begun: OperationStep | None) -> None:
+        """One step ends and the next begins, in one write."""
+        self._guard()
+        if finished is not None:
+            self._set(
+                finished, StepState.DONE, progress=1.0, finished_at=timezone.now(), output=dict(output), detail=""
+            )
+        if begun is not None:
+            self._set(begun, StepState.RUNNING, progress=0.0, started_at=timezone.now(), finished_at=None)
+        self._tell()
+
+    @transaction.atomic
+    def mark(self, step: OperationStep, state: StepState, detail: str = "") -> None:
+        self._guard()
+        self._set(step, state, finished_at=timezone.now(), detail=detail[:200])
+        self._tell()
+
+    def progress(self, step: OperationStep, fraction: float, words: str) -> None:
+        """At most one write a second; the last one of a step is `advance`."""
+        if time.monotonic() - self._progress_written < PROGRESS_EVERY_SECONDS:
+            return
+        self._progress_written = time.monotonic()
+        with transaction.atomic():
+            self._guard()
+            self._set(step, StepState.RUNNING, progress=min(max(fraction, 0.0), 1.0), detail=words[:200])
+            self._tell()
+
+    def move(self, state: State, **fields: Any) -> None:
+        """Change the operation itself. The caller's transaction may hold more that belongs to it."""
+        with transaction.atomic():
+            rows = Operation.objects.unscoped("engine").filter(held(self.operation))
+            if not rows.update(state=state, **fields):
+                raise LeaseLost(str(self.operation.pk))
+            self.operation.state = state
+            self._tell()
+
+    def release(self, *, waiting_for: str, not_before: datetime) -> None:
+        """Give the operation back until later; its state stays, so the next worker goes on where this one stopped."""
+        state = State.QUEUED if self.operation.state == State.RUNNING else State(self.operation.state)
+        self.move(
+            state,
+            waiting_for=waiting_for[:300],
+            not_before=not_before,
+            lease_until=None,
+            lease_owner="",
+            attempts=self.operation.attempts + 1,
+        )
+
+    def cancel_requested(self) -> bool:
+        rows = Operation.objects.unscoped("engine").filter(held(self.operation))
+        row = rows.values_list("cancel_requested_at").first()
+        if row is None:
+            raise LeaseLost(str(self.operation.pk))
+        return row[0] is not None
+
+    def _guard(self) -> None:
+        """Locks the operation's row as well, so nobody can take it over while this write is under way."""
+        rows = Operation.objects.unscoped("engine").filter(held(self.operation))
+        if not rows.update(lease_owner=self.operation.lease_owner):
+            raise LeaseLost(str(self.operation.pk))
+
+    def _set(self, step: OperationStep, state: StepState, **fields: Any) -> None:
+        step.state = state
+        for name, value in fields.items():
+            setattr(step, name, value)
+        step.save(update_fields=["state", *fields])
+
+    def _tell(self) -> None:
+        target = f"{self.operation.target_type}:{self.operation.target_id}"
+        live.tell(self.operation.tenant_id, f"operation:{self.operation.pk}", target, "operations")

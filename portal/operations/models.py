@@ -1,0 +1,98 @@
+"""Long work as rows: the truth about every job, whatever happens to broker and workers."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from portal.core.models import Row
+from portal.operations.states import ACTIVE, PUBLIC, State, StepState
+from portal.tenancy.models import Tenant
+from portal.tenancy.scoping import TenantQuerySet
+
+
+class Operation(Row):
+    """One long job on one target. Only whoever holds the lease with the present `fence` may write to it."""
+
+    kind = models.CharField(max_length=40)
+    title = models.CharField(max_length=200)
+    tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="+")
+    target_type = models.CharField(max_length=20)
+    target_id = models.UUIDField()
+    target_name = models.CharField(max_length=100)
+    params = models.JSONField(default=dict)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    waiting_for = models.CharField(max_length=300, blank=True)
+    error = models.JSONField(null=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    actor = models.CharField(max_length=150)
+    source = models.CharField(max_length=120)
+    request_id = models.CharField(max_length=64, blank=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+    cancel_requested_at = models.DateTimeField(null=True)
+    # who works on it
+    fence = models.PositiveBigIntegerField(default=0)
+    lease_owner = models.CharField(max_length=120, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    not_before = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    rung_at = models.DateTimeField(null=True)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["target_type", "target_id"],
+                condition=Q(state__in=sorted(ACTIVE)),
+                name="one_active_operation_per_target",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="operation_by_tenant"),
+            models.Index(fields=["target_id", "-created_at"], name="operation_by_target"),
+            models.Index(fields=["state"], condition=Q(state__in=sorted(ACTIVE)), name="operation_active"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def name(self) -> str:
+        return self.title
+
+    @property
+    def status(self) -> str:
+        return PUBLIC[State(self.state)]
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.state == State.STUCK
+
+
+class OperationStep(models.Model):
+    """A line of the journal. `output` is what later steps and the undo need."""
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=40)
+    title = models.CharField(max_length=100)
+    weight = models.PositiveSmallIntegerField(default=1)
+    state = models.CharField(max_length=10, choices=StepState.choices, default=StepState.WAITING)
+    progress = models.FloatField(default=0)
+    detail = models.CharField(max_length=200, blank=True)
+    output = models.JSONField(default=dict)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["operation", "position"], name="one_step_per_position")]

@@ -1,0 +1,50 @@
+"""The one table of an operation's states, and how they are told to the world."""
+
+from __future__ import annotations
+
+from django.db.models import TextChoices
+
+
+class State(TextChoices):
+    """UNWINDING undoes what was done; STUCK could not, and waits for an administrator."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    UNWINDING = "unwinding"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    STUCK = "stuck"
+
+
+ACTIVE = frozenset({State.QUEUED, State.RUNNING, State.UNWINDING, State.STUCK})
+FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+# What a worker may make of an operation it holds; the claim itself is engine.lease.claim.
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
+    State.RUNNING: frozenset({State.SUCCEEDED, State.UNWINDING, State.QUEUED}),
+    State.UNWINDING: frozenset({State.FAILED, State.CANCELLED, State.STUCK}),
+    State.STUCK: frozenset({State.UNWINDING}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+PUBLIC: dict[State, str] = {
+    State.QUEUED: "queued",
+    State.RUNNING: "running",
+    State.UNWINDING: "running",
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.STUCK: "failed",
+}
+
+
+class StepState(TextChoices):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNDONE = "undone"

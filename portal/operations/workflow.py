@@ -1,0 +1,100 @@
+"""What a kind of operation is made of, and where the engine finds it.
+
+docs/adding-an-operation.md walks through a new one. The engine calls only what stands here; workflows live in the apps
+that own their targets and register at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from portal.operations.models import Operation
+from portal.tenancy.roles import Permission
+
+Output = Mapping[str, Any] | None
+
+
+@dataclass
+class StepContext:
+    """What a step sees: the frozen parameters, the outputs of earlier steps, and a way to report.
+
+    `fence` is the number of this attempt; steps write it into what they make on a host.
+    `progress(fraction, words)` also is the point at which a cancelled or fenced-off operation stops: it may raise.
+    """
+
+    operation: Operation
+    params: Mapping[str, Any]
+    outputs: dict[str, Any]
+    fence: int
+    progress: Callable[[float, str], None]
+
+
+def _nothing(context: StepContext) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. `run` looks before it leaps: run twice in a row, the same state results.
+
+    `undo` removes what `run` may have left, also when `run` was cut off half-way; it too may be run twice.
+    """
+
+    name: str
+    title: str
+    run: Callable[[StepContext], Output]
+    undo: Callable[[StepContext], None] = _nothing
+    weight: int = 1
+
+
+class TransientError(Exception):
+    """A step cannot go on now but may later; the words are shown as what the operation waits for."""
+
+
+class StepFailed(Exception):
+    """A step cannot be done. `code` and words become the operation's error."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A kind of operation.
+
+    `translate` turns an exception of the app's own (a driver's) into TransientError or StepFailed, or returns None.
+    `succeeded` and `unwound` settle the database in the transaction that ends the operation.
+    """
+
+    kind: str
+    steps: tuple[Step, ...]
+    permission: Permission
+    succeeded: Callable[[Operation, Mapping[str, Any]], None]
+    unwound: Callable[[Operation], None]
+    translate: Callable[[Exception], Exception | None] = field(default=lambda error: None)
+    deadline: timedelta = timedelta(minutes=15)
+    cancellable: bool = True
+
+
+_registry: dict[str, Workflow] = {}
+
+
+def register(workflow: Workflow) -> Workflow:
+    if workflow.kind in _registry:
+        raise ValueError(f"two workflows of kind {workflow.kind}")
+    _registry[workflow.kind] = workflow
+    return workflow
+
+
+def workflow_of(kind: str) -> Workflow:
+    """Raises KeyError where no app of this version registered the kind."""
+    return _registry[kind]
+
+
+def kinds() -> list[str]:
+    return sorted(_registry)

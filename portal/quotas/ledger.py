@@ -1,0 +1,102 @@
+"""The ledger: claims on accounts, made and released in the transaction of what they pay for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Sum
+
+from portal.core.errors import Conflict
+from portal.quotas.models import Account, Claim
+
+
+class Exceeded(Conflict):
+    """A limit would be passed; `extra` says which: resource, limit, used, requested."""
+
+    code = "quota_exceeded"
+
+
+def open_account(owner_id: UUID) -> None:
+    """The account of a new tenant or host."""
+    Account.objects.get_or_create(pk=owner_id)
+
+
+def close_account(owner_id: UUID) -> None:
+    """Remove an account on which nothing is held; ProtectedError otherwise."""
+    Account.objects.filter(pk=owner_id).delete()
+
+
+def hold(account_id: UUID, holder_id: UUID, wanted: Mapping[str, int], limits: Mapping[str, int | None]) -> None:
+    """Set what `holder_id` holds of the account to `wanted`, in full or not at all.
+
+    Growth beyond a limit raises Exceeded; shrinking or staying is always allowed, also above a lowered limit.
+    Must run in the caller's transaction: the claim stands or falls with it.
+    """
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("hold() belongs into the transaction of what it pays for")
+    _lock(account_id)
+    held = _held(account_id, holder_id)
+    totals = used(account_id)
+    for resource, amount in wanted.items():
+        requested = amount - held.get(resource, 0)
+        _check(resource, limits.get(resource), totals.get(resource, 0), requested)
+    for resource, amount in wanted.items():
+        _set(account_id, holder_id, resource, amount)
+
+
+def release(holder_id: UUID, account_id: UUID | None = None) -> None:
+    """Give back all that a holder has, of one account or of all. Giving back needs no lock."""
+    claims = Claim.objects.filter(holder_id=holder_id)
+    if account_id is not None:
+        claims = claims.filter(account_id=account_id)
+    claims.delete()
+
+
+def used(account_id: UUID) -> dict[str, int]:
+    """What is held of an account, by resource."""
+    rows = Claim.objects.filter(account_id=account_id).values_list("resource").annotate(total=Sum("amount"))
+    return dict(rows)
+
+
+def used_by_account(account_ids: Iterable[UUID]) -> dict[UUID, dict[str, int]]:
+    """The same for many accounts in one query."""
+    rows = (
+        Claim.objects.filter(account_id__in=list(account_ids))
+        .values_list("account_id", "resource")
+        .annotate(total=Sum("amount"))
+    )
+    result: dict[UUID, dict[str, int]] = defaultdict(dict)
+    for account_id, resource, total in rows:
+        result[account_id][resource] = total
+    return result
+
+
+def _lock(account_id: UUID) -> None:
+    """Writers of one account queue here: the row is theirs until they commit."""
+    if not Account.objects.filter(pk=account_id).update(generation=F("generation") + 1):
+        raise RuntimeError(f"account {account_id} was never opened")
+
+
+def _held(account_id: UUID, holder_id: UUID) -> dict[str, int]:
+    return dict(Claim.objects.filter(account_id=account_id, holder_id=holder_id).values_list("resource", "amount"))
+
+
+def _check(resource: str, limit: int | None, in_use: int, requested: int) -> None:
+    if limit is None or requested <= 0 or in_use + requested <= limit:
+        return
+    raise Exceeded(
+        f"{in_use} of {limit} used, this needs {requested} more.",
+        extra={"resource": resource, "limit": limit, "used": in_use, "requested": requested},
+    )
+
+
+def _set(account_id: UUID, holder_id: UUID, resource: str, amount: int) -> None:
+    key: dict[str, Any] = {"account_id": account_id, "holder_id": holder_id, "resource": resource}
+    if amount:
+        Claim.objects.update_or_create(**key, defaults={"amount": amount})
+    else:
+        Claim.objects.filter(**key).delete()

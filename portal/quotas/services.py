@@ -1,0 +1,53 @@
+"""Quotas: what a tenant may use, checked in the transaction that accepts a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from django.db import transaction
+
+from portal.core.errors import Invalid
+from portal.events import log
+from portal.quotas import ledger
+from portal.quotas.models import RESOURCES, Quota
+from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+
+WORDS = {"vms": "VM", "vcpus": "vCPU", "memory_mib": "Memory", "disk_gib": "Disk"}
+UNITS = {"vms": "", "vcpus": "", "memory_mib": " MiB", "disk_gib": " GiB"}
+MOST = 2**31 - 1
+
+
+def hold(tenant: Tenant, holder_id: UUID, wanted: Mapping[str, int], *, field: str | None = None) -> None:
+    """Take from the tenant's quota, or raise ledger.Exceeded with words for the tenant, at `field` of the form."""
+    quota = Quota.objects.get(tenant=tenant)
+    try:
+        ledger.hold(tenant.pk, holder_id, wanted, quota.limits)
+    except ledger.Exceeded as refusal:
+        facts, unit = refusal.extra, UNITS[refusal.extra["resource"]]
+        raise ledger.Exceeded(
+            f"{WORDS[facts['resource']]} quota reached: {facts['used']} of {facts['limit']}{unit} used, "
+            f"this needs {facts['requested']}{unit} more. Delete a machine, choose a smaller size, or ask for more.",
+            field=field,
+            extra=facts,
+        ) from refusal
+
+
+@transaction.atomic
+def set_limits(*, actor: Actor, tenant: Tenant, limits: Mapping[str, int | None]) -> Quota:
+    """Change some limits. Below present use is allowed: it blocks growth and harms nothing that exists."""
+    actor.require(Permission.QUOTA_WRITE, tenant.pk)
+    for resource, limit in limits.items():
+        if resource not in RESOURCES:
+            raise Invalid("There is no such limit.", code="unknown_field", field=resource)
+        if limit is not None and not 0 <= limit <= MOST:
+            raise Invalid(f"Use a whole number from 0 to {MOST}, or null for no limit.", field=resource)
+    quota = Quota.objects.get(tenant=tenant)
+    before = quota.limits
+    for resource, limit in limits.items():
+        setattr(quota, resource, limit)
+    quota.save(update_fields=list(limits) or None)
+    log.record("quota.changed", actor=actor, target=tenant, before=before, after=quota.limits)
+    return quota

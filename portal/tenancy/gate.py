@@ -1,0 +1,128 @@
+"""The one gate: who acts, what they may do, and the only ways to fetch what belongs to a tenant.
+
+The order of refusals is that of docs/authorization.md: scope of the token (403), not visible (404), role (403).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import models
+
+from portal.accounts.models import ApiToken, ProviderRole, User
+from portal.core.errors import Forbidden, NotFound
+from portal.tenancy.roles import PERSONAL, PROVIDER_ROLES, TENANT_ROLES, Permission, Role
+
+M = TypeVar("M", bound=models.Model)
+ALL_SCOPES = "*"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Whoever asks: a person in the browser, a program with a token, or the system itself (`user` is None).
+
+    `memberships` maps tenant ids to roles, already narrowed to the token's tenant where it has one.
+    """
+
+    user: User | None
+    memberships: Mapping[UUID, Role] = field(default_factory=dict)
+    provider_role: str = ProviderRole.NONE
+    scopes: frozenset[str] = frozenset({ALL_SCOPES})
+    source: str = "ui"
+    request_id: str = ""
+
+    @property
+    def is_provider(self) -> bool:
+        return self.provider_role != ProviderRole.NONE
+
+    @property
+    def is_admin(self) -> bool:
+        return self.provider_role == ProviderRole.ADMIN
+
+    @cached_property
+    def label(self) -> str:
+        return self.user.get_username() if self.user else "system"
+
+    def in_scope(self, permission: Permission) -> bool:
+        return ALL_SCOPES in self.scopes or permission in self.scopes
+
+    def can(self, permission: Permission, tenant_id: UUID | None = None) -> bool:
+        """Whether the actor may do that, in that tenant, or to what belongs to the provider (`tenant_id` None)."""
+        return self.in_scope(permission) and permission in self._permissions(tenant_id)
+
+    def require(self, permission: Permission, tenant_id: UUID | None = None) -> None:
+        """Raises Forbidden, with a reason for people."""
+        if not self.in_scope(permission):
+            raise Forbidden(f'This token lacks the scope "{permission}".', code="scope_missing")
+        if permission not in self._permissions(tenant_id):
+            raise Forbidden(self.why_not(permission, tenant_id))
+
+    def why_not(self, permission: Permission, tenant_id: UUID | None = None) -> str:
+        role = self.memberships.get(tenant_id) if tenant_id else None
+        if role:
+            return f"Your role here is {role}; this needs more. Ask an owner of the tenant."
+        if self.provider_role == ProviderRole.AUDITOR:
+            return "Auditors read everything and change nothing."
+        return "Only administrators of the provider may do that."
+
+    def _permissions(self, tenant_id: UUID | None) -> frozenset[Permission]:
+        granted = PERSONAL | PROVIDER_ROLES[self.provider_role]
+        if tenant_id is not None and (role := self.memberships.get(tenant_id)):
+            granted |= TENANT_ROLES[role]
+        return granted
+
+
+SYSTEM = Actor(user=None, provider_role=ProviderRole.ADMIN, source="system")
+
+
+def actor_for(user: User, *, token: ApiToken | None = None, source: str = "ui", request_id: str = "") -> Actor:
+    """The actor behind a request, with roles as they are now. One query."""
+    from portal.tenancy.models import Membership
+
+    rows = Membership.objects.filter(user=user, tenant__closed_at=None).values_list("tenant_id", "role")
+    memberships = {tenant_id: Role(role) for tenant_id, role in rows}
+    provider_role, scopes = user.provider_role, frozenset({ALL_SCOPES})
+    if token is not None:
+        scopes = frozenset(token.scopes)
+        if token.tenant_id:
+            memberships = _narrowed(memberships, token.tenant_id, provider_role)
+            provider_role = ProviderRole.NONE
+    return Actor(user, memberships, provider_role, scopes, source, request_id)
+
+
+def _narrowed(memberships: Mapping[UUID, Role], tenant_id: UUID, provider_role: str) -> dict[UUID, Role]:
+    """An administrator's token for one tenant acts there as an owner would, and nowhere else."""
+    if tenant_id in memberships:
+        return {tenant_id: memberships[tenant_id]}
+    if provider_role == ProviderRole.ADMIN:
+        return {tenant_id: Role.OWNER}
+    return {tenant_id: Role.VIEWER} if provider_role == ProviderRole.AUDITOR else {}
+
+
+def get(model: type[M], actor: Actor, permission: Permission, id: UUID | str, related: Sequence[str] = ()) -> M:
+    """One object by its id. NotFound where the actor may not see it, Forbidden where they may not do that to it.
+
+    `related` are names for select_related.
+    """
+    if not actor.in_scope(permission):
+        raise Forbidden(f'This token lacks the scope "{permission}".', code="scope_missing")
+    queryset = model.objects.for_actor(actor).select_related(*related)  # type: ignore[attr-defined]
+    found: M | None = queryset.filter(pk=parse_id(id)).first()
+    if found is None:
+        raise NotFound(f"There is no such {model._meta.verbose_name}.")
+    actor.require(permission, getattr(found, "tenant_id", None))
+    return found
+
+
+def parse_id(value: UUID | str) -> UUID:
+    """The UUID in any of its spellings; NotFound where it is none."""
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise NotFound("There is no such object.") from error

@@ -1,0 +1,35 @@
+"""Print a new API token, alone on stdout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.accounts import tokens
+from portal.accounts.models import User
+from portal.tenancy.gate import ALL_SCOPES
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+
+
+class Command(BaseCommand):
+    help = "Print a new API token for USER; it can be seen only now."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user")
+        parser.add_argument("--tenant", help="narrow the token to this tenant (slug)")
+        parser.add_argument("--scope", action="append", choices=sorted(Permission), help="may be given several times")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(username=options["user"], is_active=True).first()
+        if user is None:
+            raise CommandError(f"there is no active user {options['user']}")
+        tenant = None
+        if options["tenant"]:
+            tenant = Tenant.objects.unscoped("command line").filter(slug=options["tenant"]).first()
+            if tenant is None:
+                raise CommandError(f"there is no tenant {options['tenant']}")
+        scopes = options["scope"] or [ALL_SCOPES]
+        _, text = tokens.issue(user=user, name="command line", scopes=scopes, tenant_id=tenant.pk if tenant else None)
+        self.stdout.write(text)

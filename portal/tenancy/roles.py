@@ -1,0 +1,73 @@
+"""Who may do what: one table. Scopes of API tokens are the same words."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from portal.accounts.models import ProviderRole
+
+
+class Permission(StrEnum):
+    VM_READ = "vm:read"
+    VM_WRITE = "vm:write"
+    VM_CONSOLE = "vm:console"
+    VM_SECRETS = "vm:secrets"
+    IMAGE_READ = "image:read"
+    IMAGE_WRITE = "image:write"
+    FLAVOR_READ = "flavor:read"
+    FLAVOR_WRITE = "flavor:write"
+    NETWORK_READ = "network:read"
+    OPERATION_READ = "operation:read"
+    OPERATION_WRITE = "operation:write"
+    EVENT_READ = "event:read"
+    QUOTA_READ = "quota:read"
+    QUOTA_WRITE = "quota:write"
+    TENANT_READ = "tenant:read"
+    TENANT_WRITE = "tenant:write"
+    MEMBER_READ = "member:read"
+    MEMBER_WRITE = "member:write"
+    ACCOUNT_READ = "account:read"
+    ACCOUNT_WRITE = "account:write"
+    HOST_READ = "host:read"
+    HOST_WRITE = "host:write"
+    USER_READ = "user:read"
+    USER_WRITE = "user:write"
+
+
+class Role(StrEnum):
+    """What a member is in one tenant."""
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    OWNER = "owner"
+
+
+P = Permission
+_VIEWER = frozenset(
+    {
+        P.VM_READ,
+        P.IMAGE_READ,
+        P.FLAVOR_READ,
+        P.NETWORK_READ,
+        P.OPERATION_READ,
+        P.EVENT_READ,
+        P.QUOTA_READ,
+        P.TENANT_READ,
+        P.MEMBER_READ,
+    }
+)
+_MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.OPERATION_WRITE}
+_OWNER = _MEMBER | {P.MEMBER_WRITE}
+
+TENANT_ROLES: dict[Role, frozenset[Permission]] = {Role.VIEWER: _VIEWER, Role.MEMBER: _MEMBER, Role.OWNER: _OWNER}
+
+# Admins run tenants' machines but do not read their secrets; auditors read everything else and change nothing.
+PROVIDER_ROLES: dict[str, frozenset[Permission]] = {
+    ProviderRole.NONE: frozenset(),
+    ProviderRole.AUDITOR: _VIEWER | {P.HOST_READ, P.USER_READ},
+    ProviderRole.ADMIN: frozenset(P) - {P.VM_SECRETS},
+}
+
+# What everybody who signed in may do with what is their own, and what every tenant shares.
+PERSONAL = frozenset({P.ACCOUNT_READ, P.ACCOUNT_WRITE, P.IMAGE_READ, P.FLAVOR_READ, P.NETWORK_READ})
+del P

@@ -1,0 +1,124 @@
+"""Virtual machines as their owners want them, and as their hosts last said they are."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+
+from hosts.models import Host
+from portal.core.ids import uuid7
+from portal.core.models import Row
+from portal.tenancy.models import TenantOwned
+from portal.tenancy.scoping import TenantQuerySet
+from vms.models.catalogue import Flavor, Image
+
+
+class Lifecycle(models.TextChoices):
+    """Where a machine stands in its life; what it does is `observed_power`."""
+
+    BUILDING = "building"
+    READY = "ready"
+    ERROR = "error"
+    DELETING = "deleting"
+
+
+class Power(models.TextChoices):
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class VM(TenantOwned):
+    """A virtual machine. Its id is the libvirt domain's UUID.
+
+    `desired_power` is what the owner last asked for; `observed_power` is what the host last said, since
+    `observed_since`; how fresh that is, the host's `seen_at` tells.
+    """
+
+    name = models.CharField(max_length=63)
+    flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="+")
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="+")
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    vcpus = models.PositiveIntegerField()
+    memory_mib = models.PositiveIntegerField()
+    disk_gib = models.PositiveIntegerField()
+    is_protected = models.BooleanField(default=False)
+    ssh_keys = models.JSONField(default=list)
+    user_data = models.TextField(blank=True)
+    lifecycle = models.CharField(max_length=10, choices=Lifecycle.choices, default=Lifecycle.BUILDING)
+    error = models.CharField(max_length=300, blank=True)
+    desired_power = models.CharField(max_length=10, choices=Power.choices, default=Power.RUNNING)
+    observed_power = models.CharField(max_length=10, choices=Power.choices, default=Power.STOPPED)
+    observed_since = models.DateTimeField(null=True)
+    is_missing = models.BooleanField(default=False)
+    created_by = models.CharField(max_length=150)
+
+    objects = TenantQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "virtual machine"
+        ordering = ["-created_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="one_vm_per_tenant_and_name")]
+        indexes = [
+            models.Index(fields=["tenant", "-created_at", "-id"], name="vm_by_tenant"),
+            models.Index(fields=["host"], name="vm_by_host"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def domain_name(self) -> str:
+        """Known on the host by the id, never by words of a tenant's."""
+        return f"berth-{self.pk}"
+
+    @property
+    def seed_volume(self) -> str:
+        return f"{self.pk}-seed.iso"
+
+    @property
+    def status(self) -> str:
+        """One word of the public contract: building running paused stopped error deleting."""
+        if self.lifecycle != Lifecycle.READY:
+            return str(self.lifecycle)
+        return "error" if self.is_missing else str(self.observed_power)
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """What it takes of a host; a tenant's quota counts the machine itself as well."""
+        return {"vcpus": self.vcpus, "memory_mib": self.memory_mib, "disk_gib": self.disk_gib}
+
+
+class Disk(Row):
+    """A volume of one machine, named by its id wherever it lies."""
+
+    vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="disks")
+    target = models.CharField(max_length=8, default="vda")
+    size_gib = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["target"]
+        constraints = [models.UniqueConstraint(fields=["vm", "target"], name="one_disk_per_vm_and_target")]
+
+    @property
+    def volume_name(self) -> str:
+        return f"{self.pk}.qcow2"
+
+
+class Nic(models.Model):
+    """A network interface: its MAC and IPv4 address are chosen when the machine is accepted, and stay.
+
+    `seen_at` is when a guest with this MAC last took its address by DHCP.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="nics")
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    mac = models.CharField(max_length=17, unique=True)
+    ip = models.GenericIPAddressField(protocol="IPv4")
+    seen_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["host", "ip"], name="one_nic_per_host_and_address")]
+        indexes = [models.Index(fields=["mac"], condition=Q(seen_at=None), name="nic_not_seen_yet")]

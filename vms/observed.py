@@ -1,0 +1,73 @@
+"""Taking in what hosts say of machines. Writes only what changed, and never deletes a row."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from hosts.driver.types import DomainEvent, PowerState
+from hosts.models import Host
+from hosts.observe import Reading
+from portal.events import live
+from vms.models import VM, Lifecycle, Nic, Power
+
+_POWER = {
+    PowerState.RUNNING: Power.RUNNING,
+    PowerState.PAUSED: Power.PAUSED,
+    PowerState.STOPPED: Power.STOPPED,
+    PowerState.CRASHED: Power.STOPPED,
+}
+
+
+def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = None) -> bool:
+    """The machine was in that state at `at` (None: the host does not know it). True where that is news.
+
+    A reading older than what is known already changes nothing.
+    """
+    at = at or timezone.now()
+    rows = VM.objects.unscoped("observation").filter(Q(observed_since=None) | Q(observed_since__lte=at), pk=vm_id)
+    if power is None:
+        changed = rows.filter(is_missing=False, lifecycle=Lifecycle.READY).update(is_missing=True, observed_since=at)
+    else:
+        observed = _POWER[PowerState(power)]
+        news = rows.filter(~Q(observed_power=observed) | Q(is_missing=True))
+        changed = news.update(observed_power=observed, is_missing=False, observed_since=at)
+    if changed:
+        _tell(vm_id)
+    return bool(changed)
+
+
+def take_event(host: Host, event: DomainEvent) -> None:
+    note(event.uuid, event.power, event.at)
+
+
+def take_reading(host: Host, reading: Reading) -> None:
+    """One bulk reading of a host against what is known of its machines."""
+    seen = {state.uuid: state.power for state in reading.states}
+    known = VM.objects.unscoped("observation").filter(host=host, lifecycle=Lifecycle.READY)
+    for vm_id, power, is_missing in known.values_list("pk", "observed_power", "is_missing"):
+        told = seen.get(vm_id)
+        if _differs(told, power, is_missing):
+            note(vm_id, told, reading.at)
+    _take_leases(host, {lease.mac for lease in reading.leases})
+
+
+def _differs(told: PowerState | None, power: str, is_missing: bool) -> bool:
+    if told is None:
+        return not is_missing
+    return is_missing or _POWER[told] != power
+
+
+def _take_leases(host: Host, macs: set[str]) -> None:
+    waiting = Nic.objects.filter(host=host, seen_at=None, mac__in=macs)
+    for nic_id, vm_id in list(waiting.values_list("pk", "vm_id")):
+        Nic.objects.filter(pk=nic_id).update(seen_at=timezone.now())
+        _tell(vm_id)
+
+
+def _tell(vm_id: UUID) -> None:
+    tenant_id = VM.objects.unscoped("observation").filter(pk=vm_id).values_list("tenant_id", flat=True).first()
+    live.tell(tenant_id, f"vm:{vm_id}", "vms")

@@ -1,0 +1,113 @@
+"""Reads of what tenants own. Lists cost the same number of queries however long they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+
+from portal.core.errors import Invalid, NotFound
+from portal.operations.models import Operation
+from portal.operations.states import ACTIVE
+from portal.tenancy import gate
+from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+from vms.models import VM, Flavor, Image
+from vms.states import Action, Facts, Verdict, verdicts
+
+M = TypeVar("M", bound=Model)
+STATUSES = ("building", "running", "paused", "stopped", "error", "deleting")
+PERMISSION_OF = {Action.CONSOLE: Permission.VM_CONSOLE}
+
+
+def vms(actor: Actor, *, tenant: Tenant | None = None, search: str = "", status: str = "") -> QuerySet[VM]:
+    """Newest first, with all that a row shows."""
+    rows = VM.objects.for_actor(actor).select_related("tenant", "flavor", "image", "host").prefetch_related("nics")
+    if tenant is not None:
+        rows = rows.filter(tenant=tenant)
+    if search:
+        rows = rows.filter(Q(name__icontains=search) | Q(nics__ip=search)).distinct()
+    return rows.filter(_with_status(status)) if status else rows
+
+
+def vm(actor: Actor, id: UUID | str, permission: Permission = Permission.VM_READ) -> VM:
+    return gate.get(VM, actor, permission, id, related=("tenant", "flavor", "image", "host"))
+
+
+def active_operations(target_ids: Iterable[UUID]) -> dict[UUID, Operation]:
+    """The running operation of each machine that has one, in one query."""
+    rows = Operation.objects.unscoped("of machines the caller holds")
+    rows = rows.filter(target_type="vm", target_id__in=list(target_ids), state__in=ACTIVE)
+    return {operation.target_id: operation for operation in rows}
+
+
+def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action, Verdict]:
+    """What this actor may do with this machine now, and why not."""
+    facts = Facts(vm.status, busy_with=operation.title if operation else "", is_protected=vm.is_protected)
+    return {action: _with_role(actor, vm, action, verdict) for action, verdict in verdicts(facts).items()}
+
+
+def _with_role(actor: Actor, vm: VM, action: Action, verdict: Verdict) -> Verdict:
+    permission = PERMISSION_OF.get(action, Permission.VM_WRITE)
+    if actor.can(permission, vm.tenant_id):
+        return verdict
+    return Verdict(False, actor.why_not(permission, vm.tenant_id))
+
+
+def images(actor: Actor, tenant: Tenant | None = None) -> QuerySet[Image]:
+    """Public ones and the tenants' own."""
+    rows = Image.objects.for_actor(actor).filter(is_active=True)
+    return rows.filter(Q(tenant=None) | Q(tenant=tenant)) if tenant is not None else rows
+
+
+def image(actor: Actor, tenant: Tenant | None, slug_or_id: object, field: str | None = None) -> Image:
+    found = _by_slug_or_id(images(actor, tenant), slug_or_id)
+    if found is None:
+        raise _unknown("image", field)
+    return found
+
+
+def flavors() -> QuerySet[Flavor]:
+    return Flavor.objects.filter(is_active=True)
+
+
+def flavor(slug_or_id: object, field: str | None = None) -> Flavor:
+    found = _by_slug_or_id(flavors(), slug_or_id)
+    if found is None:
+        raise _unknown("flavor", field)
+    return found
+
+
+def _by_slug_or_id(rows: QuerySet[M], slug_or_id: object) -> M | None:
+    """A tenant's own image comes before a public one with the same slug."""
+    wanted = str(slug_or_id)
+    found = (
+        rows.filter(slug=wanted).order_by("-tenant_id").first()
+        if rows.model is Image
+        else rows.filter(slug=wanted).first()
+    )
+    if found is not None:
+        return found
+    try:
+        return rows.filter(pk=gate.parse_id(wanted)).first()
+    except NotFound:
+        return None
+
+
+def _unknown(what: str, field: str | None) -> Invalid | NotFound:
+    """In a body it is that field's error; as an address it is a 404."""
+    words = f"There is no such {what}."
+    return Invalid(words, code="unknown_reference", field=field) if field else NotFound(words)
+
+
+def _with_status(status: str) -> Q:
+    if status not in STATUSES:
+        raise Invalid(f"Use one of: {', '.join(STATUSES)}.", field="status")
+    if status == "error":
+        return Q(lifecycle="error") | Q(lifecycle="ready", is_missing=True)
+    if status in ("building", "deleting"):
+        return Q(lifecycle=status)
+    return Q(lifecycle="ready", observed_power=status, is_missing=False)

@@ -1,0 +1,125 @@
+"""Creating machines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from hosts import placement
+from portal.accounts import ssh
+from portal.core import text
+from portal.core.errors import Conflict, Invalid, NotFound
+from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.quotas import services as quotas
+from portal.tenancy import selectors as tenancy
+from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+from vms import selectors
+from vms.addresses import free_address, mac_for
+from vms.models import VM, Disk, Flavor, Image, Nic
+from vms.workflows.create import CREATE
+
+LONGEST_USER_DATA = 64 * 1024
+MOST_SSH_KEYS = 20
+
+
+@dataclass(frozen=True)
+class CreateVM:
+    """A request as it came: image, flavor and tenant by slug or id; keys as text, or as ids of one's own keys."""
+
+    name: str
+    image: str
+    flavor: str
+    tenant: str | None = None
+    ssh_keys: list[str] = field(default_factory=list)
+    user_data: str = ""
+    network: str | None = None
+    protected: bool = False
+
+
+@transaction.atomic
+def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
+    """Check, claim quota and capacity, write the rows and the operation; a worker does the rest.
+
+    Raises Invalid at the field, Forbidden, Exceeded (quota), NoCapacity, or Conflict (name taken).
+    """
+    tenant = resolve_tenant(actor, request.tenant, Permission.VM_WRITE)
+    image = selectors.image(actor, tenant, request.image, field="image")
+    flavor = selectors.flavor(request.flavor, field="flavor")
+    _check(request, image, flavor)
+    keys = _ssh_keys(actor, request.ssh_keys)
+    vm = VM(
+        tenant=tenant,
+        name=text.hostname(request.name),
+        flavor=flavor,
+        image=image,
+        vcpus=flavor.vcpus,
+        memory_mib=flavor.memory_mib,
+        disk_gib=flavor.disk_gib,
+        is_protected=request.protected,
+        ssh_keys=keys,
+        user_data=request.user_data,
+        observed_since=timezone.now(),
+        created_by=actor.label,
+    )
+    quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
+    vm.host = placement.place(vm.pk, vm.wanted)
+    _save(vm)
+    operation = operations.submit(CREATE, actor=actor, target=vm, title=f"Create VM {vm.name}")
+    return vm, operation
+
+
+def resolve_tenant(actor: Actor, reference: str | None, permission: Permission) -> Tenant:
+    """The tenant named in a body; where none is named, the actor's only one."""
+    if reference is None:
+        return _only_tenant(actor, permission)
+    try:
+        return tenancy.tenant(actor, reference, permission)
+    except NotFound as error:
+        raise Invalid("There is no such tenant.", code="unknown_reference", field="tenant") from error
+
+
+def _only_tenant(actor: Actor, permission: Permission) -> Tenant:
+    if len(actor.memberships) != 1:
+        raise Invalid("Say for which tenant.", code="required", field="tenant")
+    (tenant_id,) = actor.memberships
+    return tenancy.tenant(actor, tenant_id, permission)
+
+
+def _check(request: CreateVM, image: Image, flavor: Flavor) -> None:
+    if flavor.memory_mib < image.min_memory_mib or flavor.disk_gib < image.min_disk_gib:
+        raise Invalid(
+            f"{image.name} needs at least {image.min_memory_mib} MiB of memory and {image.min_disk_gib} GiB of disk.",
+            code="flavor_too_small",
+            field="flavor",
+        )
+    if len(request.user_data.encode()) > LONGEST_USER_DATA:
+        raise Invalid("User data may be 64 KiB at most.", code="too_long", field="user_data")
+    if "\x00" in request.user_data:
+        raise Invalid("User data must be text.", field="user_data")
+    if request.network not in (None, "", "default"):
+        raise Invalid("There is no such network.", code="unknown_reference", field="network")
+
+
+def _ssh_keys(actor: Actor, given: list[str]) -> list[str]:
+    if len(given) > MOST_SSH_KEYS:
+        raise Invalid(f"At most {MOST_SSH_KEYS} keys.", code="too_many", field="ssh_keys")
+    own = {str(key.pk): key.public_key for key in actor.user.ssh_keys.all()} if actor.user and given else {}
+    return [own.get(text) or ssh.parse(text, field="ssh_keys")[0] for text in given]
+
+
+def _save(vm: VM) -> None:
+    """The name's uniqueness is the database's to decide."""
+    try:
+        with transaction.atomic():
+            vm.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
+    Disk.objects.create(vm=vm, size_gib=vm.disk_gib)
+    nic = Nic(vm=vm, host=vm.host, ip=free_address(vm.host), mac="")
+    nic.mac = mac_for(nic.pk)
+    nic.save(force_insert=True)

@@ -1,0 +1,84 @@
+"""Which actions a machine's state allows, and why not: one pure function for service, API and button."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    START = "start"
+    STOP = "stop"
+    REBOOT = "reboot"
+    FORCE_OFF = "force-off"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RESIZE = "resize"
+    RENAME = "rename"
+    CONSOLE = "console"
+    PROTECT = "protect"
+    UNPROTECT = "unprotect"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an action may be taken now; `reason` says why not."""
+
+    allowed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that decides: the public status, a running operation's title, and the flags."""
+
+    status: str
+    busy_with: str = ""
+    is_protected: bool = False
+
+
+ALLOWED = Verdict(True)
+
+_WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
+    Action.START: (frozenset({"stopped"}), "It can be started when it is stopped."),
+    Action.STOP: (frozenset({"running"}), "It can be stopped while it is running."),
+    Action.REBOOT: (frozenset({"running"}), "It can be rebooted while it is running."),
+    Action.FORCE_OFF: (frozenset({"running", "paused"}), "It is off already."),
+    Action.PAUSE: (frozenset({"running"}), "It can be paused while it is running."),
+    Action.RESUME: (frozenset({"paused"}), "It is not paused."),
+    Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
+    Action.RENAME: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
+    Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
+    Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
+    Action.UNPROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
+    Action.DELETE: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built, or cancel that."),
+}
+# These change no machine on a host, so a running operation is no obstacle.
+_BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
+
+
+def verdict(action: Action, facts: Facts) -> Verdict:
+    statuses, otherwise = _WHEN[action]
+    if facts.status == "deleting":
+        return Verdict(False, "It is being deleted.")
+    if facts.busy_with and action not in _BESIDE_OTHERS:
+        return Verdict(False, f"“{facts.busy_with}” is still under way.")
+    if facts.status not in statuses:
+        return Verdict(False, otherwise)
+    return _flags(action, facts)
+
+
+def _flags(action: Action, facts: Facts) -> Verdict:
+    if action is Action.DELETE and facts.is_protected:
+        return Verdict(False, "It is protected against deletion; remove the protection first.")
+    if action is Action.PROTECT and facts.is_protected:
+        return Verdict(False, "It is protected already.")
+    if action is Action.UNPROTECT and not facts.is_protected:
+        return Verdict(False, "It is not protected.")
+    return ALLOWED
+
+
+def verdicts(facts: Facts) -> dict[Action, Verdict]:
+    return {action: verdict(action, facts) for action in Action}

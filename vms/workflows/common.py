@@ -1,0 +1,35 @@
+"""What steps on machines share."""
+
+from __future__ import annotations
+
+from hosts.connections import driver_for
+from hosts.driver.base import Driver
+from portal.operations.models import Operation
+from portal.operations.workflow import StepContext
+from vms import observed
+from vms.models import VM, Power
+
+GIB = 1024**3
+
+
+def machine(operation: Operation) -> VM:
+    """The operation's machine; its row outlives the operation."""
+    rows = VM.objects.unscoped("workflow").select_related("host", "image", "tenant")
+    return rows.get(pk=operation.target_id)
+
+
+def driver_of(vm: VM) -> Driver:
+    return driver_for(vm.host)
+
+
+def observe_now(context: StepContext) -> None:
+    """Ask the host how the machine is, so that the operation ends with the page showing the truth."""
+    vm = machine(context.operation)
+    state = driver_of(vm).state(vm.pk)
+    observed.note(vm.pk, state.power if state else None)
+
+
+def settle_desired_power(operation: Operation) -> None:
+    """What could not be done is no longer wanted."""
+    vm = machine(operation)
+    VM.objects.unscoped("workflow").filter(pk=vm.pk).update(desired_power=Power(vm.observed_power))

@@ -1,0 +1,120 @@
+"""Create: image, disk, seed, address, definition, start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hosts.errors import translate
+from portal.operations.models import Operation
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
+from portal.quotas import ledger
+from portal.tenancy.roles import Permission
+from vms import image_store, observed
+from vms.design import domain_spec
+from vms.models import VM, Lifecycle, Power
+from vms.seed import seed_iso
+from vms.workflows.common import GIB, driver_of, machine
+
+
+def bring_image(context: StepContext) -> Output:
+    """Images are read-only and shared by all machines of the host, so there is nothing to undo."""
+    vm = machine(context.operation)
+    driver, name = driver_of(vm), vm.image.file_name
+    if driver.volume(vm.host.pool_name, name) is None:
+        source = image_store.path(vm.image)
+        if not source.is_file():
+            raise StepFailed("image_missing", "The image's file is missing from the image store.")
+        driver.upload(vm.host.pool_name, name, source, "qcow2", lambda f: context.progress(f, "Copying the image"))
+    return None
+
+
+def make_disk(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    for disk in vm.disks.all():
+        size = disk.size_gib * GIB
+        driver_of(vm).ensure_overlay(vm.host.pool_name, disk.volume_name, vm.image.file_name, size)
+    return None
+
+
+def delete_disk(context: StepContext) -> None:
+    vm = machine(context.operation)
+    for disk in vm.disks.all():
+        driver_of(vm).delete_volume(vm.host.pool_name, disk.volume_name)
+
+
+def make_seed(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    iso = seed_iso(instance_id=str(vm.pk), hostname=vm.name, ssh_keys=vm.ssh_keys, user_data=vm.user_data)
+    driver_of(vm).upload(vm.host.pool_name, vm.seed_volume, iso, "raw")
+    return None
+
+
+def delete_seed(context: StepContext) -> None:
+    vm = machine(context.operation)
+    driver_of(vm).delete_volume(vm.host.pool_name, vm.seed_volume)
+
+
+def reserve_address(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    for nic in vm.nics.all():
+        driver_of(vm).ensure_dhcp_host(vm.host.network_name, nic.mac, nic.ip)
+    return None
+
+
+def free_address(context: StepContext) -> None:
+    vm = machine(context.operation)
+    for nic in vm.nics.all():
+        driver_of(vm).delete_dhcp_host(vm.host.network_name, nic.mac)
+
+
+def define(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    driver_of(vm).define(domain_spec(vm, vm.host, context.fence))
+    return None
+
+
+def undefine(context: StepContext) -> None:
+    vm = machine(context.operation)
+    driver_of(vm).undefine(vm.pk)
+
+
+def start(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    driver_of(vm).start(vm.pk)
+    return None
+
+
+def cut_power(context: StepContext) -> None:
+    vm = machine(context.operation)
+    driver_of(vm).destroy(vm.pk)
+
+
+def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(lifecycle=Lifecycle.READY)
+    observed.note(operation.target_id, Power.RUNNING)
+
+
+def forget(operation: Operation) -> None:
+    """Nothing of it is left on the host, so nothing of it is left here; the operation keeps the story."""
+    ledger.release(operation.target_id)
+    VM.objects.unscoped("workflow").filter(pk=operation.target_id).delete()
+
+
+CREATE = register(
+    Workflow(
+        kind="vm.create",
+        permission=Permission.VM_WRITE,
+        steps=(
+            Step("image", "Bringing the image to the host", bring_image, weight=3),
+            Step("disk", "Making the disk", make_disk, undo=delete_disk),
+            Step("seed", "Writing the first-boot settings", make_seed, undo=delete_seed),
+            Step("address", "Reserving the address", reserve_address, undo=free_address),
+            Step("define", "Defining the machine", define, undo=undefine),
+            Step("start", "Starting it", start, undo=cut_power, weight=3),
+        ),
+        succeeded=finish,
+        unwound=forget,
+        translate=translate,
+    )
+)

@@ -1,0 +1,114 @@
+"""One step each, and a look at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hosts.driver import errors
+from hosts.driver.types import PowerState
+from hosts.errors import translate
+from portal.operations.models import Operation
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
+from portal.tenancy.roles import Permission
+from vms.design import domain_spec
+from vms.states import Action
+from vms.workflows.common import driver_of, machine, observe_now, settle_desired_power
+
+STOP_TIMEOUT_SECONDS = 60
+# A guest that is still booting misses the power key, so it is pressed again.
+PRESS_AGAIN_SECONDS = 10
+
+
+def start(context: StepContext) -> Output:
+    """Defined anew from the database first, so that what was lost or changed on the host does not matter."""
+    vm = machine(context.operation)
+    state = driver_of(vm).state(vm.pk)
+    if state is None or state.power in (PowerState.STOPPED, PowerState.CRASHED):
+        driver_of(vm).define(domain_spec(vm, vm.host, context.fence))
+    driver_of(vm).start(vm.pk)
+    observe_now(context)
+    return None
+
+
+def stop(context: StepContext) -> Output:
+    vm, begun = machine(context.operation), time.monotonic()
+    while (elapsed := time.monotonic() - begun) < STOP_TIMEOUT_SECONDS:
+        driver_of(vm).shutdown(vm.pk)
+        if _is_off(context, elapsed):
+            observe_now(context)
+            return None
+    raise StepFailed(
+        "guest_did_not_stop",
+        f"The guest did not power off within {STOP_TIMEOUT_SECONDS} s. Look at its console, or force it off.",
+    )
+
+
+def _is_off(context: StepContext, elapsed: float) -> bool:
+    """Wait for one press of the power key to work."""
+    vm = machine(context.operation)
+    for second in range(PRESS_AGAIN_SECONDS):
+        waited = elapsed + second
+        context.progress(waited / STOP_TIMEOUT_SECONDS, f"Waiting for the guest to power off: {waited:.0f} s")
+        try:
+            driver_of(vm).wait_for(vm.pk, [PowerState.STOPPED, PowerState.CRASHED], deadline=1.0)
+        except errors.Timeout:
+            continue
+        return True
+    return False
+
+
+def reboot(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    driver_of(vm).reboot(vm.pk)
+    observe_now(context)
+    return None
+
+
+def force_off(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    driver_of(vm).destroy(vm.pk)
+    observe_now(context)
+    return None
+
+
+def pause(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    driver_of(vm).suspend(vm.pk)
+    observe_now(context)
+    return None
+
+
+def resume(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    driver_of(vm).resume(vm.pk)
+    observe_now(context)
+    return None
+
+
+def _nothing_to_settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    return None
+
+
+def _workflow(action: Action, title: str, run: Callable[[StepContext], Output]) -> Workflow:
+    return register(
+        Workflow(
+            kind=f"vm.{action}",
+            permission=Permission.VM_WRITE,
+            steps=(Step(action.value, title, run),),
+            succeeded=_nothing_to_settle,
+            unwound=settle_desired_power,
+            translate=translate,
+        )
+    )
+
+
+WORKFLOWS = {
+    Action.START: _workflow(Action.START, "Starting it", start),
+    Action.STOP: _workflow(Action.STOP, "Asking the guest to power off", stop),
+    Action.REBOOT: _workflow(Action.REBOOT, "Asking the guest to restart", reboot),
+    Action.FORCE_OFF: _workflow(Action.FORCE_OFF, "Cutting the power", force_off),
+    Action.PAUSE: _workflow(Action.PAUSE, "Pausing it", pause),
+    Action.RESUME: _workflow(Action.RESUME, "Resuming it", resume),
+}
