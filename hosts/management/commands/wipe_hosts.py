@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from hosts.connections import driver_for
 from hosts.driver.errors import DriverError
 from hosts.models import Host
+from portal.quotas.models import Claim
 
 
 class Command(BaseCommand):
@@ -18,6 +18,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         for host in Host.objects.all():
             try:
-                driver_for(host).wipe(settings.INSTANCE, host.pool_name, host.network_name)
+                _wipe(host)
             except DriverError as error:
                 self.stderr.write(f"{host.name}: {error}")
+
+
+def _wipe(host: Host) -> None:
+    """Only machines that hold a claim here, by their ids: another installation's on the same host are not touched."""
+    driver = driver_for(host)
+    for machine_id in set(Claim.objects.filter(account_id=host.pk).values_list("holder_id", flat=True)):
+        driver.destroy(machine_id)
+        driver.undefine(machine_id)
+    driver.delete_pool(host.pool_name)
+    driver.delete_network(host.network_name)
