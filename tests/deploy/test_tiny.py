@@ -92,7 +92,8 @@ def test_seed_console_ssh_script_and_power_button(boot: Boot, key: Path) -> None
         for user in ("tiny", "root"):
             answer = guest.ssh(key, user, "id -un")
             assert (answer.returncode, answer.stdout.strip()) == (0, user), answer.stderr
-        assert guest.ssh(key, "root", "cat /root/runs").stdout == "ran\n"
+        waiting = "until grep -q 'status 0' /var/log/user-data.log; do sleep 1; done; cat /root/runs"
+        assert guest.ssh(key, "root", waiting).stdout == "ran\n"
         assert int(guest.ssh(key, "root", "df -k / | awk 'END {print $2}'").stdout) > 900_000, "grown to the disk's size"
         assert guest.power_down() < 15
         assert guest.process.returncode == 0
