@@ -61,7 +61,9 @@ def boot(disk: Path, tmp_path: Path) -> Iterator[Callable[..., contextmanager]]:
 
 
 def meta_data(key: Path, instance: str = "first", hostname: str = "harbour") -> str:
-    return f"instance-id: {instance}\nlocal-hostname: {hostname}\npublic-keys:\n  - {key.with_suffix('.pub').read_text()}"
+    return (
+        f"instance-id: {instance}\nlocal-hostname: {hostname}\npublic-keys:\n  - {key.with_suffix('.pub').read_text()}"
+    )
 
 
 def test_size_and_format(image: Path) -> None:
@@ -94,7 +96,8 @@ def test_seed_console_ssh_script_and_power_button(boot: Boot, key: Path) -> None
             assert (answer.returncode, answer.stdout.strip()) == (0, user), answer.stderr
         waiting = "until grep -q 'status 0' /var/log/user-data.log; do sleep 1; done; cat /root/runs"
         assert guest.ssh(key, "root", waiting).stdout == "ran\n"
-        assert int(guest.ssh(key, "root", "df -k / | awk 'END {print $2}'").stdout) > 900_000, "grown to the disk's size"
+        size_kib = guest.ssh(key, "root", "df -k / | awk 'END {print $2}'").stdout
+        assert int(size_kib) > 900_000, "grown to the disk's size"
         assert guest.power_down() < 15
         assert guest.process.returncode == 0
 

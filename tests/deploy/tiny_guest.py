@@ -11,6 +11,15 @@ from pathlib import Path
 import pycdlib
 
 PROMPT = "$ "
+SEED_DRIVES = {
+    "scsi": "-device virtio-scsi-pci -drive file={},format=raw,readonly=on,media=cdrom,if=none,id=seed"
+    " -device scsi-cd,drive=seed",
+    "virtio": "-drive file={},format=raw,readonly=on,if=virtio",
+}
+SSH_OPTIONS = (
+    "-F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    " -o IdentitiesOnly=yes -o ConnectTimeout=20"
+)
 
 
 def write_seed(path: Path, files: dict[str, str]) -> Path:
@@ -39,17 +48,15 @@ class Guest:
         self.port = free_port()
         self.output = ""
         serial, monitor = work / "serial.sock", work / "monitor.sock"
-        drive = f"file={seed},format=raw,readonly=on"
-        seed_arguments = {
-            "scsi": ["-drive", f"{drive},media=cdrom,if=none,id=seed", "-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=seed"],
-            "virtio": ["-drive", f"{drive},if=virtio"],
-        }[seed_drive]
         self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-machine", "q35,accel=tcg", "-m", str(memory_mib), "-nodefaults", "-display", "none"]
-            + ["-vga", "std", "-drive", f"file={disk},if=virtio", *seed_arguments]
-            + ["-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=net"]
-            + ["-device", "virtio-rng-pci"]
-            + ["-serial", f"unix:{serial},server=on,wait=on", "-monitor", f"unix:{monitor},server=on,wait=off"]
+            [
+                *("qemu-system-x86_64", "-machine", "q35,accel=tcg", "-m", str(memory_mib), "-nodefaults"),
+                *("-display", "none", "-vga", "std", "-device", "virtio-rng-pci"),
+                *("-drive", f"file={disk},if=virtio", *SEED_DRIVES[seed_drive].format(seed).split()),
+                *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{self.port}-:22"),
+                *("-device", "virtio-net-pci,netdev=net"),
+                *("-serial", f"unix:{serial},server=on,wait=on", "-monitor", f"unix:{monitor},server=on,wait=off"),
+            ]
         )
         self.serial = self._connect(serial)
         self.monitor = self._connect(monitor)
@@ -76,7 +83,7 @@ class Guest:
             try:
                 data = self.serial.recv(4096)
             except TimeoutError:
-                raise AssertionError(f"{text!r} did not appear in {seconds} s; the console said:\n{self.output}") from None
+                raise AssertionError(f"no {text!r} in {seconds} s; the console said:\n{self.output}") from None
             assert data, f"the guest ended before {text!r} appeared:\n{self.output}"
             self.output += data.decode(errors="replace")
         before, _, self.output = self.output.partition(text)
@@ -88,15 +95,14 @@ class Guest:
         self.wait_for(PROMPT)
 
     def command(self, line: str, seconds: float = 20) -> str:
-        """The output of one shell command typed at the console; a mark of its own ends it, whatever the prompt is."""
+        """The output of one shell command typed at the console, without its echo."""
         self.serial.sendall(f"{line}; echo en''d-of-output\n".encode())
-        self.wait_for("\n", seconds)
-        return self.wait_for("end-of-output", seconds).removesuffix("end-of-output").replace("\r", "").strip()
+        said = self.wait_for("end-of-output", seconds).removesuffix("end-of-output")
+        return said.rpartition("en''d-of-output")[2].replace("\r", "").strip()
 
-    def ssh(self, key: Path, user: str, command: str, port: int | None = None) -> subprocess.CompletedProcess[str]:
-        options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "ConnectTimeout=20"]
-        flags = [flag for option in options for flag in ("-o", option)]
-        arguments = ["ssh", "-F", "/dev/null", *flags, "-i", str(key), "-p", str(port or self.port), f"{user}@127.0.0.1", command]
+    def ssh(self, key: Path, user: str, command: str) -> subprocess.CompletedProcess[str]:
+        target = ["-i", str(key), "-p", str(self.port), f"{user}@127.0.0.1", command]
+        arguments = ["ssh", *SSH_OPTIONS.split(), *target]
         return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
 
     def power_down(self, seconds: float = 15) -> float:
