@@ -35,8 +35,7 @@ def parse(text: str, field: str = "public_key") -> tuple[str, str, str]:
         )
     if len(text) > LONGEST or "\n" in text or "\r" in text or not text.isprintable():
         raise Invalid("Paste one public key, on one line.", code="invalid_ssh_key", field=field)
-    kind, _, rest = text.partition(" ")
-    body, _, comment = rest.strip().partition(" ")
+    kind, body, comment = (*text.split(maxsplit=2), "", "", "")[:3]
     if kind not in KINDS:
         raise Invalid('A public key starts with its kind, such as "ssh-ed25519".', code="invalid_ssh_key", field=field)
     blob = _blob(kind, body, field)

@@ -1,0 +1,289 @@
+"""The engine over a workflow of its own: forward, back, waiting, fencing, being killed at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from portal.core.errors import Conflict
+from portal.core.ids import uuid7
+from portal.operations import engine, lease, services, workflow
+from portal.operations.models import Operation
+from portal.operations.states import State
+from portal.operations.tasks import reap
+from portal.operations.workflow import Step, StepContext, StepFailed, TransientError, Workflow
+from portal.tenancy.gate import SYSTEM
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+
+pytestmark = pytest.mark.django_db(transaction=True)
+STEPS = ("one", "two", "three")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing after it runs, not even the engine's own handlers."""
+
+
+class World:
+    """What the steps do to the world, and what they are told to run into."""
+
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+        self.log: list[str] = []
+        self.trouble: dict[str, list[BaseException]] = {}
+
+    def stumble(self, at: str) -> None:
+        if self.trouble.get(at):
+            raise self.trouble[at].pop(0)
+
+    def step(self, name: str) -> Step:
+        def run(context: StepContext) -> dict[str, Any]:
+            self.log.append(f"run {name}")
+            self.stumble(name)
+            self.made.add(name)
+            self.stumble(f"{name} done")
+            return {f"{name}_output": name}
+
+        def undo(context: StepContext) -> None:
+            self.log.append(f"undo {name}")
+            self.stumble(f"undo {name}")
+            self.made.discard(name)
+
+        return Step(name, name.capitalize(), run, undo)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World()
+    ended: list[str] = []
+    kind = Workflow(
+        kind="test.kind",
+        permission=Permission.HOST_WRITE,
+        steps=tuple(world.step(name) for name in STEPS),
+        succeeded=lambda operation, outputs: ended.append("succeeded"),
+        unwound=lambda operation: ended.append("unwound"),
+    )
+    monkeypatch.setitem(workflow._registry, "test.kind", kind)
+    world.ended = ended  # type: ignore[attr-defined]
+    world.kind = kind  # type: ignore[attr-defined]
+    return world
+
+
+@pytest.fixture
+def target(db: None) -> Tenant:
+    return Tenant.objects.create(name="T", slug=f"t-{uuid7().hex[-8:]}")
+
+
+@pytest.fixture
+def operation(world: World, target: Tenant) -> Operation:
+    return submit(world, target)
+
+
+def submit(world: World, target: Tenant) -> Operation:
+    return services.submit(world.kind, actor=SYSTEM, target=target, title="Test")  # type: ignore[attr-defined]
+
+
+def fresh(operation: Operation) -> Operation:
+    return Operation.objects.unscoped("test").get(pk=operation.pk)
+
+
+def expire_lease(operation: Operation) -> None:
+    rows = Operation.objects.unscoped("test").filter(pk=operation.pk)
+    rows.update(lease_until=timezone.now() - timedelta(seconds=1), not_before=None)
+
+
+def run_to_the_end(operation: Operation) -> Operation:
+    for _ in range(50):
+        expire_lease(operation)
+        engine.run(operation.pk)
+        if not fresh(operation).is_active:
+            return fresh(operation)
+    raise AssertionError(f"still {fresh(operation).state}")
+
+
+def test_it_runs_each_step_once_and_succeeds(world: World, operation: Operation) -> None:
+    engine.run(operation.pk)
+    done = fresh(operation)
+    assert done.state == State.SUCCEEDED
+    assert world.log == ["run one", "run two", "run three"]
+    assert world.ended == ["succeeded"]  # type: ignore[attr-defined]
+    assert [step.state for step in done.steps.all()] == ["done"] * 3
+    assert done.finished_at is not None
+
+
+def test_a_second_delivery_has_no_effect(world: World, operation: Operation) -> None:
+    engine.run(operation.pk)
+    engine.run(operation.pk)
+    assert world.log.count("run one") == 1
+
+
+def test_an_operation_that_is_held_is_not_taken(world: World, operation: Operation) -> None:
+    assert lease.claim(operation.pk) is not None
+    engine.run(operation.pk)
+    assert world.log == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_failed_step_undoes_everything_in_reverse_order(world: World, operation: Operation, step: str) -> None:
+    world.trouble[step] = [StepFailed("no_space", "The storage is full.")]
+    engine.run(operation.pk)
+    done = fresh(operation)
+    assert done.state == State.FAILED
+    assert done.error["code"] == "no_space"
+    assert world.made == set()
+    begun = STEPS[: STEPS.index(step) + 1]
+    assert world.log[-len(begun) :] == [f"undo {name}" for name in reversed(begun)]
+    assert world.ended == ["unwound"]  # type: ignore[attr-defined]
+
+
+def test_an_unknown_error_fails_without_telling_its_text(world: World, operation: Operation) -> None:
+    world.trouble["two"] = [ValueError("/secret/path")]
+    engine.run(operation.pk)
+    assert fresh(operation).error["code"] == "internal_error"
+    assert "/secret" not in str(fresh(operation).error)
+
+
+def test_a_transient_error_waits_says_for_what_and_goes_on(world: World, operation: Operation) -> None:
+    world.trouble["two"] = [TransientError("the host does not answer")]
+    engine.run(operation.pk)
+    waiting = fresh(operation)
+    assert (waiting.state, waiting.waiting_for) == (State.QUEUED, "the host does not answer")
+    assert waiting.not_before is not None
+    engine.run(operation.pk)
+    assert world.log == ["run one", "run two"], "it came back before its time"
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+    assert world.log.count("run one") == 1
+
+
+def test_waiting_ends_at_the_deadline(world: World, operation: Operation) -> None:
+    world.trouble["two"] = [TransientError("the host does not answer")] * 50
+    engine.run(operation.pk)
+    Operation.objects.unscoped("test").filter(pk=operation.pk).update(deadline_at=timezone.now())
+    done = run_to_the_end(operation)
+    assert (done.state, done.error["code"]) == (State.FAILED, "deadline_exceeded")
+    assert world.made == set()
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["killed once", "killed twice"])
+@pytest.mark.parametrize("moment", ["{} ", "{} done"], ids=["in the step", "after its effect"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_anywhere_the_next_worker_ends_it(
+    world: World, operation: Operation, step: str, moment: str, twice: bool
+) -> None:
+    world.trouble[moment.format(step).strip()] = [Killed()] * (2 if twice else 1)
+    for _ in range(2 if twice else 1):
+        with pytest.raises(Killed):
+            engine.run(operation.pk)
+        assert fresh(operation).state == State.RUNNING
+        expire_lease(operation)
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+    assert world.made == set(STEPS)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_while_undoing_the_next_worker_undoes_the_rest(world: World, operation: Operation, step: str) -> None:
+    world.trouble["three"] = [StepFailed("no_space", "full")]
+    world.trouble[f"undo {step}"] = [Killed()]
+    with pytest.raises(Killed):
+        engine.run(operation.pk)
+    assert run_to_the_end(operation).state == State.FAILED
+    assert world.made == set()
+
+
+def test_a_worker_that_lost_its_lease_writes_nothing_more(world: World, operation: Operation) -> None:
+    late = lease.claim(operation.pk)
+    assert late is not None
+    expire_lease(operation)
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.SUCCEEDED
+    with pytest.raises(lease.LeaseLost):
+        engine.Journal(late).move(State.FAILED)
+    with pytest.raises(lease.LeaseLost):
+        engine.Journal(late).advance(None, {}, late.steps.all()[0])
+    assert fresh(operation).state == State.SUCCEEDED
+
+
+def test_cancel_before_it_began_undoes_nothing_and_ends(world: World, operation: Operation) -> None:
+    services.cancel(actor=SYSTEM, operation=fresh(operation))
+    assert run_to_the_end(operation).state == State.CANCELLED
+    assert world.log == []
+
+
+def test_cancel_between_steps_undoes_what_was_done(world: World, operation: Operation) -> None:
+    world.trouble["two"] = [TransientError("busy")]
+    engine.run(operation.pk)
+    services.cancel(actor=SYSTEM, operation=fresh(operation))
+    assert run_to_the_end(operation).state == State.CANCELLED
+    assert world.made == set()
+    assert world.log[-2:] == ["undo two", "undo one"]
+
+
+def test_a_finished_operation_cannot_be_cancelled(world: World, operation: Operation) -> None:
+    engine.run(operation.pk)
+    with pytest.raises(Conflict):
+        services.cancel(actor=SYSTEM, operation=fresh(operation))
+
+
+def test_an_undo_that_never_works_waits_for_an_administrator(world: World, operation: Operation) -> None:
+    world.trouble["three"] = [StepFailed("no_space", "full")]
+    world.trouble["undo one"] = [ValueError("broken")] * (engine.UNDO_ATTEMPTS + 1)
+    engine.run(operation.pk)
+    while fresh(operation).state == State.UNWINDING:
+        expire_lease(operation)
+        engine.run(operation.pk)
+    assert fresh(operation).state == State.STUCK
+    assert fresh(operation).status == "failed"
+    services.unwind_again(actor=SYSTEM, operation_id=operation.pk)
+    assert run_to_the_end(operation).state == State.FAILED
+    assert world.made == set()
+
+
+def test_one_active_operation_per_target(world: World, operation: Operation, target: Tenant) -> None:
+    with pytest.raises(Conflict) as refusal:
+        submit(world, target)
+    assert refusal.value.extra == {"operation": str(operation.pk)}
+    engine.run(operation.pk)
+    assert submit(world, target).pk != operation.pk
+
+
+def test_a_kind_nobody_knows_waits_for_a_worker_that_does(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(workflow._registry, "test.kind")
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.QUEUED
+    assert "newer version" in fresh(operation).waiting_for
+
+
+class TestReaper:
+    @pytest.fixture
+    def rung(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+        rung: list[Any] = []
+        monkeypatch.setattr("portal.operations.tasks.ring", rung.append)
+        return rung
+
+    def test_it_rings_for_an_orphan(self, operation: Operation, rung: list[Any]) -> None:
+        lease.claim(operation.pk)
+        reap()
+        assert rung == []
+        expire_lease(operation)
+        reap()
+        assert rung == [operation.pk]
+
+    def test_it_rings_again_when_the_message_was_lost(self, operation: Operation, rung: list[Any]) -> None:
+        reap()
+        assert rung == [], "the first bell may still be on its way"
+        long_ago = timezone.now() - timedelta(minutes=1)
+        Operation.objects.unscoped("test").filter(pk=operation.pk).update(rung_at=long_ago)
+        reap()
+        assert rung == [operation.pk]
+
+    def test_it_lets_those_wait_that_wait(self, operation: Operation, rung: list[Any]) -> None:
+        later = timezone.now() + timedelta(minutes=1)
+        Operation.objects.unscoped("test").filter(pk=operation.pk).update(rung_at=None, not_before=later)
+        reap()
+        assert rung == []
