@@ -1,0 +1,79 @@
+# The commands beside `./run` itself.
+
+command_help() {
+    cat <<'END'
+./run                  set up and start everything; harmless to repeat
+./run stop             stop the portal; virtual machines keep running
+./run status           what runs, since when
+./run logs [PART]      follow the logs: all of them, or web, worker, beat, observer, redis, setup
+./run doctor           look for trouble and say what to do about it
+./run token USER [--tenant SLUG] [--scope SCOPE ...]
+                       print a new API token
+./run reset [--yes]    delete everything: machines, disks, accounts, data
+END
+}
+
+needs_setup() {
+    [ -x "$PYTHON" ] || die "Berth is not set up yet." "Run ./run first."
+}
+
+command_stop() {
+    needs_setup
+    "$PYTHON" deploy/supervisor.py stop || die "Some parts did not stop." "./run status shows which."
+    echo "Berth is stopped. Virtual machines keep running; ./run starts it again."
+}
+
+command_status() {
+    needs_setup
+    "$PYTHON" deploy/supervisor.py status
+    say_address_if_ready
+}
+
+say_address_if_ready() {
+    if is_ready >/dev/null 2>&1; then
+        say_address
+    else
+        echo "It does not answer as ready; ./run doctor looks for the cause."
+        return 1
+    fi
+}
+
+command_logs() {
+    local files=("$BERTH_DATA"/log/*.log)
+    [ $# -eq 0 ] || files=("$BERTH_DATA/log/$1.log")
+    [ -f "${files[0]}" ] || die "There is no log of '${1:-}'." "There are: $(cd "$BERTH_DATA/log" && ls -x)"
+    exec tail -n 50 -F "${files[@]}"
+}
+
+command_doctor() {
+    needs_setup
+    manage doctor "$@"
+}
+
+command_token() {
+    needs_setup
+    manage token "$@"
+}
+
+# First what lies on the hosts, then the rows that know of it.
+wipe_database() {
+    manage migrate --check >/dev/null 2>&1 || return 0
+    manage wipe_hosts || die "The hosts could not be cleaned; nothing was deleted." "./run doctor looks for the cause."
+    manage flush --no-input
+}
+
+command_reset() {
+    if [ "${1:-}" != --yes ]; then
+        echo "This deletes all machines, disks, accounts and settings of the instance $BERTH_INSTANCE, and $BERTH_DATA."
+        read -r -p "Type reset to go on: " answer || true
+        [ "${answer:-}" = reset ] || die "Nothing was changed."
+    fi
+    if [ -x "$PYTHON" ]; then
+        "$PYTHON" deploy/supervisor.py stop
+        wipe_database
+    fi
+    # By name: the directory may hold what is not ours. Downloads in cache/ stay.
+    (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key first-login.* started images static log beat-schedule* \
+        redis.sock supervisor.*)
+    echo "Everything of the instance $BERTH_INSTANCE is deleted. ./run sets it up anew."
+}
