@@ -62,7 +62,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509: the supervisor has one thread
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (the supervisor has one thread)
             )
         self.started_at = time.time()
 
@@ -123,7 +123,7 @@ class Supervisor:
         self.write_status()
         while not self.stopping:
             time.sleep(TICK_SECONDS)
-            if any([child.tend() for child in self.children]):  # noqa: C419: each one is to be tended
+            if any([child.tend() for child in self.children]):  # noqa: C419 (each one is to be tended)
                 self.write_status()
             cap_logs()
         for child in reversed(self.children):
@@ -258,7 +258,7 @@ def start() -> int:
     before = status_written_at()
     LOG_DIR.mkdir(parents=True, exist_ok=True)
     with (LOG_DIR / "supervisor.log").open("ab") as log:
-        command = [sys.executable, str(Path(__file__).resolve()), "run"]
+        command = [sys.executable, str(Path(sys.argv[0]).resolve()), "run"]
         subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
