@@ -1,0 +1,52 @@
+"""The host's own view, by virsh: what tests compare the portal's words with."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+
+class Host:
+    """`inside` is the command prefix that enters the host's network."""
+
+    def __init__(self, uri: str, pool_path: Path, inside: list[str] | None = None) -> None:
+        self.uri = uri
+        self.pool_path = pool_path
+        self.inside = inside or []
+
+    def virsh(self, *arguments: str) -> str:
+        done = subprocess.run(["virsh", "-q", "-c", self.uri, *arguments], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def state(self, vm_id: str) -> str:
+        return self.virsh("domstate", vm_id)
+
+    def name(self, vm_id: str) -> str:
+        return self.virsh("domname", vm_id)
+
+    def xml(self, vm_id: str) -> ElementTree.Element:
+        return ElementTree.fromstring(self.virsh("dumpxml", vm_id, "--inactive"))
+
+    def domains(self) -> set[str]:
+        return set(self.virsh("list", "--all", "--uuid").split())
+
+    def leases(self, network: str) -> str:
+        return self.virsh("net-dhcp-leases", network)
+
+    def volumes(self) -> set[str]:
+        return {path.name for path in self.pool_path.iterdir()}
+
+    def volumes_beside_images(self) -> set[str]:
+        return {name for name in self.volumes() if not name.startswith("image-")}
+
+    def volumes_of_defined_domains(self) -> set[str]:
+        sources = [source for vm_id in self.domains() for source in self.xml(vm_id).findall("devices/disk/source")]
+        return {source.get("volume", "") for source in sources}
+
+    def traces_of(self, vm_id: str) -> list[str]:
+        """Everything on the host that names the machine: domain, volumes, address."""
+        volumes = [name for name in self.volumes() if vm_id in name]
+        network = self.virsh("net-dumpxml", "berth")
+        return [name for name in (*volumes, *(self.domains() & {vm_id}), *([vm_id] if vm_id in network else []))]

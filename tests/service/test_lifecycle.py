@@ -1,0 +1,157 @@
+"""The main job on real QEMU: create, every action of a life, and delete without a trace."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.service.host import Host
+from tests.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def vm(stack: Stack) -> Iterator[dict[str, Any]]:
+    vm = stack.create()
+    yield vm
+    stack.delete(vm)
+
+
+@pytest.fixture
+def host(stack: Stack) -> Host:
+    return Host(stack.libvirt_uri, stack.pool_path)
+
+
+def status(stack: Stack, vm: dict[str, Any]) -> str:
+    return str(stack.get(f"/vms/{vm['id']}")["status"])
+
+
+def act(stack: Stack, vm: dict[str, Any], action: str, body: dict[str, Any] | None = None) -> None:
+    stack.succeeded("POST", f"/vms/{vm['id']}/actions/{action}", body or {})
+
+
+def test_a_created_machine_runs_under_its_own_id(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    assert vm["status"] == "running"
+    assert host.state(vm["id"]) == "running"
+    assert host.name(vm["id"]).startswith("berth-")
+
+
+def test_its_definition_is_what_was_promised(vm: dict[str, Any], host: Host) -> None:
+    xml = host.xml(vm["id"])
+    assert xml.find("devices/graphics[@type='vnc']/listen").get("type") == "socket"
+    assert xml.find("devices/disk[@device='disk']/driver").get("type") == "qcow2"
+    assert xml.find("devices/disk[@device='disk']/target").get("bus") == "virtio"
+    assert xml.find("devices/interface/model").get("type") == "virtio"
+    assert xml.find("devices/console") is not None
+    assert xml.get("type") == "qemu", "TCG, because KVM hangs on these machines, or is absent"
+
+
+def test_the_guest_takes_the_promised_address(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    (address,) = vm["addresses"]
+    wait_until(lambda: address in host.leases("berth"), 60, f"DHCP lease of {address}")
+    wait_until(lambda: stack.get(f"/vms/{vm['id']}")["nics"][0]["seen_at"], 15, "the portal's knowledge of the lease")
+
+
+def test_pause_and_resume(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    act(stack, vm, "pause")
+    assert (status(stack, vm), host.state(vm["id"])) == ("paused", "paused")
+    act(stack, vm, "resume")
+    assert (status(stack, vm), host.state(vm["id"])) == ("running", "running")
+
+
+def test_reboot_keeps_it_running(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    act(stack, vm, "reboot")
+    assert host.state(vm["id"]) == "running"
+
+
+def test_stop_by_acpi_resize_and_start(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    act(stack, vm, "stop")
+    assert (status(stack, vm), host.state(vm["id"])) == ("stopped", "shut off")
+    act(stack, vm, "resize", {"flavor": "micro"})
+    now = stack.get(f"/vms/{vm['id']}")
+    assert (now["memory_mib"], now["disk_gib"], now["flavor"]) == (256, 2, "micro")
+    assert host.xml(vm["id"]).findtext("memory") == str(256 * 1024)
+    act(stack, vm, "start")
+    assert host.state(vm["id"]) == "running"
+
+
+def test_force_off(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    act(stack, vm, "force-off")
+    assert (status(stack, vm), host.state(vm["id"])) == ("stopped", "shut off")
+    act(stack, vm, "start")
+
+
+def test_rename_needs_no_operation(stack: Stack, vm: dict[str, Any]) -> None:
+    answer = stack.api("PATCH", f"/vms/{vm['id']}", {"name": "renamed"})
+    assert (answer.status_code, answer.json()["name"]) == (200, "renamed")
+
+
+@pytest.mark.parametrize(("change", "expected"), [("destroy", "stopped"), ("start", "running"), ("suspend", "paused")])
+def test_a_change_made_outside_is_shown(
+    stack: Stack, vm: dict[str, Any], host: Host, change: str, expected: str
+) -> None:
+    host.virsh(change, vm["id"])
+    began = time.monotonic()
+    wait_until(lambda: status(stack, vm) == expected, 10, f"{expected} after virsh {change}")
+    print(f"seen after {time.monotonic() - began:.2f} s")
+    if change == "suspend":
+        host.virsh("resume", vm["id"])
+        wait_until(lambda: status(stack, vm) == "running", 10, "running after virsh resume")
+
+
+def test_a_lost_event_is_made_good_by_the_next_poll(stack: Stack, vm: dict[str, Any], host: Host) -> None:
+    stack.kill("observer")
+    host.virsh("suspend", vm["id"])
+    host.virsh("resume", vm["id"])
+    host.virsh("suspend", vm["id"])
+    stack.start_part("observer")
+    wait_until(lambda: status(stack, vm) == "paused", 20, "paused, by the poll")
+    act(stack, vm, "resume")
+
+
+def test_a_protected_machine_is_not_deleted(stack: Stack, vm: dict[str, Any]) -> None:
+    stack.api("PATCH", f"/vms/{vm['id']}", {"protected": True})
+    refused = stack.api("DELETE", f"/vms/{vm['id']}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "protected")
+    stack.api("PATCH", f"/vms/{vm['id']}", {"protected": False})
+
+
+def test_delete_leaves_nothing(stack: Stack, host: Host) -> None:
+    before = stack.get("/quotas/demo")["used"]
+    vm = stack.create()
+    assert host.traces_of(vm["id"])
+    stack.delete(vm)
+    assert host.traces_of(vm["id"]) == []
+    assert host.volumes_beside_images() == host.volumes_of_defined_domains()
+    assert stack.get("/quotas/demo")["used"] == before
+    assert stack.api("GET", f"/vms/{vm['id']}").status_code == 404
+
+
+def test_ssh_with_a_remembered_key(stack: Stack, host: Host, tmp_path: Any) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    vm = stack.create(ssh_keys=[(tmp_path / "key.pub").read_text().strip()])
+    try:
+        assert vm["ssh"] == f"ssh tiny@{vm['addresses'][0]}"
+        command = [
+            "ssh",
+            "-i",
+            tmp_path / "key",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ]
+        command += ["-o", "ConnectTimeout=5", f"tiny@{vm['addresses'][0]}", "hostname"]
+
+        def logged_in() -> bool:
+            done = subprocess.run([*host.inside, *command], capture_output=True, text=True, timeout=30)
+            return done.stdout.strip() == vm["name"]
+
+        wait_until(logged_in, 60, "an SSH login that tells the hostname")
+    finally:
+        stack.delete(vm)

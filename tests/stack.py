@@ -1,0 +1,232 @@
+"""The whole portal as it runs in production, each part a process of its own, over a libvirt host given by URI.
+
+For tests/service, tests/browser and tests/bench. Nothing here is faked; a part that does not start fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("web", "worker", "beat", "observer")
+
+
+def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
+    """The first truthy answer of `check`; AssertionError naming `what` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := check():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Stack:
+    """`data` is its BERTH_DATA; `url` answers after `start()`."""
+
+    data: Path
+    libvirt_uri: str
+    pool_path: Path
+    tiny: Path
+    database_url: str = ""
+    port: int = field(default_factory=free_port)
+    parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    tokens: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {
+            "BERTH_DATA": str(self.data),
+            "BERTH_PORT": str(self.port),
+            "BERTH_LIBVIRT_URI": self.libvirt_uri,
+            "BERTH_POOL_PATH": str(self.pool_path),
+            "REDIS_URL": f"unix://{self.data}/redis.sock",
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+            "PYTHONPATH": str(ROOT),
+        }
+        if self.database_url:
+            own["DATABASE_URL"] = self.database_url
+        return {**os.environ, **own}
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        (self.data / "images").mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.tiny, self.data / "images" / "tiny.qcow2")
+        self.start_part("redis")
+        wait_until((self.data / "redis.sock").exists, 10, "redis")
+        for command in (["migrate", "-v0"], ["collectstatic", "-v0", "--noinput"], ["seed"]):
+            self.manage(*command)
+        for part in PARTS:
+            self.start_part(part)
+        wait_until(self.is_ready, 90, f"readyz of the portal\n{self.logs()}")
+
+    def start_part(self, part: str, **extra: str) -> None:
+        """`extra` goes into the part's environment; BERTH_TEST_HOLD=moment:step holds a worker at that step."""
+        command = self.command(part) + (["-I", "tests.hold"] if "BERTH_TEST_HOLD" in extra else [])
+        with (self.data / f"{part}.log").open("ab") as log:
+            self.parts[part] = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**self.environment, **extra},
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def command(self, part: str) -> list[str]:
+        python, data = [sys.executable], str(self.data)
+        commands = {
+            "redis": ["redis-server", "--port", "0", "--unixsocket", f"{data}/redis.sock", "--save", "", "--dir", data],
+            "web": [
+                *python,
+                "-m",
+                "uvicorn",
+                "portal.asgi:application",
+                "--port",
+                str(self.port),
+                "--log-level",
+                "warning",
+            ],
+            "worker": [
+                *python,
+                "-m",
+                "celery",
+                "-A",
+                "portal",
+                "worker",
+                "--concurrency",
+                "3",
+                "--loglevel",
+                "warning",
+            ],
+            "beat": [*python, "-m", "celery", "-A", "portal", "beat", "-s", f"{data}/beat", "--loglevel", "warning"],
+            "observer": [*python, "manage.py", "observe"],
+        }
+        return commands[part]
+
+    def kill(self, part: str, number: int = signal.SIGKILL) -> None:
+        """The signal goes to the part and all its children at once."""
+        process = self.parts.pop(part)
+        os.killpg(process.pid, number)
+        process.wait(timeout=30)
+
+    def stop(self) -> None:
+        for part in [*reversed(PARTS), "redis"]:
+            if part in self.parts and self.parts[part].poll() is None:
+                self.kill(part, signal.SIGKILL)
+
+    def is_ready(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def logs(self) -> str:
+        return "\n".join(f"== {path.name}\n{path.read_text()[-2000:]}" for path in sorted(self.data.glob("*.log")))
+
+    # -- use -----------------------------------------------------------------------------------------------------
+
+    @property
+    def logins(self) -> dict[str, str]:
+        return dict(json.loads((self.data / "first-login.json").read_text()))
+
+    def token(self, user: str = "demo", *arguments: str) -> str:
+        key = (user, *arguments)
+        if key not in self.tokens:
+            self.tokens[key] = self.manage("token", user, *arguments).strip()
+        return self.tokens[key]
+
+    def api(self, method: str, path: str, body: Any = None, *, user: str = "demo", **options: Any) -> requests.Response:
+        """One API call; `path` with or without the prefix."""
+        url = f"{self.url}{path}" if path.startswith("/api/") else f"{self.url}/api/v1{path}"
+        headers = {
+            "Authorization": f"Bearer {options.pop('token', None) or self.token(user)}",
+            **options.pop("headers", {}),
+        }
+        return requests.request(method, url, json=body, headers=headers, timeout=60, **options)
+
+    def get(self, path: str, **options: Any) -> Any:
+        answer = self.api("GET", path, **options)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def accepted(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        """A call that must be accepted: its body, {"operation", "vm"}."""
+        answer = self.api(method, path, body, **options)
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def finished(self, operation: dict[str, Any], seconds: float = 90) -> dict[str, Any]:
+        """The operation when it has ended, however it did."""
+
+        def ended() -> dict[str, Any] | None:
+            now = self.get(f"/operations/{operation['id']}?wait=10")
+            return now if now["status"] in ("succeeded", "failed", "cancelled") else None
+
+        return dict(wait_until(ended, seconds, f"the end of {operation['kind']}\n{self.logs()}"))
+
+    def succeeded(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
+        """A call whose operation must succeed: the body of its acceptance."""
+        accepted = self.accepted(method, path, body, **options)
+        operation = self.finished(accepted["operation"])
+        assert operation["status"] == "succeeded", operation
+        return accepted
+
+    def create(self, name: str | None = None, **body: Any) -> dict[str, Any]:
+        """A running VM of the smallest size."""
+        wanted = {
+            "name": name or f"t-{secrets.token_hex(4)}",
+            "image": "tiny",
+            "flavor": "nano",
+            "tenant": "demo",
+            **body,
+        }
+        vm = self.succeeded("POST", "/vms", wanted)["vm"]
+        return dict(self.get(f"/vms/{vm['id']}"))
+
+    def delete(self, vm: dict[str, Any]) -> None:
+        self.succeeded("DELETE", f"/vms/{vm['id']}")
+
+
+@contextmanager
+def running(stack: Stack) -> Iterator[Stack]:
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
