@@ -19,6 +19,7 @@ LIBVIRT_URI = env.str("BERTH_LIBVIRT_URI", default="qemu:///system")
 POOL_PATH = env.str("BERTH_POOL_PATH", default=f"/var/lib/libvirt/images/{INSTANCE}")
 NETWORK_CANDIDATES = env.list("BERTH_NETWORKS", default=[f"10.{75 + i}.0.0/24" for i in range(8)])
 IMAGE_DIR = DATA_DIR / "images"
+CONSOLE_IDLE_SECONDS = env.int("BERTH_CONSOLE_IDLE_SECONDS", default=1800)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

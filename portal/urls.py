@@ -1,5 +1,9 @@
 """All addresses of the portal."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("portal.web.health_urls")),
+    path("", include("portal.events.urls")),
+    path("", include("vms.console.urls")),
+]

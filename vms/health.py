@@ -1,0 +1,25 @@
+"""How many machines there are, and how many consoles are open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from django.db.models import Count
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from vms.console.bridge import open_consoles
+from vms.models import VM
+from vms.selectors import STATUSES
+
+
+def metrics() -> Iterable[Metric]:
+    states = VM.objects.unscoped("metrics").order_by().values_list("lifecycle", "observed_power", "is_missing")
+    counts: Counter[str] = Counter()
+    for lifecycle, power, is_missing, number in states.annotate(number=Count("pk")):
+        counts[VM(lifecycle=lifecycle, observed_power=power, is_missing=is_missing).status] += number
+    machines = GaugeMetricFamily("berth_vms", "Virtual machines by status.", labels=["status"])
+    for status in STATUSES:
+        machines.add_metric([status], counts[status])
+    consoles = GaugeMetricFamily("berth_console_sessions", "Consoles open in this process.", value=open_consoles())
+    return machines, consoles
