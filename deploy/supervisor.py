@@ -123,7 +123,7 @@ class Supervisor:
         self.write_status()
         while not self.stopping:
             time.sleep(TICK_SECONDS)
-            if any([child.tend() for child in self.children]):  # noqa: C419 (each one is to be tended)
+            if any([child.tend() for child in self.children]):  # a list, so that each one is tended
                 self.write_status()
             cap_logs()
         for child in reversed(self.children):

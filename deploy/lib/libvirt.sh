@@ -13,11 +13,22 @@ is_own_libvirt() {
     [ "$BERTH_LIBVIRT_URI" = qemu:///system ]
 }
 
+# As udev does it, where there is no udev. While the probing root may open /dev/kvm and QEMU's user may not, libvirt
+# holds what it found out about QEMU for outdated and probes again at each call: defining a guest then takes a minute.
+share_kvm() {
+    [ -c /dev/kvm ] && getent group kvm >/dev/null || return 0
+    [ "$(stat -c %G /dev/kvm)" != kvm ] && [[ $(stat -c %a /dev/kvm) != *[67] ]] || return 0
+    echo "/dev/kvm was for root only; it is for the group kvm now"
+    as_root chgrp kvm /dev/kvm
+    as_root chmod 660 /dev/kvm
+}
+
 start_libvirt() {
     if ! is_own_libvirt; then
         libvirt_answers || echo "$BERTH_LIBVIRT_URI does not answer now; Berth goes on asking."
         return 0
     fi
+    share_kvm
     libvirt_answers && return 0
     if has_systemd; then
         as_root systemctl start libvirtd
