@@ -12,15 +12,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-import redis
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
-from kombu.exceptions import OperationalError
 
 from hosts.models import Host
-from portal.celery import app as celery
+from portal.core import health
 from portal.env import BASE_DIR, DATA_DIR
 from vms import image_store
 from vms.models import Image
@@ -28,6 +25,10 @@ from vms.models import Image
 GIB = 1024**3
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIB, 1 * GIB
 POOL_WARN_PERCENT, POOL_FAIL_PERCENT = 85, 97
+BELL_ADVICE = {
+    "broker": "See log/redis.log, or check REDIS_URL; ./run starts our own.",
+    "worker": "Accepted work waits until one runs. See log/worker.log; ./run starts it.",
+}
 SECRETS = ("first-login.json", "secret-key")
 
 
@@ -72,7 +73,7 @@ class Command(BaseCommand):
 
 def examine() -> list[Finding]:
     """Everything that can be looked at now; without a database, what does not need one."""
-    checks: list[Callable[[], Iterator[Finding]]] = [_secrets, _disk, _services, _port, _broker, _worker]
+    checks: list[Callable[[], Iterator[Finding]]] = [_secrets, _disk, _services, _port, _bell]
     database = list(_database())
     if all(finding.level is Level.OK for finding in database):
         checks += [_hosts, _images]
@@ -155,30 +156,14 @@ def _port() -> Iterator[Finding]:
         yield Finding(Level.FAIL, "port", f"{port} is taken: {' '.join(holder.split())}", advice)
 
 
-def _broker() -> Iterator[Finding]:
-    try:
-        redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2, socket_timeout=2).ping()
-    except (redis.RedisError, OSError) as error:
-        yield Finding(
-            Level.FAIL,
-            "broker",
-            f"{settings.REDIS_URL} does not answer: {error}",
-            "See log/redis.log; ./run starts it.",
-        )
-    else:
-        yield Finding(Level.OK, "broker", "it answers")
-
-
-def _worker() -> Iterator[Finding]:
-    try:
-        answers = celery.control.ping(timeout=3)
-    except (OperationalError, OSError):
-        answers = []
-    if answers:
-        yield Finding(Level.OK, "worker", f"{len(answers)} answer")
-    else:
-        advice = "Accepted work waits until one runs. See log/worker.log; ./run starts it."
-        yield Finding(Level.FAIL, "worker", "none answers", advice)
+def _bell() -> Iterator[Finding]:
+    """Broker and worker, as /readyz sees them."""
+    found = health.readiness()
+    for name, advice in BELL_ADVICE.items():
+        if found[name].ok:
+            yield Finding(Level.OK, name, "it answers")
+        else:
+            yield Finding(Level.FAIL, name, found[name].detail, advice)
 
 
 def _hosts() -> Iterator[Finding]:
