@@ -195,4 +195,6 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
+DJANGO_STRUCTLOG_REQUEST_CANCELLED_LOG_LEVEL = 10  # DEBUG: leaving a page ends its live stream, which is nothing
+
 from portal.logs import LOGGING  # noqa: E402, F401

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -157,8 +157,8 @@ class Hub:
             if self.listeners:
                 try:
                     self._apply(await asyncio.to_thread(_reviewed, {each.user_id for each in self.listeners}))
-                except DatabaseError as error:
-                    log.warning("rights of open streams not reviewed: %s", error)
+                except Exception:  # whatever it was, the next round must come
+                    log.exception("rights of open streams not reviewed")
 
     def _apply(self, audiences: dict[UUID, Audience]) -> None:
         for listener in self.listeners:
