@@ -20,7 +20,7 @@ set_up_tests() {
 
 # Built once and built again when its recipe has changed, so that the tests meet the image of this very code.
 build_test_image() {
-    local image=$BERTH_DATA/images/tiny.qcow2 recipe
+    local image=$ROOT/var/test-cache/tiny.qcow2 recipe
     recipe=$(find deploy/tiny -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
     [ -s "$image" ] && [ "$(cat "$image.recipe" 2>/dev/null)" = "$recipe" ] && return 0
     deploy/tiny/build "$image" "$BERTH_DATA/cache"
