@@ -1,0 +1,143 @@
+"""The Protocol between Berth and a hypervisor host.
+
+Held by `kvm.KvmDriver` (libvirt) and `memory.MemoryDriver` (for fast tests) alike; tests/driver runs one suite
+over both.
+
+Every call has a deadline in seconds that holds even when the daemon hangs: it then raises `Timeout` and the
+connection is thrown away. Every call may raise `Unreachable`. Calls named `ensure_*` and `delete_*` are idempotent:
+they look before they leap, so a step that is run twice leaves the same state as one that is run once.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from .types import (
+    Accelerator,
+    AcceleratorVerdict,
+    DomainEvent,
+    DomainSpec,
+    DomainState,
+    HostFacts,
+    Lease,
+    PoolFacts,
+    PowerState,
+    VolumeFacts,
+)
+
+Progress = Callable[[float], None]
+"""Called with a fraction between 0 and 1 during long calls; it may raise to stop the call."""
+
+
+class Driver(Protocol):
+    """One host."""
+
+    # -- the host ------------------------------------------------------------------------------------------------
+
+    def facts(self) -> HostFacts:
+        """Versions, CPU, memory, accelerators offered (not proven) and pools."""
+
+    def probe_accelerator(self, accelerator: Accelerator, pool: str, deadline: float) -> AcceleratorVerdict:
+        """Boot a trivial guest and wait until it has said that it runs. Leaves nothing behind, also after a hang."""
+
+    def ensure_pool(self, name: str, path: Path) -> PoolFacts:
+        """A started, autostarted directory pool at `path`, which is made where missing."""
+
+    def ensure_network(self, name: str, candidates: Sequence[str]) -> str:
+        """A started, autostarted NAT network with DHCP for static hosts, on the first free one of the candidate CIDRs.
+
+        Returns the CIDR the network has (that of an existing one, if it exists).
+        """
+
+    def delete_pool(self, name: str) -> None:
+        """Stop the pool and remove its definition; its files stay. No effect where it is gone."""
+
+    def delete_network(self, name: str) -> None:
+        """Stop and remove the network; no effect where it is gone."""
+
+    # -- volumes -------------------------------------------------------------------------------------------------
+
+    def list_volumes(self, pool: str) -> list[VolumeFacts]: ...
+
+    def volume(self, pool: str, name: str) -> VolumeFacts | None:
+        """The volume, or None where there is no such volume."""
+
+    def ensure_overlay(self, pool: str, name: str, backing: str, capacity_bytes: int) -> VolumeFacts:
+        """A qcow2 overlay on a qcow2 volume of the same pool. AlreadyExists if the name has another backing file."""
+
+    def upload(
+        self, pool: str, name: str, source: Path | bytes, fmt: str, progress: Progress | None = None
+    ) -> VolumeFacts:
+        """Write a whole volume of format `fmt` ("raw" or "qcow2"), replacing one that is there.
+
+        Until the last byte is written and counted there is no such volume for `volume`, `list_volumes` and
+        `ensure_overlay`, also when this call is killed on the way. Busy while somebody else uploads the same name.
+        """
+
+    def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
+        """Make a volume of a stopped domain larger; no effect where it is that large already. Never shrinks."""
+
+    def delete_volume(self, pool: str, name: str) -> None:
+        """Remove the volume; no effect where it is gone."""
+
+    # -- network -------------------------------------------------------------------------------------------------
+
+    def ensure_dhcp_host(self, network: str, mac: str, ip: str) -> None:
+        """The guest with this MAC gets this IPv4 address by DHCP."""
+
+    def delete_dhcp_host(self, network: str, mac: str) -> None: ...
+
+    def leases(self, network: str) -> list[Lease]: ...
+
+    # -- domains -------------------------------------------------------------------------------------------------
+
+    def list_domains(self) -> list[DomainState]:
+        """All domains of the host in one bulk call."""
+
+    def state(self, uuid: UUID) -> DomainState | None:
+        """The domain's state, or None where it is not defined."""
+
+    def define(self, spec: DomainSpec) -> None:
+        """Define, or redefine with the same UUID; validated by libvirt's schema."""
+
+    def undefine(self, uuid: UUID) -> None:
+        """Remove the definition and all that libvirt keeps beside it; no effect where it is gone. The domain is off."""
+
+    def start(self, uuid: UUID) -> None:
+        """No effect where it runs already."""
+
+    def shutdown(self, uuid: UUID) -> None:
+        """Ask the guest by ACPI to power off; returns at once. No effect where it is off."""
+
+    def reboot(self, uuid: UUID) -> None:
+        """Restart the guest; InvalidState where it is off."""
+
+    def destroy(self, uuid: UUID) -> None:
+        """Cut the power; no effect where it is off or gone."""
+
+    def suspend(self, uuid: UUID) -> None: ...
+
+    def resume(self, uuid: UUID) -> None: ...
+
+    def wait_for(self, uuid: UUID, wanted: Iterable[PowerState], deadline: float) -> PowerState:
+        """Wait until the domain is in one of the wanted states; Timeout when it is not by then."""
+
+    # -- streams and events --------------------------------------------------------------------------------------
+
+    def open_display(self, uuid: UUID) -> socket.socket:
+        """A connected socket that speaks RFB with the running domain's display."""
+
+    def open_serial(self, uuid: UUID) -> socket.socket:
+        """A connected socket with the raw bytes of the running domain's first serial port; takes over from others."""
+
+    def watch(self, on_event: Callable[[DomainEvent], None], on_lost: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_event` (from another thread) at each lifecycle change; `on_lost` once when the connection breaks.
+
+        Returns a function that stops watching.
+        """
+
+    def close(self) -> None: ...

@@ -1,0 +1,75 @@
+"""What can go wrong at a hypervisor, in our own words.
+
+`transient` tells the engine whether the same call may succeed later without anybody changing anything.
+`code` becomes the problem code a tenant sees; the text is for logs and admins.
+"""
+
+
+class DriverError(Exception):
+    """Something the hypervisor refused or failed to do."""
+
+    code = "host_error"
+    transient = False
+
+
+class Unreachable(DriverError):
+    """The host's daemon cannot be connected to, or the connection broke."""
+
+    code = "host_unreachable"
+    transient = True
+
+
+class Timeout(DriverError):
+    """The call did not return within its deadline; its effect is unknown."""
+
+    code = "host_timeout"
+    transient = True
+
+
+class Busy(DriverError):
+    """Another job holds the domain or the volume."""
+
+    code = "resource_busy"
+    transient = True
+
+
+class NotFound(DriverError):
+    """No such domain, volume, pool or network."""
+
+    code = "not_on_host"
+
+
+class AlreadyExists(DriverError):
+    """The name or the id is taken by something that is not ours to reuse."""
+
+    code = "already_on_host"
+
+
+class NoSpace(DriverError):
+    """The storage pool is full."""
+
+    code = "no_space"
+
+
+class NoMemory(DriverError):
+    """The host has not enough memory to start the domain."""
+
+    code = "no_memory"
+
+
+class Invalid(DriverError):
+    """The hypervisor refused the definition."""
+
+    code = "invalid_definition"
+
+
+class InvalidState(DriverError):
+    """The domain is not in a state in which the call makes sense (e.g. pause of a stopped domain)."""
+
+    code = "invalid_state"
+
+
+class Unsupported(DriverError):
+    """This host cannot do that."""
+
+    code = "unsupported_by_host"

@@ -1,0 +1,167 @@
+"""Domains: definition, power, state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.kvm.connection import Calls
+from hosts.driver.types import DomainSpec, DomainState, PowerState
+from hosts.driver.xml.domain import domain_xml
+
+POWER_SECONDS = 30.0  # QEMU starts and ends in a second, and takes many on a loaded machine
+POLL_SECONDS = 0.2
+
+_POWER = {
+    libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
+    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,  # on its way down, not there
+    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.STOPPED,
+    libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,
+}
+_POWER_BY_REASON = {
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED): PowerState.CRASHED,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_CRASHED): PowerState.CRASHED,
+    # QEMU is loaded and the guest has not run an instruction yet.
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP): PowerState.STOPPED,
+}
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+
+
+def power_state(state: int, reason: int) -> PowerState:
+    """Of libvirt's virDomainState and its reason."""
+    return _POWER_BY_REASON.get((state, reason), _POWER.get(state, PowerState.STOPPED))
+
+
+def lookup(connect: libvirt.virConnect, uuid: UUID) -> libvirt.virDomain:
+    return connect.lookupByUUIDString(str(uuid))
+
+
+class DomainCalls(Calls):
+    def list_domains(self) -> list[DomainState]:
+        return self._connection.read(_list_domains)
+
+    def state(self, uuid: UUID) -> DomainState | None:
+        try:
+            return self._connection.read(lambda connect: _state(lookup(connect, uuid)))
+        except errors.NotFound:
+            return None
+
+    def define(self, spec: DomainSpec) -> None:
+        xml = domain_xml(spec)
+        self._connection.call(lambda connect: connect.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE))
+
+    def undefine(self, uuid: UUID) -> None:
+        self._unless_gone(uuid, lambda domain: domain.undefineFlags(_UNDEFINE))
+
+    def start(self, uuid: UUID) -> None:
+        self._on(uuid, _start)
+
+    def shutdown(self, uuid: UUID) -> None:
+        self._on(uuid, _shutdown)
+
+    def reboot(self, uuid: UUID) -> None:
+        """By ACPI, as from a power key: the guest shuts down in order, and QEMU starts it again."""
+        self._on(uuid, lambda domain: domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN))
+
+    def destroy(self, uuid: UUID) -> None:
+        self._unless_gone(uuid, _destroy)
+
+    def suspend(self, uuid: UUID) -> None:
+        self._on(uuid, lambda domain: domain.suspend())
+
+    def resume(self, uuid: UUID) -> None:
+        self._on(uuid, _resume)
+
+    def wait_for(self, uuid: UUID, wanted: Iterable[PowerState], deadline: float) -> PowerState:
+        """Asks again and again; NotFound when the domain is gone."""
+        goal, until = frozenset(wanted), time.monotonic() + deadline
+        while True:
+            state = self.state(uuid)
+            if state is None:
+                raise errors.NotFound(f"no domain {uuid}")
+            if state.power in goal:
+                return state.power
+            if time.monotonic() > until:
+                raise errors.Timeout(f"domain {uuid} is still {state.power} after {deadline:.1f} s")
+            time.sleep(POLL_SECONDS)
+
+    def _on(self, uuid: UUID, work: Callable[[libvirt.virDomain], object]) -> None:
+        self._connection.call(lambda connect: work(lookup(connect, uuid)), seconds=POWER_SECONDS)
+
+    def _unless_gone(self, uuid: UUID, work: Callable[[libvirt.virDomain], object]) -> None:
+        try:
+            self._on(uuid, work)
+        except errors.NotFound:
+            return
+
+
+def _list_domains(connect: libvirt.virConnect) -> list[DomainState]:
+    """One bulk call each for persistent and transient domains, as libvirt's answer does not tell them apart.
+
+    NOWAIT: a domain that is held by a job tells what it can, and never holds up the others.
+    """
+    states = []
+    for persistent in (True, False):
+        kind = "PERSISTENT" if persistent else "TRANSIENT"
+        flags = (
+            getattr(libvirt, f"VIR_CONNECT_GET_ALL_DOMAINS_STATS_{kind}")
+            | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        )
+        for domain, stats in connect.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, flags):
+            power = power_state(stats["state.state"], stats["state.reason"])
+            states.append(DomainState(UUID(bytes=domain.UUID()), domain.name(), power, persistent))
+    return states
+
+
+def _state(domain: libvirt.virDomain) -> DomainState:
+    state, reason = domain.state()
+    uuid = UUID(bytes=domain.UUID())
+    return DomainState(uuid, domain.name(), power_state(state, reason), bool(domain.isPersistent()))
+
+
+def _start(domain: libvirt.virDomain) -> None:
+    try:
+        domain.create()
+    except libvirt.libvirtError as error:
+        if not (_is_invalid(error) and domain.isActive()):
+            raise
+
+
+def _shutdown(domain: libvirt.virDomain) -> None:
+    _if_active(domain, lambda: domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN))
+
+
+def _destroy(domain: libvirt.virDomain) -> None:
+    _if_active(domain, domain.destroy)
+
+
+def _resume(domain: libvirt.virDomain) -> None:
+    """libvirt refuses to resume what runs; for us it is done."""
+    if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+        domain.resume()
+
+
+def _if_active(domain: libvirt.virDomain, work: Callable[[], object]) -> None:
+    """Try, rather than ask first: it may have stopped in between."""
+    try:
+        work()
+    except libvirt.libvirtError as error:
+        if not _is_invalid(error) or domain.isActive():
+            raise
+
+
+def _is_invalid(error: libvirt.libvirtError) -> bool:
+    return bool(error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID)

@@ -1,0 +1,63 @@
+"""libvirt's errors in our words: one table by code, and one by text for what libvirt only tells in words."""
+
+from __future__ import annotations
+
+import libvirt
+
+from hosts.driver import errors
+
+_BY_CODE: dict[int, type[errors.DriverError]] = {
+    libvirt.VIR_ERR_NO_DOMAIN: errors.NotFound,
+    libvirt.VIR_ERR_NO_NETWORK: errors.NotFound,
+    libvirt.VIR_ERR_NO_STORAGE_POOL: errors.NotFound,
+    libvirt.VIR_ERR_NO_STORAGE_VOL: errors.NotFound,
+    libvirt.VIR_ERR_NO_NWFILTER: errors.NotFound,
+    libvirt.VIR_ERR_DOM_EXIST: errors.AlreadyExists,
+    libvirt.VIR_ERR_NETWORK_EXIST: errors.AlreadyExists,
+    libvirt.VIR_ERR_STORAGE_VOL_EXIST: errors.AlreadyExists,
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: errors.Busy,  # another job holds the domain's lock
+    libvirt.VIR_ERR_RESOURCE_BUSY: errors.Busy,
+    libvirt.VIR_ERR_OPERATION_INVALID: errors.InvalidState,
+    libvirt.VIR_ERR_XML_ERROR: errors.Invalid,
+    libvirt.VIR_ERR_XML_DETAIL: errors.Invalid,
+    libvirt.VIR_ERR_XML_INVALID_SCHEMA: errors.Invalid,
+    libvirt.VIR_ERR_INVALID_ARG: errors.Invalid,
+    libvirt.VIR_ERR_INVALID_MAC: errors.Invalid,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED: errors.Unsupported,
+    libvirt.VIR_ERR_CPU_INCOMPATIBLE: errors.Unsupported,
+    libvirt.VIR_ERR_NO_SUPPORT: errors.Unsupported,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED: errors.Unsupported,
+    libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED: errors.Unsupported,
+    libvirt.VIR_ERR_NO_MEMORY: errors.NoMemory,
+    libvirt.VIR_ERR_NO_CONNECT: errors.Unreachable,
+    libvirt.VIR_ERR_INVALID_CONN: errors.Unreachable,
+    libvirt.VIR_ERR_RPC: errors.Unreachable,
+    libvirt.VIR_ERR_SSH: errors.Unreachable,
+    libvirt.VIR_ERR_LIBSSH: errors.Unreachable,
+    libvirt.VIR_ERR_GNUTLS_ERROR: errors.Unreachable,
+    libvirt.VIR_ERR_AUTH_FAILED: errors.Unreachable,
+    libvirt.VIR_ERR_AUTH_UNAVAILABLE: errors.Unreachable,
+    libvirt.VIR_ERR_UNKNOWN_HOST: errors.Unreachable,
+}
+
+# Looked at first: these come under general codes such as "internal error".
+_BY_TEXT: tuple[tuple[str, type[errors.DriverError]], ...] = (
+    ("No space left on device", errors.NoSpace),
+    ("Disk quota exceeded", errors.NoSpace),
+    ("Cannot allocate memory", errors.NoMemory),
+    ("already exists with uuid", errors.AlreadyExists),
+    ('Failed to get "write" lock', errors.Busy),
+    ("asynchronous jobs running", errors.Busy),
+    ("being built", errors.Busy),
+)
+
+
+def translate(error: libvirt.libvirtError) -> errors.DriverError:
+    """Our error for libvirt's, with its text."""
+    text = str(error)
+    if error.get_error_domain() == libvirt.VIR_FROM_RPC:
+        return errors.Unreachable(text)
+    for part, kind in _BY_TEXT:
+        if part in text:
+            return kind(text)
+    return _BY_CODE.get(error.get_error_code() or 0, errors.DriverError)(text)

@@ -1,0 +1,77 @@
+"""The host itself: versions, CPU, memory, what it offers, and its pools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.kvm.connection import Calls
+from hosts.driver.types import HostFacts, PoolFacts
+from hosts.driver.xml import parse
+from hosts.driver.xml.pool import pool_xml
+
+POOL_SECONDS = 30.0  # a pool is scanned when it starts
+
+
+class HostCalls(Calls):
+    def facts(self) -> HostFacts:
+        return self._connection.read(_facts)
+
+    def ensure_pool(self, name: str, path: Path) -> PoolFacts:
+        """AlreadyExists where the name is that of a pool at another path."""
+        return self._connection.call(lambda connect: _ensure_pool(connect, name, path), seconds=POOL_SECONDS)
+
+    def delete_pool(self, name: str) -> None:
+        try:
+            self._connection.call(lambda connect: _delete_pool(connect, name), seconds=POOL_SECONDS)
+        except errors.NotFound:
+            return
+
+
+def _facts(connect: libvirt.virConnect) -> HostFacts:
+    offered = parse.capabilities(connect.getCapabilities())
+    _, memory_mib, cpus, *_ = connect.getInfo()
+    return HostFacts(
+        hostname=connect.getHostname(),
+        cpu_model=offered.cpu_model,
+        cpus=cpus,
+        memory_mib=memory_mib,
+        libvirt_version=_version(connect.getLibVersion()),
+        qemu_version=_version(connect.getVersion()),
+        accelerators=offered.accelerators,
+        pools=tuple(_pool_facts(pool) for pool in connect.listAllStoragePools()),
+    )
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1_000 % 1_000}.{number % 1_000}"
+
+
+def _pool_facts(pool: libvirt.virStoragePool) -> PoolFacts:
+    state, capacity, _, available = pool.info()
+    active = state == libvirt.VIR_STORAGE_POOL_RUNNING
+    return PoolFacts(pool.name(), parse.pool_path(pool.XMLDesc()), active, capacity, available)
+
+
+def _ensure_pool(connect: libvirt.virConnect, name: str, path: Path) -> PoolFacts:
+    try:
+        pool = connect.storagePoolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+        pool = connect.storagePoolDefineXML(pool_xml(name, path))
+    if (there := parse.pool_path(pool.XMLDesc())) != str(path):
+        raise errors.AlreadyExists(f"pool {name} lies at {there}, not at {path}")
+    if not pool.isActive():
+        pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+    pool.setAutostart(1)
+    return _pool_facts(pool)
+
+
+def _delete_pool(connect: libvirt.virConnect, name: str) -> None:
+    pool = connect.storagePoolLookupByName(name)
+    if pool.isActive():
+        pool.destroy()
+    pool.undefine()

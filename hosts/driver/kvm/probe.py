@@ -1,0 +1,109 @@
+"""Does an accelerator really run guests here? Only booting one tells: /dev/kvm may open and then hang what it runs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from uuid import UUID, uuid4
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.kvm.connection import DEFAULT_SECONDS
+from hosts.driver.kvm.domains import DomainCalls
+from hosts.driver.kvm.events import EventCalls
+from hosts.driver.kvm.storage import StorageCalls
+from hosts.driver.types import Accelerator, AcceleratorVerdict, DiskSpec, DomainEvent, DomainSpec
+from hosts.driver.xml.domain import domain_xml
+
+SECTOR_BYTES = 512
+MEMORY_MIB = 32
+_CPU_MODEL = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
+
+
+def boot_sector(code: bytes) -> bytes:
+    """A disk that a PC's firmware boots: it loads these 512 bytes at 0x7C00 and jumps there, in 16-bit mode."""
+    signature = b"\x55\xaa"
+    return code.ljust(SECTOR_BYTES - len(signature), b"\0") + signature
+
+
+POWER_OFF = boot_sector(
+    b"\xba\x04\x06"  # mov dx, 0x604   the ACPI power control port of q35's chipset in QEMU
+    b"\xb8\x00\x20"  # mov ax, 0x2000  sleep enable, with sleep type 0: soft off
+    b"\xef"  # out dx, ax
+    b"\xf4"  # hlt
+)
+
+
+class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
+    def probe_accelerator(self, accelerator: Accelerator, pool: str, deadline: float) -> AcceleratorVerdict:
+        """The guest is a boot sector that powers the machine off; libvirt's event then says that the guest did it.
+
+        Takes at most `deadline` for the guest, and some tens of seconds more where the host is slow to end a hung one.
+        """
+        return self.probe_with(POWER_OFF, accelerator, pool, deadline)
+
+    def probe_with(self, sector: bytes, accelerator: Accelerator, pool: str, deadline: float) -> AcceleratorVerdict:
+        name = f"berth-preflight-{secrets.token_hex(4)}"
+        spec = DomainSpec(
+            uuid=uuid4(),
+            name=name,
+            title="",
+            vcpus=1,
+            memory_mib=MEMORY_MIB,
+            accelerator=accelerator,
+            cpu_model=_CPU_MODEL[accelerator],
+            disks=(DiskSpec(pool, name, "vda", format="raw"),),
+        )
+        begun = time.monotonic()
+        self.upload(pool, name, sector, "raw")
+        try:
+            problem = self._run_guest(spec, deadline)
+        finally:
+            with suppress(errors.DriverError):
+                self.destroy(spec.uuid)
+            self.delete_volume(pool, name)
+        return AcceleratorVerdict(accelerator, not problem, round(time.monotonic() - begun, 2), problem)
+
+    def _run_guest(self, spec: DomainSpec, deadline: float) -> str:
+        """What went wrong; "" for nothing."""
+        with self._ending_of(spec.uuid) as wait_for_end:
+            try:
+                self._connection.call(
+                    lambda connect: connect.createXML(domain_xml(spec), libvirt.VIR_DOMAIN_START_VALIDATE),
+                    seconds=deadline + DEFAULT_SECONDS,
+                )
+            except (errors.Unreachable, errors.NotFound):
+                raise
+            except errors.DriverError as error:
+                return f"the guest did not start: {error}"
+            reason = wait_for_end(deadline)
+        if reason == "shutdown":
+            return ""
+        if reason is None:
+            return f"the guest did not run within {deadline:g} s although it started"
+        return f"the guest ended otherwise than by itself: {reason}"
+
+    @contextmanager
+    def _ending_of(self, uuid: UUID) -> Iterator[Callable[[float], str | None]]:
+        """A function that waits some seconds for the domain to stop and tells why it did; None when it did not."""
+        endings: SimpleQueue[str] = SimpleQueue()
+
+        def note(event: DomainEvent) -> None:
+            if event.uuid == uuid and event.reason in ("shutdown", "crashed", "failed", "destroyed"):
+                endings.put(event.reason)
+
+        def wait(seconds: float) -> str | None:
+            try:
+                return endings.get(timeout=seconds)
+            except Empty:
+                return None
+
+        stop = self.watch(note, lambda: endings.put("the connection broke"))
+        try:
+            yield wait
+        finally:
+            stop()

@@ -1,0 +1,71 @@
+"""Volumes of directory pools."""
+
+from __future__ import annotations
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.kvm import upload
+from hosts.driver.kvm.connection import Calls
+from hosts.driver.types import VolumeFacts
+from hosts.driver.xml import parse
+from hosts.driver.xml.volume import volume_xml
+
+VOLUME_SECONDS = 30.0  # QEMU's tools are started for qcow2
+
+
+class StorageCalls(upload.UploadCalls, Calls):
+    def list_volumes(self, pool: str) -> list[VolumeFacts]:
+        return self._connection.read(lambda connect: _list_volumes(connect.storagePoolLookupByName(pool)))
+
+    def volume(self, pool: str, name: str) -> VolumeFacts | None:
+        return self._connection.read(lambda connect: _volume(connect.storagePoolLookupByName(pool), name))
+
+    def ensure_overlay(self, pool: str, name: str, backing: str, capacity_bytes: int) -> VolumeFacts:
+        return self._connection.call(
+            lambda connect: _ensure_overlay(connect.storagePoolLookupByName(pool), name, backing, capacity_bytes),
+            seconds=VOLUME_SECONDS,
+        )
+
+    def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
+        def grow(connect: libvirt.virConnect) -> None:
+            volume = connect.storagePoolLookupByName(pool).storageVolLookupByName(name)
+            if parse.volume(volume.XMLDesc()).capacity_bytes < capacity_bytes:
+                volume.resize(capacity_bytes)
+
+        self._connection.call(grow, seconds=VOLUME_SECONDS)
+
+    def delete_volume(self, pool: str, name: str) -> None:
+        try:
+            self._connection.call(
+                lambda connect: upload.delete_with_marks(connect.storagePoolLookupByName(pool), name),
+                seconds=VOLUME_SECONDS,
+            )
+        except errors.NotFound:
+            return
+
+
+def _list_volumes(pool: libvirt.virStoragePool) -> list[VolumeFacts]:
+    volumes = pool.listAllVolumes()
+    names = [volume.name() for volume in volumes]
+    return [parse.volume(volume.XMLDesc()) for volume in volumes if upload.is_whole(volume.name(), names)]
+
+
+def _volume(pool: libvirt.virStoragePool, name: str) -> VolumeFacts | None:
+    names = pool.listVolumes()
+    if name not in names or not upload.is_whole(name, names):
+        return None
+    return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
+
+
+def _ensure_overlay(pool: libvirt.virStoragePool, name: str, backing: str, capacity_bytes: int) -> VolumeFacts:
+    there = _volume(pool, name)
+    if there is not None:
+        if there.backing != backing:
+            raise errors.AlreadyExists(f"volume {name} is an overlay on {there.backing}, not on {backing}")
+        return there
+    base = _volume(pool, backing)
+    if base is None:
+        raise errors.NotFound(f"no volume {backing} in pool {pool.name()}")
+    made = pool.createXML(volume_xml(name, "qcow2", capacity_bytes, backing_path=base.path))
+    return parse.volume(made.XMLDesc())

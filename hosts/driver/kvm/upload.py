@@ -1,0 +1,161 @@
+"""Uploads that are either whole or not there.
+
+libvirt cannot rename a volume, so an upload marks its volume as unfinished by an empty volume beside it, named
+"NAME.HEX.part", which is made before the first byte and deleted after the last one was counted. A volume with a mark is
+not there for anybody else. A mark whose upload died is replaced together with its volume by the next upload; whether it
+died is told by the time of the volume's last write against that of the newcomer's mark, both by the host's clock.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import secrets
+from collections.abc import Collection
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.base import Progress
+from hosts.driver.kvm.connection import Calls, Session
+from hosts.driver.types import VolumeFacts
+from hosts.driver.xml import parse
+from hosts.driver.xml.volume import volume_xml
+
+CHUNK_BYTES = 1 << 20
+CHUNK_SECONDS = 30.0
+STALE_SECONDS = 10.0  # without a byte, an upload is taken for dead
+_MARK = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
+_PHYSICAL = 2  # index into what infoFlags returns
+
+
+def is_whole(name: str, names: Collection[str]) -> bool:
+    """Whether the volume `name`, among all `names` of its pool, is neither a mark nor unfinished."""
+    return not _MARK.fullmatch(name) and not _marks_of(name, names)
+
+
+def delete_with_marks(pool: libvirt.virStoragePool, name: str) -> None:
+    """The volume first, so that what is left after an interruption is never a part without its mark."""
+    names = pool.listVolumes()
+    for volume in [name, *_marks_of(name, names)]:
+        _delete(pool, volume)
+
+
+class UploadCalls(Calls):
+    def upload(
+        self, pool: str, name: str, source: Path | bytes, fmt: str, progress: Progress | None = None
+    ) -> VolumeFacts:
+        """Constant memory; the deadline is per chunk, for the whole takes as long as the network lets it."""
+        session = self._connection.session()
+        try:
+            with _opened(source) as data:
+                return _Upload(session, pool, name, fmt).send(data, progress)
+        finally:
+            session.drop()
+
+
+class _Upload:
+    def __init__(self, session: Session, pool: str, name: str, fmt: str) -> None:
+        self._session, self._pool, self._name, self._format = session, pool, name, fmt
+        self._mark = f"{name}.{secrets.token_hex(4)}.part"
+
+    def send(self, data: BinaryIO, progress: Progress | None) -> VolumeFacts:
+        size = data.seek(0, io.SEEK_END)
+        data.seek(0)
+        stream = self._session.run(lambda connect: self._prepare(connect, size), CHUNK_SECONDS)
+        try:
+            self._stream(stream, data, size, progress)
+            return self._session.run(lambda connect: self._finish(connect, stream, size), CHUNK_SECONDS)
+        except BaseException:
+            with suppress(errors.DriverError):  # its mark stays where this fails
+                self._session.run(lambda connect: self._withdraw(connect, stream), CHUNK_SECONDS)
+            raise
+
+    def _prepare(self, connect: libvirt.virConnect, size: int) -> libvirt.virStream:
+        """Mark, make room, open the stream."""
+        pool = connect.storagePoolLookupByName(self._pool)
+        mark = pool.createXML(volume_xml(self._mark, "raw", 0))
+        others = [other for other in _marks_of(self._name, pool.listVolumes()) if other != self._mark]
+        if others and _is_alive(pool, self._name, mark):
+            mark.delete()
+            raise errors.Busy(f"somebody else uploads {self._name}")
+        for old in [self._name, *others]:
+            _delete(pool, old)
+        volume = pool.createXML(volume_xml(self._name, "raw", size))
+        stream = connect.newStream()
+        volume.upload(stream, 0, size)
+        return stream
+
+    def _stream(self, stream: libvirt.virStream, data: BinaryIO, size: int, progress: Progress | None) -> None:
+        sent = 0
+        while chunk := data.read(CHUNK_BYTES):
+            self._session.run(partial(_send_all, stream, chunk), CHUNK_SECONDS)
+            sent += len(chunk)
+            if progress is not None:
+                progress(sent / size)
+
+    def _finish(self, connect: libvirt.virConnect, stream: libvirt.virStream, size: int) -> VolumeFacts:
+        stream.finish()
+        pool = connect.storagePoolLookupByName(self._pool)
+        marks = _marks_of(self._name, pool.listVolumes())
+        if marks != [self._mark]:
+            raise errors.Busy(f"somebody else took over the upload of {self._name}")
+        volume = pool.storageVolLookupByName(self._name)
+        there = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[_PHYSICAL]
+        if there != size:
+            raise errors.DriverError(f"{there} bytes of {size} arrived in volume {self._name}")
+        facts = _read_back(pool, self._name)
+        if facts.format != self._format or facts.backing is not None:
+            raise errors.Invalid(f"{self._name} is {facts.format} on {facts.backing}, not a whole {self._format}")
+        _delete(pool, self._mark)
+        return facts
+
+    def _withdraw(self, connect: libvirt.virConnect, stream: libvirt.virStream) -> None:
+        with suppress(libvirt.libvirtError):  # it may have ended
+            stream.abort()
+        pool = connect.storagePoolLookupByName(self._pool)
+        if _marks_of(self._name, pool.listVolumes()) == [self._mark]:
+            _delete(pool, self._name)
+        _delete(pool, self._mark)
+
+
+def _opened(source: Path | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+
+
+def _marks_of(name: str, names: Collection[str]) -> list[str]:
+    marks = ((volume, _MARK.fullmatch(volume)) for volume in names)
+    return [volume for volume, mark in marks if mark and mark["name"] == name]
+
+
+def _is_alive(pool: libvirt.virStoragePool, name: str, mark: libvirt.virStorageVol) -> bool:
+    """Whether the unfinished volume was written to shortly before `mark` was made."""
+    if name not in pool.listVolumes():
+        return False
+    written = parse.volume_modified_at(pool.storageVolLookupByName(name).XMLDesc())
+    now = parse.volume_modified_at(mark.XMLDesc())
+    return written is not None and now is not None and (now - written).total_seconds() < STALE_SECONDS
+
+
+def _send_all(stream: libvirt.virStream, chunk: bytes, _connect: libvirt.virConnect) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[stream.send(bytes(view)) :]
+
+
+def _read_back(pool: libvirt.virStoragePool, name: str) -> VolumeFacts:
+    """libvirt looks inside a volume, for its format and backing file, when it scans the pool."""
+    pool.refresh()
+    return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
+
+
+def _delete(pool: libvirt.virStoragePool, name: str) -> None:
+    try:
+        pool.storageVolLookupByName(name).delete()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise

@@ -1,0 +1,154 @@
+"""Arguments and results of the driver: frozen, in plain units, without a libvirt object or XML in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class PowerState(StrEnum):
+    """What a hypervisor says about a domain."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+
+
+class Accelerator(StrEnum):
+    """How a host runs guest code; the value is libvirt's domain type."""
+
+    KVM = "kvm"
+    TCG = "qemu"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """A volume of a pool, seen by the guest as `target` (vda, vdb, ...). `serial` is at most 20 characters."""
+
+    pool: str
+    volume: str
+    target: str
+    serial: str = ""
+    format: str = "qcow2"
+
+
+@dataclass(frozen=True, slots=True)
+class CdromSpec:
+    """A raw, read-only volume of a pool as a SATA CD-ROM, e.g. the NoCloud seed."""
+
+    pool: str
+    volume: str
+    target: str = "sda"
+
+
+@dataclass(frozen=True, slots=True)
+class NicSpec:
+    """A virtio NIC on a libvirt network, with its MAC address ("52:54:..") and, where known, its one IPv4 address."""
+
+    network: str
+    mac: str
+    ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSpec:
+    """All that a domain is. Policy has been applied before; nothing is chosen below this line.
+
+    `uuid` is the VM's id; `name` starts with "berth-". `attempt` is the fencing token written into the metadata.
+    """
+
+    uuid: UUID
+    name: str
+    title: str
+    vcpus: int
+    memory_mib: int
+    accelerator: Accelerator
+    cpu_model: str
+    machine: str = "q35"
+    disks: tuple[DiskSpec, ...] = ()
+    cdroms: tuple[CdromSpec, ...] = ()
+    nics: tuple[NicSpec, ...] = ()
+    owner: str = ""
+    attempt: int = 0
+    cpu_shares: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainState:
+    """One row of the bulk reading, or one event."""
+
+    uuid: UUID
+    name: str
+    power: PowerState
+    persistent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DomainEvent:
+    """A change told by the hypervisor. `power` is None when the domain is gone (undefined)."""
+
+    uuid: UUID
+    name: str
+    power: PowerState | None
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorVerdict:
+    """Whether a trivial guest booted with this accelerator, and how long it took. `detail` says why not."""
+
+    accelerator: Accelerator
+    usable: bool
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """A storage pool; sizes in bytes."""
+
+    name: str
+    path: str
+    active: bool
+    capacity_bytes: int
+    available_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What a host is. Versions as "9.0.0"."""
+
+    hostname: str
+    cpu_model: str
+    cpus: int
+    memory_mib: int
+    libvirt_version: str
+    qemu_version: str
+    accelerators: tuple[Accelerator, ...]
+    pools: tuple[PoolFacts, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """A volume of a pool; sizes in bytes. `backing` is the name of the backing volume in the same pool, if any."""
+
+    name: str
+    path: str
+    format: str
+    capacity_bytes: int
+    allocation_bytes: int
+    backing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A DHCP lease a guest really took."""
+
+    mac: str
+    ip: str
+    hostname: str
+    expires_at: datetime

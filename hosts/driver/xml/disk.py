@@ -1,0 +1,28 @@
+"""Disks and CD-ROMs, always volumes of a pool: https://libvirt.org/formatdomain.html#hard-drives-floppy-disks-cdroms"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from hosts.driver.types import CdromSpec, DiskSpec
+from hosts.driver.xml.element import child
+
+
+def disk_element(spec: DiskSpec) -> Element:
+    """A virtio disk that gives back what is freed, past the host's page cache: a flush in the guest is one on the disk."""
+    disk = Element("disk", {"type": "volume", "device": "disk"})
+    child(disk, "driver", name="qemu", type=spec.format, cache="none", discard="unmap")
+    child(disk, "source", pool=spec.pool, volume=spec.volume)
+    child(disk, "target", dev=spec.target, bus="virtio")
+    if spec.serial:
+        child(disk, "serial", spec.serial)
+    return disk
+
+
+def cdrom_element(spec: CdromSpec) -> Element:
+    cdrom = Element("disk", {"type": "volume", "device": "cdrom"})
+    child(cdrom, "driver", name="qemu", type="raw")
+    child(cdrom, "source", pool=spec.pool, volume=spec.volume)
+    child(cdrom, "target", dev=spec.target, bus="sata")
+    child(cdrom, "readonly")
+    return cdrom

@@ -1,0 +1,79 @@
+"""A whole domain: https://libvirt.org/formatdomain.html. The devices have a file each."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element, register_namespace
+
+from hosts.driver.types import DomainSpec
+from hosts.driver.xml import devices
+from hosts.driver.xml.disk import cdrom_element, disk_element
+from hosts.driver.xml.element import child, render
+from hosts.driver.xml.interface import interface_element
+
+NAMESPACE = "urn:berth:domain:1"
+EMULATOR_ARCHITECTURE = "x86_64"
+register_namespace("berth", NAMESPACE)
+
+
+def domain_xml(spec: DomainSpec, *, restarts: bool = True) -> str:
+    """The definition of `spec`. With `restarts=False` a reboot of the guest ends it."""
+    root = Element("domain", {"type": spec.accelerator.value})
+    child(root, "name", spec.name)
+    child(root, "uuid", str(spec.uuid))
+    if title := one_line(spec.title):
+        child(root, "title", title)
+    _metadata(root, spec)
+    child(root, "memory", str(spec.memory_mib), unit="MiB")
+    child(root, "vcpu", str(spec.vcpus), placement="static")
+    if spec.cpu_shares is not None:
+        child(child(root, "cputune"), "shares", str(spec.cpu_shares))
+    _boot(root, spec)
+    features = child(root, "features")
+    child(features, "acpi")
+    child(features, "apic")
+    _cpu(root, spec)
+    child(root, "clock", offset="utc")
+    child(root, "on_poweroff", "destroy")
+    child(root, "on_reboot", "restart" if restarts else "destroy")
+    child(root, "on_crash", "destroy")
+    _devices(root, spec)
+    return render(root)
+
+
+def one_line(title: str) -> str:
+    """libvirt refuses titles of several lines, and XML 1.0 has no place for control characters."""
+    return "".join(character for character in title if character.isprintable())
+
+
+def _metadata(root: Element, spec: DomainSpec) -> None:
+    """Whose it is and which attempt made it, for whoever finds it on the host."""
+    mark = child(child(root, "metadata"), f"{{{NAMESPACE}}}vm")
+    child(mark, f"{{{NAMESPACE}}}owner", spec.owner)
+    child(mark, f"{{{NAMESPACE}}}attempt", str(spec.attempt))
+
+
+def _boot(root: Element, spec: DomainSpec) -> None:
+    system = child(root, "os")
+    child(system, "type", "hvm", arch=EMULATOR_ARCHITECTURE, machine=spec.machine)
+    child(system, "boot", dev="hd")
+
+
+def _cpu(root: Element, spec: DomainSpec) -> None:
+    if spec.cpu_model.startswith("host-"):
+        child(root, "cpu", mode=spec.cpu_model)
+    else:
+        cpu = child(root, "cpu", mode="custom", match="exact", check="none")
+        child(cpu, "model", spec.cpu_model, fallback="forbid")
+
+
+def _devices(root: Element, spec: DomainSpec) -> None:
+    parent = child(root, "devices")
+    parent.extend(devices.hotplug_ports())
+    parent.extend(disk_element(disk) for disk in spec.disks)
+    parent.extend(cdrom_element(cdrom) for cdrom in spec.cdroms)
+    parent.extend(interface_element(nic) for nic in spec.nics)
+    parent.extend(devices.serial_console())
+    parent.extend(devices.display())
+    parent.append(devices.guest_agent())
+    parent.append(devices.balloon())
+    parent.append(devices.entropy())
