@@ -5,8 +5,10 @@ load_settings() {
     export BERTH_PORT=${BERTH_PORT:-8000} BERTH_HOST=${BERTH_HOST:-127.0.0.1}
     export BERTH_INSTANCE=${BERTH_INSTANCE:-berth} BERTH_LIBVIRT_URI=${BERTH_LIBVIRT_URI:-qemu:///system}
     [[ $BERTH_PORT =~ ^[1-9][0-9]{0,4}$ && $BERTH_PORT -le 65535 ]] || die "BERTH_PORT is '$BERTH_PORT', which is no port."
-    mkdir -p "${BERTH_DATA:-$ROOT/var}/log"
-    BERTH_DATA=$(cd "${BERTH_DATA:-$ROOT/var}" && pwd)
+    BERTH_DATA=${BERTH_DATA:-$ROOT/var}
+    [ -d "$BERTH_DATA" ] || mkdir -p -m 700 "$BERTH_DATA" # sessions and password hashes lie there
+    mkdir -p "$BERTH_DATA/log"
+    BERTH_DATA=$(cd "$BERTH_DATA" && pwd)
     export BERTH_DATA
     SETUP_LOG=$BERTH_DATA/log/setup.log
     TINY=$BERTH_DATA/images/tiny.qcow2

@@ -27,7 +27,7 @@ command_start() {
 # Up means: this very code was set up, its supervisor runs, libvirt answers and the portal says that it is ready.
 is_up() {
     [ -x "$PYTHON" ] && [ "$(cat "$BERTH_DATA/started" 2>/dev/null)" = "$(code_stamp)" ] &&
-        "$PYTHON" deploy/supervisor.py status >/dev/null 2>&1 && libvirt_answers 2>/dev/null && is_ready
+        "$PYTHON" deploy/supervisor.py status >/dev/null 2>&1 && libvirt_answers 2>/dev/null && is_ready >/dev/null 2>&1
 }
 
 # A digest of everything that the running processes were started from, their settings included.
