@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from uuid import UUID
 
-from hosts.driver.errors import InvalidState
+from hosts.driver.errors import InvalidState, Unsupported
 
 GREETING = b"RFB 003.008\n"
 OPENED = "opened.log"
@@ -32,6 +32,8 @@ class Machines:
             time.sleep(10)
         if self._host == "off":
             raise InvalidState("the domain is not running")
+        if self._host == "remote":
+            raise Unsupported("no way to its sockets")
         ours, theirs = socket.socketpair()
         threading.Thread(target=self._play, args=(theirs, kind), daemon=True).start()
         return ours

@@ -10,8 +10,8 @@ import socket
 from typing import Any
 
 from hosts.connections import driver_for
-from hosts.driver.errors import DriverError, InvalidState, NotFound
-from vms.console.closing import ENDED, HOST_SILENT, STOPPED, Closing
+from hosts.driver.errors import DriverError, InvalidState, NotFound, Unsupported
+from vms.console.closing import ENDED, HOST_SILENT, STOPPED, UNSUPPORTED, Closing
 from vms.console.handshake import Admission, admit
 from vms.console.relay import Relay
 from vms.console.threads import ask, begin_opening
@@ -63,6 +63,8 @@ async def _relayed(receive: Any, send: Any, admission: Admission) -> Closing | N
         machine = await _connected(admission.ticket)
     except (InvalidState, NotFound):
         return STOPPED
+    except Unsupported:
+        return UNSUPPORTED
     except (DriverError, OSError) as error:  # TimeoutError is an OSError
         log.warning("console of vm %s not opened: %s", admission.ticket.vm_id, error)
         return HOST_SILENT

@@ -1,0 +1,150 @@
+// The console's page: two tabs over one link, and the buttons beside them.
+
+import { Display } from "./console-display.js";
+import { Link } from "./console-link.js";
+import { Serial } from "./console-serial.js";
+
+const VIEWS = { display: Display, serial: Serial };
+
+class Console {
+  constructor(root) {
+    this.root = root;
+    this.part = (name) => root.querySelector(`[data-console-${name}]`);
+    this.tabs = [...root.querySelectorAll("[data-console-tab]")];
+    this.screen = this.part("screen");
+    this.view = null;
+    this.link = new Link({
+      ticketUrl: root.dataset.ticketUrl,
+      token: root.querySelector("[name=csrfmiddlewaretoken]").value,
+      onState: (state, words) => this.show(state, words),
+      onSocket: (socket) => this.attach(socket),
+    });
+    this.listen();
+    this.choose(root.dataset.kind);
+  }
+
+  listen() {
+    for (const tab of this.tabs) {
+      tab.addEventListener("click", () => this.choose(tab.dataset.consoleTab));
+      tab.addEventListener("keydown", (event) => this.moveTab(event));
+    }
+    this.part("reconnect").addEventListener("click", () => this.link.start(this.kind));
+    this.part("ctrl-alt-del").addEventListener("click", () => this.run(() => this.view.ctrlAltDel()));
+    this.part("fit").addEventListener("click", (event) => this.toggleFit(event.currentTarget));
+    this.part("fullscreen").addEventListener("click", () => this.toggleFullscreen());
+    this.listenToPaste();
+    this.listenToScreen();
+    document.addEventListener("live", () => this.link.wake());
+    addEventListener("pagehide", () => this.link.stop());
+  }
+
+  // -- what is connected
+
+  choose(kind) {
+    this.kind = kind;
+    for (const tab of this.tabs) {
+      const chosen = tab.dataset.consoleTab === kind;
+      tab.setAttribute("aria-selected", chosen);
+      tab.tabIndex = chosen ? 0 : -1;
+      if (chosen) this.part("panel").setAttribute("aria-labelledby", tab.id);
+    }
+    for (const element of this.root.querySelectorAll("[data-console-for]")) {
+      element.hidden = element.dataset.consoleFor !== kind;
+    }
+    const address = new URL(location.href);
+    address.searchParams.set("kind", kind);
+    history.replaceState(history.state, "", address);
+    this.link.start(kind);
+  }
+
+  attach(socket) {
+    this.detach();
+    this.view = new VIEWS[this.kind](this.screen, socket);
+    if (this.kind === "display") this.view.fits = this.part("fit").getAttribute("aria-pressed") === "true";
+  }
+
+  detach() {
+    const view = this.view;
+    this.view = null;
+    view?.close();
+    this.screen.replaceChildren();
+  }
+
+  show(state, words) {
+    this.root.dataset.state = state;
+    this.part("status").textContent = words;
+    this.part("reconnect").hidden = state !== "ended";
+    for (const button of this.root.querySelectorAll("[data-console-live]")) button.disabled = state !== "connected";
+    if (state !== "connected" && state !== "connecting") this.detach();
+    if (state === "connected" && this.screen.contains(document.activeElement)) this.view.focus();
+  }
+
+  run(action) {
+    action();
+    this.view.focus();
+  }
+
+  // -- buttons
+
+  moveTab(event) {
+    if (event.key !== "ArrowRight" && event.key !== "ArrowLeft") return;
+    const other = this.tabs.find((tab) => tab.tabIndex === -1);
+    other.focus();
+    this.choose(other.dataset.consoleTab);
+  }
+
+  toggleFit(button) {
+    const fits = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", fits);
+    if (this.kind === "display" && this.view) this.view.fits = fits;
+  }
+
+  toggleFullscreen() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.root.requestFullscreen();
+  }
+
+  listenToPaste() {
+    const dialog = this.part("paste-dialog");
+    const text = dialog.querySelector("textarea");
+    this.part("paste").addEventListener("click", () => {
+      text.value = "";
+      dialog.showModal();
+    });
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "type" && text.value) this.type(text.value);
+      dialog.returnValue = "";
+    });
+  }
+
+  async type(text) {
+    if (!this.view) return;
+    const view = this.view;
+    view.focus();
+    this.part("status").textContent = "Typing";
+    const missing = await view.type(text, () => view !== this.view);
+    if (view !== this.view) return;
+    this.part("status").textContent = missing
+      ? `Typed. ${missing} characters are not on a US keyboard and were left out.`
+      : "Typed";
+  }
+
+  // -- keys: all go to the machine, but for one that leaves
+
+  listenToScreen() {
+    this.screen.addEventListener("focus", () => this.view?.focus());
+    this.screen.addEventListener("keydown", (event) => this.leave(event), { capture: true });
+  }
+
+  leave(event) {
+    if (event.key !== "F6" || !event.shiftKey) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    for (const [key, code] of [["Shift", "ShiftLeft"], ["Shift", "ShiftRight"]]) {
+      event.target.dispatchEvent(new KeyboardEvent("keyup", { key, code, bubbles: true }));
+    }
+    this.tabs.find((tab) => tab.tabIndex === 0).focus();
+  }
+}
+
+for (const root of document.querySelectorAll("[data-console]")) new Console(root);
