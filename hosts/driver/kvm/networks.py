@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 
 import libvirt
 
@@ -59,14 +60,17 @@ def _ensure(connect: libvirt.virConnect, name: str, candidates: Sequence[str]) -
 
 def _create(connect: libvirt.virConnect, name: str, candidates: Sequence[str]) -> libvirt.virNetwork:
     """Started before it is defined, so that a subnet that the host refuses leaves no definition, whenever this ends."""
-    refusal = "no candidate subnet was given"
+    refusal = "no candidate subnet is free"
+    taken = [IPv4Network(parse.network_cidr(other.XMLDesc()) or "0.0.0.0/32") for other in connect.listAllNetworks()]
     for cidr in candidates:
+        if any(IPv4Network(cidr).overlaps(other) for other in taken):
+            continue
         try:
             return connect.networkCreateXML(network_xml(name, cidr))
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
                 raise
-            refusal = str(error)  # "Network is already in use by interface ...": a route or an address overlaps
+            refusal = str(error)  # "Network is already in use by interface ...": the host has a route of that subnet
     raise errors.Unsupported(refusal)
 
 

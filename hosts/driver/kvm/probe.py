@@ -20,17 +20,19 @@ from hosts.driver.types import Accelerator, AcceleratorVerdict, DiskSpec, Domain
 from hosts.driver.xml.domain import domain_xml
 
 SECTOR_BYTES = 512
+DISK_BYTES = 1 << 20  # the firmware takes a disk of one sector for none
 MEMORY_MIB = 32
 _CPU_MODEL = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
 
 
-def boot_sector(code: bytes) -> bytes:
-    """A disk that a PC's firmware boots: it loads these 512 bytes at 0x7C00 and jumps there, in 16-bit mode."""
+def boot_disk(code: bytes) -> bytes:
+    """A raw disk that a PC's firmware boots: it loads the first sector at 0x7C00 and jumps there, in 16-bit mode."""
     signature = b"\x55\xaa"
-    return code.ljust(SECTOR_BYTES - len(signature), b"\0") + signature
+    sector = code.ljust(SECTOR_BYTES - len(signature), b"\0") + signature
+    return sector.ljust(DISK_BYTES, b"\0")
 
 
-POWER_OFF = boot_sector(
+POWER_OFF = boot_disk(
     b"\xba\x04\x06"  # mov dx, 0x604   the ACPI power control port of q35's chipset in QEMU
     b"\xb8\x00\x20"  # mov ax, 0x2000  sleep enable, with sleep type 0: soft off
     b"\xef"  # out dx, ax
@@ -46,7 +48,7 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
         """
         return self.probe_with(POWER_OFF, accelerator, pool, deadline)
 
-    def probe_with(self, sector: bytes, accelerator: Accelerator, pool: str, deadline: float) -> AcceleratorVerdict:
+    def probe_with(self, disk: bytes, accelerator: Accelerator, pool: str, deadline: float) -> AcceleratorVerdict:
         name = f"berth-preflight-{secrets.token_hex(4)}"
         spec = DomainSpec(
             uuid=uuid4(),
@@ -59,7 +61,7 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
             disks=(DiskSpec(pool, name, "vda", format="raw"),),
         )
         begun = time.monotonic()
-        self.upload(pool, name, sector, "raw")
+        self.upload(pool, name, disk, "raw")
         try:
             problem = self._run_guest(spec, deadline)
         finally:

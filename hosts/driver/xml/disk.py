@@ -9,7 +9,7 @@ from hosts.driver.xml.element import child
 
 
 def disk_element(spec: DiskSpec) -> Element:
-    """A virtio disk that gives back what is freed, past the host's page cache: a flush in the guest is one on the disk."""
+    """A virtio disk past the host's page cache, so that a flush in the guest is a flush; it gives back freed space."""
     disk = Element("disk", {"type": "volume", "device": "disk"})
     child(disk, "driver", name="qemu", type=spec.format, cache="none", discard="unmap")
     child(disk, "source", pool=spec.pool, volume=spec.volume)
