@@ -108,6 +108,13 @@ def test_a_host_that_went_silent() -> None:
     assert "no answer" in found("host local").text
 
 
+@pytest.mark.parametrize(("error", "level"), [("", Level.WARN), ("no answer", Level.FAIL)])
+def test_a_host_that_was_not_looked_at_yet(error: str, level: Level) -> None:
+    add_host(checked_at=None, accelerator="", last_error=error)
+    assert found("host local").level is level
+    assert error in found("host local").text
+
+
 def test_kvm_that_hangs_is_explained() -> None:
     add_host(
         accelerator="qemu",

@@ -181,10 +181,10 @@ def _host(host: Host) -> Iterator[Finding]:
     subject = f"host {host.name}"
     if host.health == "ready":
         yield Finding(Level.OK, subject, f"libvirt {host.libvirt_version}, QEMU {host.qemu_version}; it answers")
-    elif host.health == "pending" and host.last_error:
+    elif host.checked_at is None and host.last_error:
         advice = "See log/worker.log; then check the host again on its page."
         yield Finding(Level.FAIL, subject, f"it could not be looked at: {host.last_error}", advice)
-    elif host.health == "pending":
+    elif host.checked_at is None:
         yield Finding(Level.WARN, subject, "it is being looked at for the first time", "Look again in a minute.")
     elif host.health == "unreachable":
         advice = f"Try: virsh -c {host.uri} uri; on this machine ./run starts libvirt."
