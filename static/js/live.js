@@ -1,0 +1,96 @@
+// Keeps [data-live="vm:<id> vms"] true: when the stream names one of its topics, the element is fetched anew from its
+// data-live-url and replaced. The stream carries no data, so what is shown always comes through the ordinary, guarded address.
+const POLL_MS = 5000;
+const GATHER_MS = 60;
+const waiting = new Set();
+let timer = null;
+let poll = null;
+
+const stream = document.body.dataset.liveStream;
+if (stream && document.querySelector("[data-live]")) connect();
+
+function connect() {
+  const source = new EventSource(stream);
+  let opened = false;
+  source.addEventListener("open", () => {
+    clearInterval(poll);
+    poll = null;
+    if (opened) refresh(["*"]); // what was missed while it was away
+    opened = true;
+  });
+  source.addEventListener("message", (event) => refresh(JSON.parse(event.data).topics));
+  source.addEventListener("error", () => {
+    poll ??= setInterval(() => refresh(["*"]), POLL_MS);
+  });
+  addEventListener("pagehide", () => source.close());
+}
+
+function refresh(topics) {
+  for (const element of document.querySelectorAll("[data-live]")) {
+    const own = element.dataset.live.split(" ");
+    if (topics.includes("*") || own.some((topic) => topics.includes(topic))) waiting.add(element.id);
+  }
+  timer ??= setTimeout(fetchWaiting, GATHER_MS);
+}
+
+async function fetchWaiting() {
+  const ids = [...waiting];
+  waiting.clear();
+  await Promise.allSettled(ids.map(replace));
+  timer = waiting.size ? setTimeout(fetchWaiting, GATHER_MS) : null;
+}
+
+async function replace(id) {
+  const before = document.getElementById(id);
+  if (!before || isBusy(before)) return;
+  const response = await fetch(before.dataset.liveUrl, { headers: { "X-Requested-With": "live" }, redirect: "manual" });
+  if (response.type === "opaqueredirect" || response.status === 401) return location.reload();
+  if (response.headers.get("X-Berth-Go")) return location.assign(response.headers.get("X-Berth-Go"));
+  if (response.status === 404) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : before.remove();
+  if (!response.ok) return;
+  swap(before, await response.text());
+}
+
+// A menu that is open, or a dialog, is not pulled away from under the pointer.
+function isBusy(element) {
+  const busy = element.querySelector("details[data-menu][open], dialog[open]");
+  if (busy) waiting.add(element.id);
+  return busy;
+}
+
+function swap(before, html) {
+  const template = document.createElement("template");
+  template.innerHTML = html.trim();
+  const after = template.content.firstElementChild;
+  if (!after || after.outerHTML === before.outerHTML) return;
+  const focused = pathTo(document.activeElement, before);
+  keepChoices(before, after);
+  const words = after.dataset.liveAnnounce;
+  if (words && words !== before.dataset.liveAnnounce) announce(words);
+  before.replaceWith(after);
+  if (focused) after.querySelector(focused)?.focus();
+  after.dispatchEvent(new CustomEvent("berth:replaced", { bubbles: true }));
+}
+
+function keepChoices(before, after) {
+  for (const box of before.querySelectorAll("input[type=checkbox]:checked[id]")) {
+    const same = after.querySelector(`#${CSS.escape(box.id)}`);
+    if (same) same.checked = true;
+  }
+  for (const open of before.querySelectorAll("details[open][id]")) {
+    after.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+  }
+}
+
+// A selector by which the focused element is found again in what replaces it.
+function pathTo(element, root) {
+  if (!root.contains(element) || element === root) return null;
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  const name = element.tagName.toLowerCase();
+  const label = element.getAttribute("aria-label");
+  return label ? `${name}[aria-label="${CSS.escape(label)}"]` : null;
+}
+
+function announce(words) {
+  document.querySelector("[data-announcer]").textContent = words;
+}
