@@ -32,12 +32,14 @@ class HostCalls(Calls):
 
 def _facts(connect: libvirt.virConnect) -> HostFacts:
     offered = parse.capabilities(connect.getCapabilities())
-    _, memory_mib, cpus, *_ = connect.getInfo()
+    cpus = connect.getInfo()[2]
+    # not getInfo's memory: that adds up NUMA cells, and misses memory that was plugged in later
+    memory_kib = connect.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]
     return HostFacts(
         hostname=connect.getHostname(),
         cpu_model=offered.cpu_model,
         cpus=cpus,
-        memory_mib=memory_mib,
+        memory_mib=memory_kib // 1024,
         libvirt_version=_version(connect.getLibVersion()),
         qemu_version=_version(connect.getVersion()),
         accelerators=offered.accelerators,

@@ -29,5 +29,7 @@ def _wipe(host: Host) -> None:
     for machine_id in set(Claim.objects.filter(account_id=host.pk).values_list("holder_id", flat=True)):
         driver.destroy(machine_id)
         driver.undefine(machine_id)
+    for volume in driver.list_volumes(host.pool_name):
+        driver.delete_volume(host.pool_name, volume.name)
     driver.delete_pool(host.pool_name)
     driver.delete_network(host.network_name)
