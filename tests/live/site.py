@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -75,6 +77,18 @@ class Site:
         process = self._parts.pop(part)
         process.send_signal(number)
         process.wait(timeout=30)
+
+    @contextmanager
+    def without_database(self) -> Iterator[None]:
+        """Its file is elsewhere for a while."""
+        path, aside = Path(self.database), Path(self.database + ".aside")
+        path.rename(aside)
+        path.mkdir()  # what cannot be opened as a file
+        try:
+            yield
+        finally:
+            path.rmdir()
+            aside.rename(path)
 
     # -- talk ----------------------------------------------------------------------------------------------------
 

@@ -12,57 +12,14 @@ import websockets
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.utils import timezone
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
-from portal.tenancy.gate import actor_for
 from portal.tenancy.roles import Role
 from tests.live import people
 from tests.live.machines import GREETING
 from tests.live.site import Site
+from tests.live.visit import Visit, closed, never_opened, refused
 from vms.models import VM, ConsoleTicket, Lifecycle, Power
-from vms.services import console
-
-
-class Visit:
-    """Somebody with a session at a machine's console."""
-
-    def __init__(self, site: Site, on: str = "echoes") -> None:
-        self.site = site
-        self.tenant = people.tenant()
-        self.person = people.member(self.tenant)
-        self.session_key = people.session(self.person)
-        self.vm = people.vm(self.tenant, on)
-
-    def ticket(self, kind: str = "serial", session_key: str | None = None) -> str:
-        key = self.session_key if session_key is None else session_key
-        return console.issue_ticket(actor=actor_for(self.person), vm=self.vm, kind=kind, session_key=key)
-
-    def connect(self, secret: str, **changes: Any) -> connect:
-        """A handshake as a browser makes it, but for the `changes`."""
-        cookie = f"{settings.SESSION_COOKIE_NAME}={changes.pop('session_key', self.session_key)}"
-        arguments = {"origin": self.site.origin, "subprotocols": ["binary"], "additional_headers": {"Cookie": cookie}}
-        path = changes.pop("path", f"/ws/console/{secret}")
-        return connect(f"ws://127.0.0.1:{self.site.port}{path}", **{**arguments, **changes})
-
-
-async def refused(handshake: connect) -> None:
-    with pytest.raises(websockets.InvalidStatus) as caught:
-        async with handshake:
-            pass
-    assert caught.value.response.status_code == 403
-
-
-async def closed(socket: ClientConnection, seconds: float) -> tuple[int, str]:
-    """The close code and its words; bytes on the way are thrown away."""
-    async with asyncio.timeout(seconds):
-        async for _ in socket:  # ends, or raises, when the connection is closed
-            pass
-    return socket.close_code or 0, socket.close_reason or ""
-
-
-def never_opened(visit: Visit) -> bool:
-    return str(visit.vm.pk) not in visit.site.opened()
-
 
 # -- the handshake ---------------------------------------------------------------------------------------------------
 
