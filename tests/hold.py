@@ -1,4 +1,4 @@
-"""Loaded into a worker by tests only (celery -I tests.hold): holds it at one step, so that a kill hits exactly there."""
+"""Loaded into a worker by tests only (celery -I tests.hold): holds it at one step, where a kill is to hit."""
 
 from __future__ import annotations
 

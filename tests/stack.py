@@ -51,6 +51,7 @@ class Stack:
     pool_path: Path
     tiny: Path
     database_url: str = ""
+    instance: str = "berth"
     port: int = field(default_factory=free_port)
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     tokens: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Stack:
             "BERTH_DATA": str(self.data),
             "BERTH_PORT": str(self.port),
             "BERTH_LIBVIRT_URI": self.libvirt_uri,
+            "BERTH_INSTANCE": self.instance,
             "BERTH_POOL_PATH": str(self.pool_path),
             "REDIS_URL": f"unix://{self.data}/redis.sock",
             "DJANGO_SETTINGS_MODULE": "portal.settings",

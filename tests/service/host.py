@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 class Host:
     """`inside` is the command prefix that enters the host's network."""
 
-    def __init__(self, uri: str, pool_path: Path, inside: list[str] | None = None) -> None:
+    def __init__(self, uri: str, pool_path: Path, netns: str) -> None:
         self.uri = uri
         self.pool_path = pool_path
-        self.inside = inside or []
+        self.inside = ["ip", "netns", "exec", netns]
 
     def virsh(self, *arguments: str) -> str:
         done = subprocess.run(["virsh", "-q", "-c", self.uri, *arguments], capture_output=True, text=True, timeout=60)

@@ -13,11 +13,6 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 STEPS = ("image", "disk", "seed", "address", "define", "start")
 
 
-@pytest.fixture
-def host(stack: Stack) -> Host:
-    return Host(stack.libvirt_uri, stack.pool_path)
-
-
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_at_a_step(stack: Stack, host: Host, step: str, moment: str) -> None:

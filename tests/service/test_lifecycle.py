@@ -22,11 +22,6 @@ def vm(stack: Stack) -> Iterator[dict[str, Any]]:
     stack.delete(vm)
 
 
-@pytest.fixture
-def host(stack: Stack) -> Host:
-    return Host(stack.libvirt_uri, stack.pool_path)
-
-
 def status(stack: Stack, vm: dict[str, Any]) -> str:
     return str(stack.get(f"/vms/{vm['id']}")["status"])
 

@@ -24,7 +24,8 @@ def stack_on_postgres(
     postgres: str,  # noqa: F811
     tmp_path: Path,
 ) -> Iterator[Stack]:
-    portal = Stack(tmp_path, lab_host.uri, lab_host.pool_path, tiny_image, database_url=postgres)
+    pool = lab_host.directory / "pool-pg"
+    portal = Stack(tmp_path, lab_host.uri, pool, tiny_image, database_url=postgres, instance="berth-pg")
     with running(portal):
         yield portal
 
