@@ -25,6 +25,16 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("web", "worker", "beat", "observer")
 
+ADD_MEMBER = """
+from portal.accounts.models import User
+from portal.tenancy import services
+from portal.tenancy.gate import SYSTEM
+from portal.tenancy.models import Tenant
+User.objects.filter(username="{username}").exists() or User.objects.create_user("{username}", password="{password}")
+tenant = Tenant.objects.unscoped("test").get(slug="{tenant}")
+services.set_member(actor=SYSTEM, tenant=tenant, username="{username}", role="{role}")
+"""
+
 
 def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
     """The first truthy answer of `check`; AssertionError naming `what` when there is none in time."""
@@ -157,6 +167,12 @@ class Stack:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def add_member(self, username: str, password: str, tenant: str, role: str) -> None:
+        """A person who can sign in, as a member of the tenant."""
+        self.manage(
+            "shell", "-v0", "-c", ADD_MEMBER.format(username=username, password=password, tenant=tenant, role=role)
+        )
 
     def logs(self) -> str:
         return "\n".join(f"== {path.name}\n{path.read_text()[-2000:]}" for path in sorted(self.data.glob("*.log")))
