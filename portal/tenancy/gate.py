@@ -56,10 +56,20 @@ class Actor:
 
     def require(self, permission: Permission, tenant_id: UUID | None = None) -> None:
         """Raises Forbidden, with a reason for people."""
-        if not self.in_scope(permission):
-            raise Forbidden(f'This token lacks the scope "{permission}".', code="scope_missing")
+        self.require_scope(permission)
         if permission not in self._permissions(tenant_id):
             raise Forbidden(self.why_not(permission, tenant_id))
+
+    def require_scope(self, permission: Permission) -> None:
+        """What a token was not made for is refused before anything is looked up."""
+        if not self.in_scope(permission):
+            raise Forbidden(f'This token lacks the scope "{permission}".', code="scope_missing")
+
+    def require_somewhere(self, permission: Permission) -> None:
+        """For requests that name their tenant, or their targets, in the body: refuses who may do that nowhere."""
+        self.require_scope(permission)
+        if not any(self.can(permission, tenant_id) for tenant_id in (None, *self.memberships)):
+            raise Forbidden(self.why_not(permission, next(iter(self.memberships), None)))
 
     def why_not(self, permission: Permission, tenant_id: UUID | None = None) -> str:
         role = self.memberships.get(tenant_id) if tenant_id else None
@@ -108,8 +118,7 @@ def get(model: type[M], actor: Actor, permission: Permission, id: UUID | str, re
 
     `related` are names for select_related.
     """
-    if not actor.in_scope(permission):
-        raise Forbidden(f'This token lacks the scope "{permission}".', code="scope_missing")
+    actor.require_scope(permission)
     queryset = model.objects.for_actor(actor).select_related(*related)  # type: ignore[attr-defined]
     found: M | None = queryset.filter(pk=parse_id(id)).first()
     if found is None:

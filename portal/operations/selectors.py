@@ -1,0 +1,88 @@
+"""Reads of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Count, Q, QuerySet
+
+from portal.operations.models import Operation, OperationStep
+from portal.operations.states import ACTIVE, PUBLIC, State, StepState
+from portal.operations.workflow import Workflow, workflow_of
+from portal.tenancy import gate
+from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+
+
+def operations(
+    actor: Actor, *, tenant: Tenant | None = None, status: str = "", target: UUID | None = None
+) -> QuerySet[Operation]:
+    """Newest first: one tenant's or one target's, or all the actor may see; `status` is a public one."""
+    rows = Operation.objects.for_actor(actor)
+    if tenant is not None:
+        rows = rows.filter(tenant=tenant)
+    if target is not None:
+        rows = rows.filter(target_id=target)
+    return rows.filter(state__in=[state for state in State if PUBLIC[state] == status]) if status else rows
+
+
+def operation(actor: Actor, id: UUID | str, permission: Permission = Permission.OPERATION_READ) -> Operation:
+    return gate.get(Operation, actor, permission, id, related=("tenant",))
+
+
+def last_operation(actor: Actor, target_id: UUID) -> Operation | None:
+    """The newest one on a target, which may be gone by now."""
+    return operations(actor).filter(target_id=target_id).first()
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many operations are under way, and how many are stuck and wait for an administrator."""
+
+    active: int
+    stuck: int
+
+
+def counts(actor: Actor, tenant: Tenant | None) -> Counts:
+    """In the tenant; for the provider's staff in all. One query."""
+    rows = operations(actor, tenant=None if actor.is_provider else tenant).filter(state__in=ACTIVE).order_by()
+    stuck = Count("pk", filter=Q(state=State.STUCK))
+    found = rows.aggregate(all=Count("pk"), stuck=stuck)
+    return Counts(active=found["all"] - found["stuck"], stuck=found["stuck"])
+
+
+def is_active(operation_id: UUID) -> bool:
+    return Operation.objects.unscoped("the caller fetched it").filter(pk=operation_id, state__in=ACTIVE).exists()
+
+
+def progress(operation: Operation, steps: Iterable[OperationStep]) -> int:
+    """How much of the steps' weight is behind it, in per cent; 100 only when it succeeded."""
+    if operation.state == State.SUCCEEDED:
+        return 100
+    weights = [(step.weight, 1.0 if step.state == StepState.DONE else step.progress) for step in steps]
+    total = sum(weight for weight, _ in weights) or 1
+    return min(99, round(100 * sum(weight * done for weight, done in weights) / total))
+
+
+def why_no_cancel(actor: Actor, operation: Operation) -> str:
+    """Why this actor cannot cancel it now; "" where they can."""
+    workflow = _workflow(operation)
+    if workflow is None or not workflow.cancellable:
+        return "It cannot be cancelled once it was accepted."
+    if not actor.can(workflow.permission, operation.tenant_id):
+        return actor.why_not(workflow.permission, operation.tenant_id)
+    if operation.cancel_requested_at is not None:
+        return "It is being cancelled."
+    if operation.state not in (State.QUEUED, State.RUNNING):
+        return "It is too late to cancel it."
+    return ""
+
+
+def _workflow(operation: Operation) -> Workflow | None:
+    try:
+        return workflow_of(operation.kind)
+    except KeyError:  # of a newer version that ran here before
+        return None
