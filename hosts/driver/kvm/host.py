@@ -63,7 +63,7 @@ def _ensure_pool(connect: libvirt.virConnect, name: str, path: Path) -> PoolFact
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
             raise
-        pool = connect.storagePoolDefineXML(pool_xml(name, path))
+        pool = connect.storagePoolDefineXML(pool_xml(name, path), libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE)
     if (there := parse.pool_path(pool.XMLDesc())) != str(path):
         raise errors.AlreadyExists(f"pool {name} lies at {there}, not at {path}")
     if not pool.isActive():

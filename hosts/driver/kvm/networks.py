@@ -66,7 +66,7 @@ def _create(connect: libvirt.virConnect, name: str, candidates: Sequence[str]) -
         if any(IPv4Network(cidr).overlaps(other) for other in taken):
             continue
         try:
-            return connect.networkCreateXML(network_xml(name, cidr))
+            return connect.networkCreateXMLFlags(network_xml(name, cidr), libvirt.VIR_NETWORK_CREATE_VALIDATE)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
                 raise

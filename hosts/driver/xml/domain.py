@@ -15,8 +15,8 @@ EMULATOR_ARCHITECTURE = "x86_64"
 register_namespace("berth", NAMESPACE)
 
 
-def domain_xml(spec: DomainSpec, *, restarts: bool = True) -> str:
-    """The definition of `spec`. With `restarts=False` a reboot of the guest ends it."""
+def domain_xml(spec: DomainSpec) -> str:
+    """The definition of `spec`."""
     root = Element("domain", {"type": spec.accelerator.value})
     child(root, "name", spec.name)
     child(root, "uuid", str(spec.uuid))
@@ -34,7 +34,7 @@ def domain_xml(spec: DomainSpec, *, restarts: bool = True) -> str:
     _cpu(root, spec)
     child(root, "clock", offset="utc")
     child(root, "on_poweroff", "destroy")
-    child(root, "on_reboot", "restart" if restarts else "destroy")
+    child(root, "on_reboot", "restart")
     child(root, "on_crash", "destroy")
     _devices(root, spec)
     return render(root)

@@ -1,0 +1,53 @@
+"""What the golden files show, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID
+
+from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, NicSpec
+from hosts.driver.xml.domain import domain_xml
+from hosts.driver.xml.network import dhcp_host_xml, network_xml
+from hosts.driver.xml.pool import pool_xml
+from hosts.driver.xml.volume import volume_xml
+
+GOLDENS = Path(__file__).parents[2] / "data" / "xml"
+
+SMALLEST = DomainSpec(
+    uuid=UUID("018f0000-0000-7000-8000-000000000001"),
+    name="berth-018f0000-0000-7000-8000-000000000001",
+    title="web",
+    vcpus=1,
+    memory_mib=64,
+    accelerator=Accelerator.TCG,
+    cpu_model="qemu64",
+)
+FULL = DomainSpec(
+    uuid=UUID("018f0000-0000-7000-8000-000000000002"),
+    name="berth-018f0000-0000-7000-8000-000000000002",
+    title='</title><devices/> & "quoted" \u0007\n<!-- größer -->',
+    vcpus=4,
+    memory_mib=2048,
+    accelerator=Accelerator.KVM,
+    cpu_model="host-model",
+    disks=(DiskSpec("berth", "root.qcow2", "vda", serial="root"), DiskSpec("berth", "data.raw", "vdb", format="raw")),
+    cdroms=(CdromSpec("berth", "seed.iso"),),
+    nics=(
+        NicSpec("berth", "52:54:00:00:00:01", "10.75.0.10"),
+        NicSpec("other", "52:54:00:00:00:02"),
+    ),
+    owner="018f0000-0000-7000-8000-00000000000a",
+    attempt=7,
+    cpu_shares=2048,
+)
+
+DOCUMENTS = {
+    "domain-smallest": domain_xml(SMALLEST),
+    "domain-full": domain_xml(FULL),
+    "volume-raw": volume_xml("seed.iso", "raw", 374784),
+    "volume-overlay": volume_xml("root.qcow2", "qcow2", 1 << 30, backing_path="/srv/berth & co/image.qcow2"),
+    "pool": pool_xml("berth", Path("/srv/berth & co")),
+    "network": network_xml("berth", "10.75.0.0/24"),
+    "dhcp-host": dhcp_host_xml("52:54:00:00:00:01", "10.75.0.10"),
+    "dhcp-host-to-delete": dhcp_host_xml("52:54:00:00:00:01"),
+}
