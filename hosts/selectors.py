@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
 from django.db.models import QuerySet
 
-from hosts.models import Host
+from hosts.models import Host, HostState
 from portal.core.errors import NotFound
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor, parse_id
@@ -30,3 +33,14 @@ def host(actor: Actor, id_or_name: object) -> Host:
 def claimed(host: Host) -> dict[str, int]:
     """What machines hold of the host, by resource."""
     return ledger.used(host.pk)
+
+
+def claimed_of_each(hosts: Iterable[Host]) -> Mapping[UUID, dict[str, int]]:
+    """The same for many hosts, in one query."""
+    return ledger.used_by_account(host.pk for host in hosts)
+
+
+def runs_by_emulation() -> bool:
+    """Whether new machines will run without hardware virtualisation, as far as is known; tenants may know that."""
+    offered = set(Host.objects.filter(state=HostState.ENABLED).exclude(accelerator="").values_list("accelerator"))
+    return offered == {("qemu",)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Count, Model, Q, QuerySet
 
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
@@ -29,12 +29,35 @@ def vms(actor: Actor, *, tenant: Tenant | None = None, search: str = "", status:
     if tenant is not None:
         rows = rows.filter(tenant=tenant)
     if search:
-        rows = rows.filter(Q(name__icontains=search) | Q(nics__ip=search)).distinct()
+        rows = rows.filter(Q(name__icontains=search) | Q(nics__ip__startswith=search)).distinct()
     return rows.filter(_with_status(status)) if status else rows
 
 
 def vm(actor: Actor, id: UUID | str, permission: Permission = Permission.VM_READ) -> VM:
     return gate.get(VM, actor, permission, id, related=("tenant", "flavor", "image", "host"))
+
+
+def status_counts(actor: Actor, tenant: Tenant) -> dict[str, int]:
+    """How many machines of the tenant are in each status that any is in. One query."""
+    rows = VM.objects.for_actor(actor).filter(tenant=tenant).order_by()
+    counts: dict[str, int] = {}
+    for lifecycle, power, missing, count in rows.values_list("lifecycle", "observed_power", "is_missing").annotate(
+        count=Count("pk")
+    ):
+        status = VM(lifecycle=lifecycle, observed_power=power, is_missing=missing).status
+        counts[status] = counts.get(status, 0) + count
+    return counts
+
+
+def latest_of(actor: Actor, tenant: Tenant) -> VM | None:
+    """The machine this actor made last in the tenant: what they chose then, they likely choose again."""
+    return VM.objects.for_actor(actor).filter(tenant=tenant, created_by=actor.label).first()
+
+
+def taken_names(actor: Actor, tenant: Tenant, names: Iterable[str]) -> set[str]:
+    """Which of these names machines of the tenant have."""
+    rows = VM.objects.for_actor(actor).filter(tenant=tenant, name__in=list(names))
+    return set(rows.values_list("name", flat=True))
 
 
 def active_operations(target_ids: Iterable[UUID]) -> dict[UUID, Operation]:
@@ -63,10 +86,41 @@ def images(actor: Actor, tenant: Tenant | None = None) -> QuerySet[Image]:
     return rows.filter(Q(tenant=None) | Q(tenant=tenant)) if tenant is not None else rows
 
 
+def all_images(actor: Actor) -> QuerySet[Image]:
+    """Retired ones as well: the provider's list."""
+    actor.require(Permission.HOST_READ)
+    return Image.objects.for_actor(actor).select_related("tenant")
+
+
+def all_flavors(actor: Actor) -> QuerySet[Flavor]:
+    """Retired ones as well: the provider's list."""
+    actor.require(Permission.HOST_READ)
+    return Flavor.objects.all()
+
+
 def image(actor: Actor, tenant: Tenant | None, slug_or_id: object, field: str | None = None) -> Image:
     found = _by_slug_or_id(images(actor, tenant), slug_or_id)
     if found is None:
-        raise _unknown("image", field)
+        raise unknown("image", field)
+    return found
+
+
+def any_image(actor: Actor, slug_or_id: object, permission: Permission = Permission.IMAGE_READ) -> Image:
+    """One that can be chosen; for who may change images, retired ones as well."""
+    rows = Image.objects.for_actor(actor) if actor.can(Permission.IMAGE_WRITE) else images(actor)
+    found = _by_slug_or_id(rows, slug_or_id)
+    if found is None:
+        raise unknown("image")
+    actor.require(permission, found.tenant_id)
+    return found
+
+
+def any_flavor(actor: Actor, slug_or_id: object, permission: Permission = Permission.FLAVOR_READ) -> Flavor:
+    """One that can be chosen; for who may change flavors, retired ones as well."""
+    found = _by_slug_or_id(Flavor.objects.all() if actor.can(Permission.FLAVOR_WRITE) else flavors(), slug_or_id)
+    if found is None:
+        raise unknown("flavor")
+    actor.require(permission)
     return found
 
 
@@ -77,7 +131,7 @@ def flavors() -> QuerySet[Flavor]:
 def flavor(slug_or_id: object, field: str | None = None) -> Flavor:
     found = _by_slug_or_id(flavors(), slug_or_id)
     if found is None:
-        raise _unknown("flavor", field)
+        raise unknown("flavor", field)
     return found
 
 
@@ -97,7 +151,7 @@ def _by_slug_or_id(rows: QuerySet[M], slug_or_id: object) -> M | None:
         return None
 
 
-def _unknown(what: str, field: str | None) -> Invalid | NotFound:
+def unknown(what: str, field: str | None = None) -> Invalid | NotFound:
     """In a body it is that field's error; as an address it is a 404."""
     words = f"There is no such {what}."
     return Invalid(words, code="unknown_reference", field=field) if field else NotFound(words)

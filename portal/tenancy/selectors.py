@@ -29,3 +29,10 @@ def tenant(actor: Actor, slug_or_id: object, permission: Permission = Permission
 def members(actor: Actor, tenant: Tenant) -> QuerySet[Membership]:
     actor.require(Permission.MEMBER_READ, tenant.pk)
     return Membership.objects.filter(tenant=tenant).select_related("user")
+
+
+def member(actor: Actor, tenant: Tenant, username: str) -> Membership:
+    found = members(actor, tenant).filter(user__username=username).first()
+    if found is None:
+        raise NotFound("There is no such member.")
+    return found

@@ -1,0 +1,81 @@
+"""Hosts as the API takes and shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from hosts.models import Host, HostState
+from portal.api.operations import OperationOut
+from portal.api.serializers import Input, Integer, Text
+
+
+class HostIn(Input):
+    name = Text(max_length=63)
+    uri = Text(help_text="A libvirt URI, such as qemu:///system or qemu+ssh://host/system.")
+
+
+class Ratio(serializers.DecimalField):
+    """A number with two decimals."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_digits=5, decimal_places=2, coerce_to_string=False, **kwargs)
+
+
+class PolicyIn(Input):
+    """What is left out stays as it is."""
+
+    cpu_ratio = Ratio(required=False, help_text="vCPUs given out per logical CPU.")
+    memory_ratio = Ratio(required=False, help_text="Memory given out per memory.")
+    memory_reserved_mib = Integer(required=False, help_text="Kept for the host itself.")
+
+
+class PolicyOut(serializers.Serializer[Any]):
+    cpu_ratio = serializers.FloatField()
+    memory_ratio = serializers.FloatField()
+    memory_reserved_mib = serializers.IntegerField()
+
+
+class AmountsOut(serializers.Serializer[Any]):
+    vcpus = serializers.IntegerField()
+    memory_mib = serializers.IntegerField()
+    disk_gib = serializers.IntegerField()
+
+
+class HostOut(serializers.Serializer[Any]):
+    """Context: `claimed`, by id of host. What stands from `hostname` on was seen on the host."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    uri = serializers.CharField()
+    state = serializers.ChoiceField(choices=HostState.values)
+    health = serializers.ChoiceField(choices=["pending", "ready", "unreachable", "unusable"])
+    policy = PolicyOut(source="*")
+    capacity = AmountsOut(help_text="What may be claimed, by the policy in force.")
+    claimed = serializers.SerializerMethodField(help_text="What machines hold of it.")
+    hostname = serializers.CharField()
+    cpu_model = serializers.CharField()
+    cpus = serializers.IntegerField()
+    memory_mib = serializers.IntegerField()
+    libvirt_version = serializers.CharField()
+    qemu_version = serializers.CharField()
+    accelerator = serializers.CharField(help_text="kvm, qemu (emulation, slow), or empty where nothing runs guests.")
+    verdicts = serializers.ListField(child=serializers.DictField(), help_text="How each accelerator did.")
+    pools = serializers.ListField(child=serializers.DictField())
+    network_cidr = serializers.CharField()
+    checked_at = serializers.DateTimeField(allow_null=True)
+    seen_at = serializers.DateTimeField(allow_null=True)
+    last_error = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+    def get_claimed(self, host: Host) -> dict[str, int]:
+        found = self.context["claimed"].get(host.pk, {})
+        return {name: found.get(name, 0) for name in ("vcpus", "memory_mib", "disk_gib")}
+
+
+class HostAcceptedOut(serializers.Serializer[Any]):
+    """Accepted: follow `operation`, whose address is in the Location header."""
+
+    operation = OperationOut()
+    host = HostOut()

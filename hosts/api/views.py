@@ -1,0 +1,83 @@
+"""Hosts, for the provider's staff."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hosts import selectors
+from hosts.api.serializers import HostAcceptedOut, HostIn, HostOut, PolicyIn
+from hosts.models import Host, HostState
+from hosts.services import hosts as services
+from portal.api.views import ApiView
+from portal.tenancy.roles import Permission
+
+
+def host_data(host: Host) -> dict[str, Any]:
+    return dict(HostOut(host, context={"claimed": {host.pk: selectors.claimed(host)}}).data)
+
+
+class Hosts(ApiView):
+    permissions = {"GET": Permission.HOST_READ, "POST": Permission.HOST_WRITE}
+
+    @extend_schema(responses=HostOut(many=True))
+    def get(self, request: Request) -> Response:
+        """All hosts by name, with what they can and what machines hold of them."""
+        rows = selectors.hosts(self.actor)
+        self.query()
+        page = self.page(rows)
+        claimed = selectors.claimed_of_each(page)
+        return self.listed(HostOut(page, many=True, context={"claimed": claimed}).data)
+
+    @extend_schema(request=HostIn, responses={202: HostAcceptedOut})
+    def post(self, request: Request) -> Response:
+        """Register a host; its check decides whether it will run anything."""
+        self.actor.require(Permission.HOST_WRITE)
+        host, operation = services.add_host(actor=self.actor, **self.body(HostIn))
+        return self.accepted(operation, host=host_data(host))
+
+
+class HostDetail(ApiView):
+    permissions = {"GET": Permission.HOST_READ, "PATCH": Permission.HOST_WRITE}
+
+    @extend_schema(responses=HostOut)
+    def get(self, request: Request, host: str) -> Response:
+        """One host, by name or id."""
+        return Response(host_data(selectors.host(self.actor, host)))
+
+    @extend_schema(request=PolicyIn, responses=HostOut)
+    def patch(self, request: Request, host: str) -> Response:
+        """Change its policy. Lowering a ratio blocks new machines and harms none."""
+        self.actor.require(Permission.HOST_WRITE)
+        found = selectors.host(self.actor, host)
+        present = {name: getattr(found, name) for name in PolicyIn().fields}
+        services.set_policy(actor=self.actor, host=found, **{**present, **self.body(PolicyIn)})
+        return Response(host_data(found))
+
+
+class HostStateChange(ApiView):
+    permissions = {"POST": Permission.HOST_WRITE}
+    state = HostState.CORDONED
+
+    @extend_schema(request=None, responses=HostOut)
+    def post(self, request: Request, host: str) -> Response:
+        """Cordon: no new machines. Uncordon: again. What runs is left alone."""
+        self.actor.require(Permission.HOST_WRITE)
+        found = selectors.host(self.actor, host)
+        self.body()
+        return Response(host_data(services.set_state(actor=self.actor, host=found, state=self.state)))
+
+
+class HostCheck(ApiView):
+    permissions = {"POST": Permission.HOST_WRITE}
+
+    @extend_schema(request=None, responses={202: HostAcceptedOut})
+    def post(self, request: Request, host: str) -> Response:
+        """Look at it again: facts, pool, network, and a trivial guest for each accelerator."""
+        self.actor.require(Permission.HOST_WRITE)
+        found = selectors.host(self.actor, host)
+        self.body()
+        return self.accepted(services.preflight(actor=self.actor, host=found), host=host_data(found))

@@ -1,0 +1,54 @@
+"""What people keep in their account: SSH keys and API tokens. Each call touches only the given user's own."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from portal.accounts import ssh
+from portal.accounts.models import ApiToken, SshKey, User
+from portal.core import text
+from portal.core.errors import Conflict, NotFound
+
+
+@transaction.atomic
+def add_key(*, user: User, public_key: str, name: str = "") -> SshKey:
+    """Remember a key, offered at each create from now on; without a name it takes the key's comment."""
+    line, fingerprint, comment = ssh.parse(public_key)
+    name = text.label(name or comment[:100] or fingerprint[:19])
+    key = SshKey(user=user, name=name, public_key=line, fingerprint=fingerprint)
+    try:
+        with transaction.atomic():
+            key.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("You have added this key already.", code="duplicate", field="public_key") from error
+    return key
+
+
+@transaction.atomic
+def remember_key(*, user: User, public_key: str, field: str) -> SshKey:
+    """The user's key with this text, added where it is new. Raises Invalid at `field`."""
+    _, fingerprint, _ = ssh.parse(public_key, field=field)
+    known = SshKey.objects.filter(user=user, fingerprint=fingerprint).first()
+    return known or add_key(user=user, public_key=public_key)
+
+
+@transaction.atomic
+def remove_key(*, user: User, key_id: UUID) -> SshKey:
+    """Forget a key; machines that were made with it keep it."""
+    key = SshKey.objects.filter(user=user, pk=key_id).first()
+    if key is None:
+        raise NotFound("There is no such key.")
+    SshKey.objects.filter(pk=key.pk).delete()
+    return key
+
+
+@transaction.atomic
+def revoke_token(*, user: User, token_id: UUID) -> ApiToken:
+    """Programs that use it are refused from their next call on."""
+    token = ApiToken.objects.filter(user=user, pk=token_id).first()
+    if token is None:
+        raise NotFound("There is no such token.")
+    ApiToken.objects.filter(pk=token.pk).delete()
+    return token

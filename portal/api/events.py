@@ -1,0 +1,52 @@
+"""The log of what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from portal.api.references import tenant_in
+from portal.api.serializers import Input, Text
+from portal.api.views import ApiView
+from portal.events import selectors
+from portal.tenancy.roles import Permission
+
+
+class EventFilter(Input):
+    tenant = Text(required=False, help_text="Slug or id.")
+    target = serializers.UUIDField(required=False, help_text="The id of what it happened to.")
+
+
+class TargetOut(serializers.Serializer[Any]):
+    type = serializers.CharField(source="target_type")
+    id = serializers.UUIDField(source="target_id")
+    name = serializers.CharField(source="target_name", help_text="As it was then.")
+
+
+class EventOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField(help_text="Rises with time.")
+    at = serializers.DateTimeField()
+    kind = serializers.CharField()
+    tenant = serializers.SlugRelatedField("slug", read_only=True, allow_null=True)
+    target = TargetOut(source="*")
+    actor = serializers.CharField(help_text="User name, or “system”.")
+    source = serializers.CharField(help_text="By what: the UI, or a token's name.")
+    request_id = serializers.CharField()
+    operation = serializers.UUIDField(source="operation_id", allow_null=True)
+    data = serializers.DictField(help_text="What changed.")
+
+
+class Events(ApiView):
+    permissions = {"GET": Permission.EVENT_READ}
+
+    @extend_schema(parameters=[EventFilter], responses=EventOut(many=True))
+    def get(self, request: Request) -> Response:
+        """What happened, newest first."""
+        wanted = self.query(EventFilter)
+        tenant = tenant_in(self.actor, wanted.get("tenant"), Permission.EVENT_READ)
+        rows = selectors.events(self.actor, tenant=tenant, target_id=wanted.get("target"))
+        return self.listed(EventOut(self.page(rows.select_related("tenant")), many=True).data)

@@ -1,0 +1,72 @@
+"""OpenAPI 3.1 of the API: what the views say, and what all of them have in common."""
+
+from __future__ import annotations
+
+from functools import cache
+from http import HTTPStatus
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+
+from portal.api.problems import MEDIA_TYPE, ProblemSerializer
+from portal.api.serializers import Input
+
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
+    OpenApiParameter.HEADER,
+    description="The same key and request again give the first answer, with `Idempotent-Replayed: true`, for 24 hours.",
+)
+_LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=[201, 202])
+
+
+class BerthSchema(AutoSchema):
+    def get_override_parameters(self) -> list[Any]:
+        return [_KEY, _LOCATION] if self.method in _CHANGING else []
+
+    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+        responses = super()._get_response_bodies(direction=direction)
+        problem = self.resolve_serializer(ProblemSerializer, direction).ref
+        for status in self._problem_statuses():
+            responses[str(status)] = {
+                "description": HTTPStatus(status).phrase,
+                "content": {MEDIA_TYPE: {"schema": problem}},
+            }
+        return dict(sorted(responses.items()))
+
+    def _problem_statuses(self) -> list[int]:
+        statuses = [400, 401, 403, 404, 406, 500, 503]
+        return statuses + ([409, 413, 415, 422] if self.method in _CHANGING else [])
+
+    def _map_basic_serializer(self, serializer: Any, direction: str) -> Any:
+        schema = super()._map_basic_serializer(serializer, direction)
+        if isinstance(serializer, Input):
+            schema["additionalProperties"] = False
+        return schema
+
+
+class TokenScheme(OpenApiAuthenticationExtension):
+    target_class = "portal.api.authentication.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "An API token: berth_…"}
+
+
+class SessionScheme(OpenApiAuthenticationExtension):
+    target_class = "portal.api.authentication.BrowserSessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "cookie", "name": "berth_session"}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole schema; it changes with the code only, so each process makes it once."""
+    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    return found

@@ -1,0 +1,63 @@
+"""Bodies and queries as they may come in: known fields only, and no guessing of types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+LARGEST_INTEGER = 2**31 - 1
+
+
+class Input(serializers.Serializer[Any]):
+    """Refuses unknown fields, so that typos and mass assignment are seen."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise ValidationError("Send an object.", code="invalid")
+        unknown = sorted(set(data) - set(self.fields))
+        if unknown:
+            words = ErrorDetail("There is no such field.", code="unknown_field")
+            raise ValidationError({name[:100]: [words] for name in unknown[:20]})
+        return super().to_internal_value(data)
+
+
+class Integer(serializers.IntegerField):
+    """A JSON integer: no text, no fraction, no truth value. From 0 to 2^31 - 1 unless told otherwise."""
+
+    default_error_messages = {"not_integer": "Use a whole number."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"min_value": 0, "max_value": LARGEST_INTEGER, **kwargs})
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            self.fail("not_integer")
+        return data
+
+
+class Boolean(serializers.BooleanField):
+    """true or false, and nothing that looks like it."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if type(data) is not bool:
+            self.fail("invalid", input=data)
+        return bool(data)
+
+
+class Text(serializers.CharField):
+    """JSON text, taken as it is."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"trim_whitespace": False, "max_length": 300, **kwargs})
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+class NoBody(Input):
+    """For calls that say it all by their address."""

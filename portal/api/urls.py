@@ -1,0 +1,28 @@
+"""Addresses of the API that belong to the portal itself. Include it after those of the apps: it ends with a catch-all."""
+
+from django.urls import path, re_path
+
+from portal.api import account, documentation, events, operations, tenants, views
+
+urlpatterns = [
+    path("schema", documentation.schema_document, name="api-schema"),
+    path("docs", documentation.schema_page, name="api-docs"),
+    path("operations", operations.Operations.as_view()),
+    path("operations/<uuid:id>", operations.operation_detail),
+    path("operations/<uuid:id>/actions/cancel", operations.OperationCancel.as_view()),
+    path("tenants", tenants.Tenants.as_view()),
+    path("tenants/<slug:tenant>", tenants.TenantDetail.as_view()),
+    path("tenants/<slug:tenant>/members", tenants.Members.as_view()),
+    re_path(
+        r"^tenants/(?P<tenant>[-\w]+)/members/(?P<username>[\w.@+-]{1,150})\Z",
+        tenants.MemberDetail.as_view(),
+    ),
+    path("quotas", tenants.Quotas.as_view()),
+    path("quotas/<slug:tenant>", tenants.QuotaDetail.as_view()),
+    path("events", events.Events.as_view()),
+    path("tokens", account.Tokens.as_view()),
+    path("tokens/<uuid:id>", account.TokenDetail.as_view()),
+    path("ssh-keys", account.SshKeys.as_view()),
+    path("ssh-keys/<uuid:id>", account.SshKeyDetail.as_view()),
+    re_path(r"", views.Unknown.as_view()),
+]

@@ -1,0 +1,84 @@
+"""API tokens as their users make and revoke them: never stronger than what they are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from portal.accounts import services, tokens
+from portal.accounts.models import ApiToken
+from portal.core import text
+from portal.core.errors import Forbidden, Invalid
+from portal.events import log
+from portal.tenancy.gate import ALL_SCOPES, Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+
+
+@transaction.atomic
+def create_token(
+    *,
+    actor: Actor,
+    made_with: ApiToken | None,
+    name: str,
+    scopes: Sequence[str],
+    tenant: Tenant | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """A new token of the actor's and its text, which cannot be had again.
+
+    Made with a token, it takes over that one's tenant and end where it names none itself; Forbidden ("token_wider")
+    where it would reach further, do more, or live longer.
+    """
+    actor.require(Permission.ACCOUNT_WRITE)
+    assert actor.user is not None
+    _check(scopes, expires_at)
+    tenant_id = tenant.pk if tenant else None
+    if made_with is not None:
+        tenant_id = tenant_id or made_with.tenant_id
+        expires_at = expires_at or made_with.expires_at
+        _refuse_wider(made_with, scopes, tenant_id, expires_at)
+    token, secret = tokens.issue(
+        user=actor.user, name=text.label(name), scopes=scopes, tenant_id=tenant_id, expires_at=expires_at
+    )
+    log.record("token.created", actor=actor, target=token, scopes=list(scopes))
+    return token, secret
+
+
+@transaction.atomic
+def revoke_token(*, actor: Actor, token_id: UUID) -> None:
+    """Programs that use it are refused from their next call on. NotFound where it is not the actor's own."""
+    actor.require(Permission.ACCOUNT_WRITE)
+    assert actor.user is not None
+    token = services.revoke_token(user=actor.user, token_id=token_id)
+    log.record("token.revoked", actor=actor, target=token)
+
+
+def _check(scopes: Sequence[str], expires_at: datetime | None) -> None:
+    if not scopes:
+        raise Invalid("Name at least one scope.", code="required", field="scopes")
+    for scope in scopes:
+        if scope != ALL_SCOPES and scope not in list(Permission):
+            raise Invalid(f"There is no such scope: {scope[:40]}.", code="unknown_scope", field="scopes")
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid("Choose a time to come.", field="expires_at")
+
+
+def _refuse_wider(
+    made_with: ApiToken, scopes: Sequence[str], tenant_id: UUID | None, expires_at: datetime | None
+) -> None:
+    own = set(made_with.scopes)
+    if ALL_SCOPES not in own and not set(scopes) <= own:
+        raise _wider("A token cannot give scopes that it lacks.", "scopes")
+    if made_with.tenant_id and tenant_id != made_with.tenant_id:
+        raise _wider("A token for one tenant cannot make one for another.", "tenant")
+    if made_with.expires_at and (expires_at is None or expires_at > made_with.expires_at):
+        raise _wider("A token cannot make one that outlives it.", "expires_at")
+
+
+def _wider(words: str, field: str) -> Forbidden:
+    return Forbidden(words, code="token_wider", field=field)

@@ -1,0 +1,156 @@
+"""Machines as the API takes and shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from portal.api.operations import OperationBrief, OperationOut
+from portal.api.problems import ProblemSerializer
+from portal.api.serializers import Boolean, Input, Text
+from portal.operations.models import Operation
+from portal.tenancy.roles import Permission
+from vms import selectors
+from vms.models import VM
+from vms.services import bulk, console, create
+from vms.states import Action
+
+
+class VMIn(Input):
+    name = Text(max_length=63, help_text="A DNS label; the machine's host name as well.")
+    image = Text(max_length=63, help_text="Slug or id.")
+    flavor = Text(max_length=63, help_text="Slug or id.")
+    tenant = Text(max_length=63, required=False, allow_null=True, help_text="Slug or id; your only one if left out.")
+    ssh_keys = serializers.ListField(
+        child=Text(max_length=8192),
+        max_length=create.MOST_SSH_KEYS,
+        required=False,
+        help_text="Public keys as text, or the ids of keys of yours.",
+    )
+    user_data = Text(
+        max_length=create.LONGEST_USER_DATA, required=False, allow_blank=True, help_text="For cloud-init, as it is."
+    )
+    network = Text(max_length=63, required=False, allow_null=True, help_text='"default" is the only one yet.')
+    protected = Boolean(required=False, default=False, help_text="Against deletion.")
+
+
+class VMChange(Input):
+    name = Text(max_length=63, required=False)
+    protected = Boolean(required=False)
+
+
+class VMFilter(Input):
+    tenant = Text(required=False, help_text="Slug or id.")
+    status = serializers.ChoiceField(choices=selectors.STATUSES, required=False)
+    search = Text(max_length=63, required=False, help_text="Part of a name, or the beginning of an address.")
+
+
+class ResizeIn(Input):
+    flavor = Text(max_length=63, help_text="Slug or id.")
+
+
+class ConsoleIn(Input):
+    kind = serializers.ChoiceField(choices=console.KINDS)
+
+
+class ConsoleOut(serializers.Serializer[Any]):
+    ticket = serializers.CharField(allow_null=True, help_text="Good once; null where the answer is replayed.")
+    url = serializers.CharField(allow_null=True, help_text="The WebSocket's address; send an Origin of this site.")
+    expires_at = serializers.DateTimeField()
+
+
+class UserDataOut(serializers.Serializer[Any]):
+    user_data = serializers.CharField()
+
+
+class BulkIn(Input):
+    action = serializers.ChoiceField(choices=[str(action) for action in bulk.ACTIONS])
+    vms = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=100)
+
+
+class BulkResultOut(serializers.Serializer[Any]):
+    vm = serializers.UUIDField()
+    status = serializers.IntegerField(help_text="As if it had been asked for alone.")
+    operation = OperationOut(allow_null=True)
+    error = ProblemSerializer(allow_null=True)
+
+
+class BulkOut(serializers.Serializer[Any]):
+    results = BulkResultOut(many=True)
+
+
+class VerdictOut(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField()
+    reason = serializers.CharField(help_text="Why not, for people; empty where it is allowed.")
+
+
+class ActionsOut(serializers.Serializer[Any]):
+    """What you may do with it now, and why not."""
+
+    def get_fields(self) -> dict[str, Any]:
+        return {str(action): VerdictOut() for action in Action}
+
+
+class NicOut(serializers.Serializer[Any]):
+    mac = serializers.CharField()
+    ip = serializers.CharField()
+    seen_at = serializers.DateTimeField(allow_null=True, help_text="When the guest last took the address.")
+
+
+class VMOut(serializers.Serializer[Any]):
+    """Context: `actor`, and `operations`: what is under way, by id of machine."""
+
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    tenant = serializers.CharField(source="tenant.slug")
+    status = serializers.ChoiceField(choices=selectors.STATUSES)
+    error = serializers.CharField(help_text="What went wrong, for people; empty where nothing did.")
+    flavor = serializers.CharField(source="flavor.slug")
+    image = serializers.CharField(source="image.slug")
+    vcpus = serializers.IntegerField()
+    memory_mib = serializers.IntegerField()
+    disk_gib = serializers.IntegerField()
+    addresses = serializers.SerializerMethodField()
+    nics = NicOut(many=True)
+    ssh = serializers.SerializerMethodField(help_text="The command that logs in, or null.")
+    actions = serializers.SerializerMethodField()
+    operation = serializers.SerializerMethodField(help_text="What is under way, or null.")
+    protected = serializers.BooleanField(source="is_protected")
+    host = serializers.SerializerMethodField(help_text="For the provider's staff; null for everybody else.")
+    created_by = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    observed_at = serializers.DateTimeField(source="host.seen_at", allow_null=True, help_text="When it was last seen.")
+    observed_since = serializers.DateTimeField(allow_null=True, help_text="Since when it is in this state.")
+
+    def get_addresses(self, vm: VM) -> list[str]:
+        return [nic.ip for nic in vm.nics.all()]
+
+    def get_ssh(self, vm: VM) -> str | None:
+        addresses = self.get_addresses(vm)
+        return f"ssh {vm.image.default_user}@{addresses[0]}" if addresses else None
+
+    @extend_schema_field(ActionsOut)
+    def get_actions(self, vm: VM) -> dict[str, dict[str, Any]]:
+        verdicts = selectors.actions(self.context["actor"], vm, self._operation(vm))
+        return {str(name): {"allowed": found.allowed, "reason": found.reason} for name, found in verdicts.items()}
+
+    @extend_schema_field(OperationBrief(allow_null=True))
+    def get_operation(self, vm: VM) -> dict[str, Any] | None:
+        operation = self._operation(vm)
+        return dict(OperationBrief(operation).data) if operation else None
+
+    def get_host(self, vm: VM) -> str | None:
+        return vm.host.name if self.context["actor"].can(Permission.HOST_READ) else None
+
+    def _operation(self, vm: VM) -> Operation | None:
+        found: Operation | None = self.context["operations"].get(vm.pk)
+        return found
+
+
+class AcceptedOut(serializers.Serializer[Any]):
+    """Accepted: follow `operation`, whose address is in the Location header."""
+
+    operation = OperationOut()
+    vm = VMOut()

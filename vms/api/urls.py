@@ -1,0 +1,22 @@
+"""Addresses of the API that belong to machines and what they are made of."""
+
+from django.urls import path
+
+from vms.api import catalogue, views
+from vms.services import power
+
+urlpatterns = [
+    path("vms", views.VMs.as_view()),
+    path("vms/bulk", views.VMBulk.as_view()),
+    path("vms/<uuid:id>", views.VMDetail.as_view()),
+    *(path(f"vms/<uuid:id>/actions/{action}", views.VMPower.as_view(action=action)) for action in power.ACTIONS),
+    path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
+    path("vms/<uuid:id>/console", views.VMConsole.as_view()),
+    path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
+    path("images", catalogue.Images.as_view()),
+    path("images/<slug:image>", catalogue.ImageDetail.as_view()),
+    path("flavors", catalogue.Flavors.as_view()),
+    path("flavors/<slug:flavor>", catalogue.FlavorDetail.as_view()),
+    path("networks", catalogue.Networks.as_view()),
+    path("networks/<slug:network>", catalogue.NetworkDetail.as_view()),
+]

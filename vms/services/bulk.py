@@ -1,0 +1,42 @@
+"""One action on many machines, with a result for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from portal.core.errors import DomainError
+from portal.operations.models import Operation
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+from vms import selectors
+from vms.services.delete import delete_vm
+from vms.services.power import change_power
+from vms.states import Action
+
+ACTIONS = (Action.START, Action.STOP, Action.REBOOT, Action.FORCE_OFF, Action.PAUSE, Action.RESUME, Action.DELETE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one machine: an operation, or a refusal."""
+
+    vm_id: UUID
+    operation: Operation | None = None
+    refusal: DomainError | None = None
+
+
+def act_on_each(*, actor: Actor, action: Action, vm_ids: Iterable[UUID]) -> list[Outcome]:
+    """One of `ACTIONS` on each machine, in this order; each stands by itself. One named twice is taken once."""
+    return [_act(actor, action, vm_id) for vm_id in dict.fromkeys(vm_ids)]
+
+
+def _act(actor: Actor, action: Action, vm_id: UUID) -> Outcome:
+    try:
+        vm = selectors.vm(actor, vm_id, Permission.VM_WRITE)
+        if action is Action.DELETE:
+            return Outcome(vm_id, delete_vm(actor=actor, vm=vm))
+        return Outcome(vm_id, change_power(actor=actor, vm=vm, action=action))
+    except DomainError as refusal:
+        return Outcome(vm_id, refusal=refusal)
