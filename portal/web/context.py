@@ -1,11 +1,65 @@
-"""What the shell of every page shows. Filled by portal.web.navigation."""
+"""What the shell of every page shows. Read when a template asks, so fragments cost nothing here."""
 
 from __future__ import annotations
 
+from functools import cached_property, partial
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
+
+from portal.operations import selectors as operations
+from portal.tenancy.models import Tenant
+from portal.web import navigation
+from portal.web.actor import actor_of
+from portal.web.tenant import current_tenant, tenants_of
+
+
+class Shell:
+    """At most two queries: the tenants, and how much is under way."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def tenants(self) -> list[Tenant]:
+        return tenants_of(self._request)
+
+    @cached_property
+    def tenant(self) -> Tenant | None:
+        return current_tenant(self._request)
+
+    @cached_property
+    def nav(self) -> list[navigation.NavGroup]:
+        match = self._request.resolver_match
+        slug = self.tenant.slug if self.tenant else ""
+        return navigation.groups(actor_of(self._request), slug, (match and match.url_name) or "")
+
+    @cached_property
+    def active_operations(self) -> int:
+        return self._counts.active
+
+    @cached_property
+    def notice(self) -> str:
+        """What the provider's staff must not overlook."""
+        stuck = self._counts.stuck if actor_of(self._request).is_provider else 0
+        if not stuck:
+            return ""
+        return "An operation needs attention." if stuck == 1 else f"{stuck} operations need attention."
+
+    @cached_property
+    def _counts(self) -> operations.Counts:
+        return operations.counts(actor_of(self._request), self.tenant)
+
+    @cached_property
+    def live_url(self) -> str:
+        return reverse("live")
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    return {}
+    user = getattr(request, "user", None)  # absent where a middleware before authentication refused
+    if user is None or not user.is_authenticated:
+        return {}
+    shell = Shell(request)
+    names = ("tenants", "tenant", "nav", "active_operations", "live_url", "notice")
+    return {name: partial(getattr, shell, name) for name in names}

@@ -1,0 +1,33 @@
+"""Forms on hosts. They check shape; the services know the rules."""
+
+from __future__ import annotations
+
+from django import forms
+
+
+class HostForm(forms.Form):
+    name = forms.CharField(max_length=63, help_text="Lower-case letters, digits and hyphens.")
+    uri = forms.CharField(
+        label="Libvirt URI",
+        max_length=300,
+        help_text="Such as qemu:///system, or qemu+ssh://root@host/system with a key that Berth's user has.",
+        widget=forms.TextInput(attrs={"placeholder": "qemu+ssh://root@host/system", "spellcheck": "false"}),
+    )
+
+
+class PolicyForm(forms.Form):
+    cpu_ratio = forms.DecimalField(
+        label="vCPUs per logical CPU",
+        max_digits=5,
+        decimal_places=2,
+        help_text="8 is usual for mixed work; 1 gives every vCPU a CPU of its own.",
+    )
+    memory_ratio = forms.DecimalField(
+        label="Memory given out per memory",
+        max_digits=5,
+        decimal_places=2,
+        help_text="Above 1 the host may run out of memory when all machines use theirs.",
+    )
+    memory_reserved_mib = forms.IntegerField(
+        label="Kept for the host itself (MiB)", min_value=0, help_text="Never given to machines."
+    )

@@ -1,0 +1,14 @@
+"""Addresses of the pages on hosts."""
+
+from django.urls import path
+
+from hosts.web import views
+
+urlpatterns = [
+    path("provider/hosts/", views.host_list, name="host-list"),
+    path("provider/add-host/", views.host_add, name="host-add"),
+    path("provider/hosts/<slug:name>/", views.host_detail, name="host-detail"),
+    path("provider/hosts/<slug:name>/fragment/", views.host_fragment, name="host-fragment"),
+    path("provider/hosts/<slug:name>/check/", views.host_check, name="host-check"),
+    path("provider/hosts/<slug:name>/state/", views.host_state, name="host-state"),
+]

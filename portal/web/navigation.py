@@ -1,0 +1,59 @@
+"""Where one can go from every page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+
+
+@dataclass(frozen=True)
+class NavItem:
+    label: str
+    icon: str
+    url: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class NavGroup:
+    """Items under a heading; the tenant's own come first and need none."""
+
+    label: str
+    items: list[NavItem]
+
+
+# label, icon, address, and the beginnings of the names of all pages that belong to it
+_TENANT = (
+    ("Overview", "overview", "overview", ("overview",)),
+    ("Virtual machines", "vm", "vm-list", ("vm-",)),
+    ("Images", "image", "image-list", ("image-",)),
+    ("Activity", "activity", "activity", ("activity",)),
+    ("Members", "members", "member-list", ("member-",)),
+)
+_PROVIDER = (
+    ("Hosts", "host", "host-list", ("host-",)),
+    ("Operations", "operation", "provider-operations", ("provider-operation",)),
+    ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),
+    ("Users", "user", "provider-users", ("provider-user",)),
+    ("Images", "image", "provider-images", ("provider-image",)),
+    ("Sizes", "flavor", "provider-flavors", ("provider-flavor",)),
+)
+
+
+def groups(actor: Actor, slug: str, current: str) -> list[NavGroup]:
+    """What this actor may open; `slug` is "" where there is no tenant, `current` the name of the page's address."""
+    found = []
+    if slug:
+        found.append(NavGroup("", [_item(entry, current, slug) for entry in _TENANT]))
+    if actor.can(Permission.HOST_READ):
+        found.append(NavGroup("Provider", [_item(entry, current) for entry in _PROVIDER]))
+    return found
+
+
+def _item(entry: tuple[str, str, str, tuple[str, ...]], current: str, *args: str) -> NavItem:
+    label, icon, name, beginnings = entry
+    return NavItem(label, icon, reverse(name, args=args), current.startswith(beginnings))

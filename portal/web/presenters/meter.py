@@ -1,0 +1,61 @@
+"""Quota and capacity as meters: a word, two numbers and a share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from portal.quotas.models import RESOURCES
+from portal.quotas.selectors import Usage
+from portal.web.presentation import THIN_SPACE, mib
+
+NAMES = {"vms": "VMs", "vcpus": "vCPU", "memory_mib": "Memory", "disk_gib": "Disk"}
+
+
+@dataclass(frozen=True)
+class Meter:
+    """How much of a limit is used, as words with units. `percent` is None where there is no limit."""
+
+    resource: str
+    name: str
+    used: str
+    limit: str
+    percent: int | None
+    is_full: bool
+
+    @property
+    def words(self) -> str:
+        return f"{self.used} of {self.limit}" if self.limit else f"{self.used}, no limit"
+
+
+def amount(resource: str, value: int) -> str:
+    """A number with the unit people think in: `3`, `256 MiB`, `1.5 GiB`, `20 GiB`."""
+    if resource == "memory_mib":
+        return mib(value)
+    return f"{value}{THIN_SPACE}GiB" if resource == "disk_gib" else str(value)
+
+
+def meter(resource: str, used: int, limit: int | None) -> Meter:
+    percent = None if limit is None else min(100, round(100 * used / limit)) if limit else 100
+    return Meter(
+        resource=resource,
+        name=NAMES[resource],
+        used=amount(resource, used),
+        limit="" if limit is None else amount(resource, limit),
+        percent=percent,
+        is_full=limit is not None and used >= limit,
+    )
+
+
+def meters(usage: Usage) -> list[Meter]:
+    return [meter(resource, usage.used[resource], usage.limits[resource]) for resource in RESOURCES]
+
+
+def shortfall(usage: Usage, wanted: Mapping[str, int]) -> str:
+    """Which limit does not leave room for `wanted`, in words; "" where all do."""
+    for resource, more in wanted.items():
+        limit, used = usage.limits[resource], usage.used[resource]
+        if limit is not None and used + more > limit:
+            left, needed = amount(resource, max(limit - used, 0)), amount(resource, more)
+            return f"{NAMES[resource]}: {left} left of {amount(resource, limit)}, this needs {needed}."
+    return ""

@@ -1,0 +1,183 @@
+"""Operations as pages show them: what happened, what is under way, what it waits for, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.urls import reverse
+from django.utils import timezone
+
+from portal.operations import selectors as operations
+from portal.operations.models import Operation, OperationStep
+from portal.operations.states import State, StepState
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+
+WORDS = {
+    State.QUEUED: "waiting",
+    State.RUNNING: "under way",
+    State.UNWINDING: "undoing",
+    State.SUCCEEDED: "done",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+    State.STUCK: "needs attention",
+}
+# A word of the status vocabulary, which gives colour and shape.
+LOOKS = {
+    State.QUEUED: "working",
+    State.RUNNING: "working",
+    State.UNWINDING: "working",
+    State.SUCCEEDED: "running",
+    State.FAILED: "failed",
+    State.CANCELLED: "stopped",
+    State.STUCK: "attention",
+}
+_ADVICE = {
+    "no_space": "Delete what is not needed, or ask an administrator for more storage. Then try again.",
+    "no_memory": "Try again later, choose a smaller size, or ask an administrator for more memory.",
+    "guest_did_not_stop": "Open the console to see what it is doing, or use “Force off”.",
+    "image_missing": "Choose another image, or ask an administrator to register this one again.",
+    "cancelled": "Nothing more is to be done; start it again whenever you like.",
+    "deadline_exceeded": "Try again. If it takes too long again, give your administrator the id of this operation.",
+}
+_ELSE = "Try again. If it fails in the same way, give your administrator the id of this operation."
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A line of the stepper. `state`: waiting running done failed undone; `seconds` where it began and ended."""
+
+    title: str
+    state: str
+    detail: str
+    percent: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class OperationRow:
+    """An operation in a list."""
+
+    id: UUID
+    title: str
+    state: str
+    word: str
+    look: str
+    url: str
+    actor: str
+    source: str
+    created_at: datetime
+    finished_at: datetime | None
+    waiting_for: str
+    detail: str
+    is_active: bool
+    needs_attention: bool
+
+
+@dataclass(frozen=True)
+class OperationView(OperationRow):
+    """An operation on a page of its own, with its steps."""
+
+    kind: str
+    percent: int
+    steps: Sequence[StepView]
+    undone: Sequence[str]
+    elapsed: float | None
+    advice: str
+    retry_url: str
+    target_name: str
+    target_url: str
+    fragment_url: str
+    cancel_url: str
+    cancel_reason: str
+    unwind_url: str
+    is_cancelling: bool
+
+
+def row(operation: Operation) -> OperationRow:
+    return OperationRow(**_row_fields(operation))
+
+
+def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slug: str) -> OperationView:
+    """`slug` is the tenant's, "" for the provider's own operations."""
+    reason = operations.why_no_cancel(actor, operation)
+    failed = operation.state in (State.FAILED, State.CANCELLED, State.STUCK)
+    return OperationView(
+        **_row_fields(operation),
+        kind=operation.kind,
+        percent=operations.progress(operation, steps),
+        steps=[_step(step) for step in steps],
+        undone=[step.title for step in steps if step.state == StepState.UNDONE],
+        elapsed=_elapsed(operation),
+        advice=_ADVICE.get(_error(operation, "code"), _ELSE) if failed else "",
+        retry_url=_retry_url(operation, slug) if failed else "",
+        target_name=operation.target_name,
+        target_url=target_url(operation, slug),
+        fragment_url=reverse("operation-fragment", args=[operation.pk]),
+        cancel_url="" if reason else reverse("operation-cancel", args=[operation.pk]),
+        cancel_reason=reason if operation.is_active else "",
+        unwind_url=_unwind_url(actor, operation),
+        is_cancelling=operation.is_active and operation.cancel_requested_at is not None,
+    )
+
+
+def target_url(operation: Operation, slug: str) -> str:
+    if operation.target_type == "vm" and slug:
+        return reverse("vm-detail", args=[slug, operation.target_id])
+    if operation.target_type == "host":
+        return reverse("host-detail", args=[operation.target_name])
+    return ""
+
+
+def _row_fields(operation: Operation) -> dict[str, object]:
+    state = State(operation.state)
+    return {
+        "id": operation.pk,
+        "title": operation.title,
+        "state": str(state),
+        "word": WORDS[state],
+        "look": LOOKS[state],
+        "url": reverse("operation-detail", args=[operation.pk]),
+        "actor": operation.actor,
+        "source": operation.source,
+        "created_at": operation.created_at,
+        "finished_at": operation.finished_at,
+        "waiting_for": operation.waiting_for if operation.is_active else "",
+        "detail": _error(operation, "detail"),
+        "is_active": operation.is_active,
+        "needs_attention": operation.needs_attention,
+    }
+
+
+def _step(step: OperationStep) -> StepView:
+    seconds = None
+    if step.started_at and step.finished_at:
+        seconds = max((step.finished_at - step.started_at).total_seconds(), 0.0)
+    return StepView(step.title, step.state, step.detail, round(step.progress * 100), seconds)
+
+
+def _elapsed(operation: Operation) -> float | None:
+    if operation.started_at is None:
+        return None
+    return ((operation.finished_at or timezone.now()) - operation.started_at).total_seconds()
+
+
+def _error(operation: Operation, key: str) -> str:
+    return str((operation.error or {}).get(key, ""))
+
+
+def _retry_url(operation: Operation, slug: str) -> str:
+    """A create starts over from its form, with the same choices; everything else from its target's page."""
+    if operation.kind == "vm.create" and slug:
+        choices = {"name": operation.target_name, **{k: v for k, v in operation.params.items() if isinstance(v, str)}}
+        return f"{reverse('vm-create', args=[slug])}?{urlencode(choices)}"
+    return "" if operation.is_active else target_url(operation, slug)
+
+
+def _unwind_url(actor: Actor, operation: Operation) -> str:
+    may = operation.needs_attention and actor.can(Permission.HOST_WRITE)
+    return reverse("operation-unwind", args=[operation.pk]) if may else ""

@@ -1,0 +1,28 @@
+"""Addresses of the pages that stand on the portal alone."""
+
+from django.urls import path
+
+from portal.web.views import account, activity, home, members, operations, tenants, users
+
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("t/<slug:slug>/activity/", activity.activity, name="activity"),
+    path("t/<slug:slug>/members/", members.member_list, name="member-list"),
+    path("t/<slug:slug>/members/<uuid:membership_id>/remove/", members.member_remove, name="member-remove"),
+    path("operations/indicator/", operations.operation_indicator, name="operation-indicator"),
+    path("operations/<uuid:operation_id>/", operations.operation_detail, name="operation-detail"),
+    path("operations/<uuid:operation_id>/fragment/", operations.operation_fragment, name="operation-fragment"),
+    path("operations/<uuid:operation_id>/cancel/", operations.operation_cancel, name="operation-cancel"),
+    path("operations/<uuid:operation_id>/unwind/", operations.operation_unwind, name="operation-unwind"),
+    path("account/ssh-keys/", account.ssh_keys, name="ssh-keys"),
+    path("account/ssh-keys/<uuid:key_id>/remove/", account.ssh_key_remove, name="ssh-key-remove"),
+    path("account/tokens/", account.api_tokens, name="api-tokens"),
+    path("account/tokens/<uuid:token_id>/revoke/", account.api_token_revoke, name="api-token-revoke"),
+    path("provider/operations/", operations.provider_operations, name="provider-operations"),
+    path("provider/tenants/", tenants.provider_tenants, name="provider-tenants"),
+    path("provider/create-tenant/", tenants.provider_tenant_create, name="provider-tenant-create"),
+    path("provider/tenants/<slug:slug>/", tenants.provider_tenant, name="provider-tenant"),
+    path("provider/users/", users.provider_users, name="provider-users"),
+    path("provider/create-user/", users.provider_user_create, name="provider-user-create"),
+    path("provider/users/<uuid:user_id>/", users.provider_user_change, name="provider-user-change"),
+]

@@ -1,0 +1,24 @@
+"""What happened in a tenant."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from portal.events import selectors
+from portal.tenancy.roles import Permission
+from portal.web.actor import actor_of
+from portal.web.forms import text_query
+from portal.web.paging import page_of
+from portal.web.presenters import event as present
+from portal.web.tenant import tenant_of
+
+
+@require_safe
+def activity(request: HttpRequest, slug: str) -> HttpResponse:
+    tenant = tenant_of(request, slug, Permission.EVENT_READ)
+    search = text_query(request, "q")
+    page = page_of(request, selectors.events(actor_of(request), tenant=tenant, search=search))
+    context = {"tenant": tenant, "page": page, "events": present.rows(page.rows), "search": search}
+    return render(request, "portal/activity.html", context)

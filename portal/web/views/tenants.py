@@ -1,0 +1,102 @@
+"""Tenants, as the provider sees them."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from portal.quotas import ledger
+from portal.quotas import selectors as quotas
+from portal.quotas import services as quota_services
+from portal.quotas.models import RESOURCES
+from portal.tenancy import selectors, services
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+from portal.web.actor import actor_of
+from portal.web.forms import refusals_in, status_of, text_query
+from portal.web.paging import Page, page_of
+from portal.web.presenters.meter import NAMES, amount, meters
+from portal.web.tenant import tenant_of
+
+UNITS = {"memory_mib": " (MiB)", "disk_gib": " (GiB)"}
+
+
+class TenantForm(forms.Form):
+    name = forms.CharField(max_length=100)
+    slug = forms.CharField(
+        max_length=63, help_text="Part of the addresses of its pages: lower-case letters, digits and hyphens."
+    )
+
+
+class QuotaForm(forms.Form):
+    """An empty field is no limit."""
+
+    vms, vcpus, memory_mib, disk_gib = (
+        forms.IntegerField(
+            label=NAMES[resource] + UNITS.get(resource, ""),
+            min_value=0,
+            required=False,
+            widget=forms.NumberInput(attrs={"placeholder": "No limit"}),
+        )
+        for resource in RESOURCES
+    )
+
+
+@require_safe
+def provider_tenants(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    actor.require(Permission.HOST_READ)
+    search = text_query(request, "q")
+    rows = selectors.tenants(actor)
+    page = page_of(request, rows.filter(slug__icontains=search) if search else rows)
+    context = {"page": page, "tenants": _with_use(page), "search": search, "may_write": actor.is_admin}
+    return render(request, "portal/provider_tenants.html", context)
+
+
+def _with_use(page: Page[Tenant]) -> list[tuple[Tenant, dict[str, str]]]:
+    used = ledger.used_by_account(tenant.pk for tenant in page.rows)
+    return [
+        (tenant, {name: amount(name, used.get(tenant.pk, {}).get(name, 0)) for name in RESOURCES})
+        for tenant in page.rows
+    ]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def provider_tenant_create(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    actor.require(Permission.TENANT_WRITE)
+    form = TenantForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            tenant = services.create_tenant(actor=actor, **form.cleaned_data)
+            messages.success(request, f"{tenant.name} was created. Add its first owner.")
+            return redirect("provider-tenant", tenant.slug)
+    context = {"form": form, "submit": "Create tenant", "cancel_url": reverse("provider-tenants")}
+    return render(request, "portal/provider_tenant_create.html", context, status=status_of(form))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def provider_tenant(request: HttpRequest, slug: str) -> HttpResponse:
+    """One tenant with its members; POST sets its quota."""
+    actor, tenant = actor_of(request), tenant_of(request, slug)
+    actor.require(Permission.HOST_READ)
+    usage = quotas.usage(actor, tenant)
+    form = QuotaForm(request.POST or None, initial=usage.limits)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            quota_services.set_limits(actor=actor, tenant=tenant, limits=form.cleaned_data)
+            messages.success(request, "The quota was changed.")
+            return redirect("provider-tenant", slug)
+    context = {
+        "tenant": tenant,
+        "form": form,
+        "meters": meters(usage),
+        "members": selectors.members(actor, tenant)[:100],
+        "may_write": actor.can(Permission.QUOTA_WRITE, tenant.pk),
+        "why_not": actor.why_not(Permission.QUOTA_WRITE),
+    }
+    return render(request, "portal/provider_tenant.html", context, status=status_of(form))

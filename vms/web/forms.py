@@ -1,0 +1,97 @@
+"""Forms on machines and what they are made of. They check shape; the services know the rules."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+
+from portal.accounts.models import SshKey
+from vms.services.create import LONGEST_USER_DATA
+
+MOST_AT_ONCE = 100
+UUID_FIELD = forms.UUIDField()
+
+
+class CreateForm(forms.Form):
+    """Image, flavor and keys are cards and boxes of the page; `key` makes a double click act once."""
+
+    key = forms.UUIDField(widget=forms.HiddenInput)
+    image = forms.CharField(max_length=63)
+    flavor = forms.CharField(label="Size", max_length=63)
+    name = forms.CharField(
+        max_length=63,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+        help_text="Lower-case letters, digits and hyphens. It is the hostname inside, too.",
+    )
+    ssh_keys = forms.MultipleChoiceField(label="SSH keys", required=False, widget=forms.CheckboxSelectMultiple)
+    new_key = forms.CharField(
+        label="Another public key",
+        max_length=8192,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "placeholder": "ssh-ed25519 AAAA… you@laptop", "spellcheck": "false"}),
+        help_text="Pasted once, it is remembered in your account.",
+    )
+    user_data = forms.CharField(
+        label="User data",
+        max_length=LONGEST_USER_DATA,
+        required=False,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "placeholder": "#!/bin/sh", "spellcheck": "false"}),
+        help_text="A script or cloud-config that runs at the first boot. 64 KiB at most.",
+    )
+    protected = forms.BooleanField(
+        label="Protect against deletion",
+        required=False,
+        help_text="Deleting is refused until the protection is removed.",
+    )
+
+    def __init__(self, *args: Any, keys: list[SshKey], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["ssh_keys"].choices = [(str(key.pk), key.name) for key in keys]  # type: ignore[attr-defined]
+
+
+class RenameForm(forms.Form):
+    name = forms.CharField(max_length=63, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
+
+
+class ResizeForm(forms.Form):
+    flavor = forms.CharField(label="Size", max_length=63)
+
+
+class ProtectForm(forms.Form):
+    protected = forms.BooleanField(required=False)
+
+
+class DeleteForm(forms.Form):
+    confirmation = forms.CharField(
+        label="Name of the machine", max_length=63, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+
+
+class BulkForm(forms.Form):
+    """`confirmation`, the number of machines, is asked for by the page that a bulk delete shows first."""
+
+    action = forms.ChoiceField(choices=[("start", "Start"), ("stop", "Stop"), ("delete", "Delete")])
+    vm = forms.Field(required=False)
+    confirmation = forms.CharField(required=False, max_length=20)
+
+    def clean_vm(self) -> list[UUID]:
+        chosen = self.data.getlist("vm")  # type: ignore[union-attr]
+        if not 1 <= len(chosen) <= MOST_AT_ONCE:
+            raise forms.ValidationError(f"Choose 1 to {MOST_AT_ONCE} machines first.")
+        return [UUID_FIELD.clean(value) for value in chosen]
+
+    @property
+    def complaint(self) -> str:
+        """All that is wrong, in one line."""
+        return " ".join(str(error) for errors in self.errors.values() for error in errors)
+
+
+class FlavorForm(forms.Form):
+    name = forms.CharField(max_length=100)
+    slug = forms.CharField(max_length=63, help_text="Its name in the API: lower-case letters, digits and hyphens.")
+    vcpus = forms.IntegerField(label="vCPUs", min_value=1, initial=1)
+    memory_mib = forms.IntegerField(label="Memory (MiB)", min_value=1, initial=1024)
+    disk_gib = forms.IntegerField(label="Disk (GiB)", min_value=1, initial=10)

@@ -1,0 +1,292 @@
+"""Machines as pages show them: plain values, decided once, whoever renders them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.urls import reverse
+
+from portal.operations.models import Operation
+from portal.tenancy.gate import Actor
+from portal.web.presentation import THIN_SPACE, mib, size
+from vms import selectors
+from vms.models import VM, Flavor, Image, Lifecycle
+from vms.services import power
+from vms.states import Action, Verdict
+
+# The word a machine wears while an operation of that kind is under way.
+_BUSY = {
+    "vm.create": "building",
+    "vm.start": "starting",
+    "vm.stop": "stopping",
+    "vm.reboot": "rebooting",
+    "vm.force-off": "powering off",
+    "vm.pause": "pausing",
+    "vm.resume": "resuming",
+    "vm.resize": "resizing",
+    "vm.delete": "deleting",
+}
+LOOKS = {
+    "running": "running",
+    "paused": "attention",
+    "stopped": "stopped",
+    "error": "failed",
+    "building": "working",
+    "deleting": "working",
+}
+_LABELS = {
+    Action.START: "Start",
+    Action.STOP: "Stop",
+    Action.REBOOT: "Reboot",
+    Action.FORCE_OFF: "Force off",
+    Action.PAUSE: "Pause",
+    Action.RESUME: "Resume",
+}
+_CONFIRM = {
+    Action.FORCE_OFF: "The power is cut at once; what the guest has not written to its disk is lost.",
+    Action.STOP: "The guest is asked to power off, and has a minute to do so.",
+    Action.REBOOT: "The guest is asked to restart.",
+}
+
+
+TABS = {"vm-detail": "Overview", "vm-console": "Console", "vm-activity": "Activity", "vm-settings": "Settings"}
+
+
+@dataclass(frozen=True)
+class Button:
+    """One action: where it posts to, and why not where it may not be taken."""
+
+    name: str
+    label: str
+    icon: str
+    url: str
+    allowed: bool
+    reason: str
+    confirm: str
+    is_danger: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """A word, its look, and how old it is; `stale` says so where the host does not answer."""
+
+    word: str
+    look: str
+    since: datetime | None
+    seen_at: datetime | None
+    stale: bool
+
+
+@dataclass(frozen=True)
+class VmRow:
+    """A machine in the list."""
+
+    id: UUID
+    name: str
+    url: str
+    row_url: str
+    console_url: str
+    settings_url: str
+    delete_url: str
+    status: Status
+    operation_url: str
+    address: str
+    ssh: str
+    size: str
+    flavor: str
+    image: str
+    created_at: datetime
+    is_protected: bool
+    buttons: list[Button]
+    console: Verdict
+    delete: Verdict
+
+
+@dataclass(frozen=True)
+class Tab:
+    label: str
+    url: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class VmPage(VmRow):
+    """A machine's own page: all of the row, and its facts."""
+
+    topic: str
+    tab: str
+    header_url: str
+    tabs: list[Tab]
+    slug: str
+    error: str
+    is_emulated: bool
+    host_silent: bool
+    mac: str
+    default_user: str
+    vcpus: int
+    memory: str
+    disk: str
+    created_by: str
+    key_count: int
+    has_user_data: bool
+
+
+def size_words(vcpus: int, memory_mib: int, disk_gib: int) -> str:
+    return f"{vcpus} vCPU · {mib(memory_mib)} · {disk_gib}{THIN_SPACE}GiB"
+
+
+def row(actor: Actor, vm: VM, operation: Operation | None, slug: str) -> VmRow:
+    return VmRow(**_row_fields(actor, vm, operation, slug))
+
+
+def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmPage:
+    """`current` is the name of the tab's address."""
+    slug = vm.tenant.slug
+    nic = vm.nics.first()
+    return VmPage(
+        **_row_fields(actor, vm, operation, slug),
+        topic=f"vm:{vm.pk}",
+        tab=current,
+        header_url=f"{reverse('vm-header', args=[slug, vm.pk])}?tab={current}",
+        tabs=_tabs(vm, slug, current),
+        slug=slug,
+        error=vm.error if vm.lifecycle == Lifecycle.ERROR else _missing(vm),
+        is_emulated=vm.host.accelerator == "qemu",
+        host_silent=not vm.host.is_reachable,
+        mac=nic.mac if nic else "",
+        default_user=vm.image.default_user,
+        vcpus=vm.vcpus,
+        memory=mib(vm.memory_mib),
+        disk=f"{vm.disk_gib}{THIN_SPACE}GiB",
+        created_by=vm.created_by,
+        key_count=len(vm.ssh_keys),
+        has_user_data=bool(vm.user_data),
+    )
+
+
+def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) -> dict[str, object]:
+    verdicts = selectors.actions(actor, vm, operation)
+    address = _address(vm)
+    own = [slug, vm.pk]
+    return {
+        "id": vm.pk,
+        "name": vm.name,
+        "url": reverse("vm-detail", args=own),
+        "row_url": reverse("vm-row", args=own),
+        "console_url": reverse("vm-console", args=own),
+        "settings_url": reverse("vm-settings", args=own),
+        "delete_url": f"{reverse('vm-settings', args=own)}#danger",
+        "status": _status(vm, operation),
+        "operation_url": reverse("operation-detail", args=[operation.pk]) if operation else "",
+        "address": address,
+        "ssh": f"ssh {vm.image.default_user}@{address}" if address else "",
+        "size": size_words(vm.vcpus, vm.memory_mib, vm.disk_gib),
+        "flavor": vm.flavor.name,
+        "image": vm.image.name,
+        "created_at": vm.created_at,
+        "is_protected": vm.is_protected,
+        "buttons": _buttons(verdicts, own),
+        "console": verdicts[Action.CONSOLE],
+        "delete": verdicts[Action.DELETE],
+    }
+
+
+def _status(vm: VM, operation: Operation | None) -> Status:
+    stale = not vm.host.is_reachable
+    word, look = vm.status, LOOKS[vm.status]
+    if operation is not None:
+        word, look = _BUSY.get(operation.kind, word), "attention" if operation.needs_attention else "working"
+    return Status(word=word, look=look, since=vm.observed_since, seen_at=vm.host.seen_at, stale=stale)
+
+
+def _buttons(verdicts: Mapping[Action, Verdict], own: list[object]) -> list[Button]:
+    return [
+        Button(
+            name=action.value,
+            label=_LABELS[action],
+            icon="play" if action is Action.START else action.value,
+            url=reverse("vm-action", args=[*own, action.value]),
+            allowed=verdicts[action].allowed,
+            reason=verdicts[action].reason,
+            confirm=_CONFIRM.get(action, ""),
+            is_danger=action is Action.FORCE_OFF,
+        )
+        for action in power.ACTIONS
+    ]
+
+
+def _address(vm: VM) -> str:
+    """Lists bring it along in their own query."""
+    if hasattr(vm, "address"):
+        return vm.address or ""
+    nic = vm.nics.first()
+    return nic.ip if nic else ""
+
+
+def _tabs(vm: VM, slug: str, current: str) -> list[Tab]:
+    return [Tab(label, reverse(name, args=[slug, vm.pk]), name == current) for name, label in TABS.items()]
+
+
+def _missing(vm: VM) -> str:
+    return "Its host does not know it any more. Ask an administrator, or delete it." if vm.is_missing else ""
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image as the catalogue shows it. `owner` is "" for public ones."""
+
+    id: UUID
+    slug: str
+    name: str
+    description: str
+    os: str
+    default_user: str
+    needs: str
+    size: str
+    sha256: str
+    has_cloud_init: bool
+    is_active: bool
+    owner: str
+
+
+@dataclass(frozen=True)
+class FlavorRow:
+    id: UUID
+    slug: str
+    name: str
+    vcpus: int
+    memory: str
+    disk: str
+    is_active: bool
+
+
+def image(image: Image) -> ImageRow:
+    return ImageRow(
+        id=image.pk,
+        slug=image.slug,
+        name=image.name,
+        description=image.description,
+        os=image.os,
+        default_user=image.default_user,
+        needs=f"{mib(image.min_memory_mib)} memory, {image.min_disk_gib}{THIN_SPACE}GiB disk",
+        size=size(image.size_bytes),
+        sha256=image.sha256,
+        has_cloud_init=image.has_cloud_init,
+        is_active=image.is_active,
+        owner=image.tenant.name if image.tenant else "",
+    )
+
+
+def flavor(flavor: Flavor) -> FlavorRow:
+    return FlavorRow(
+        id=flavor.pk,
+        slug=flavor.slug,
+        name=flavor.name,
+        vcpus=flavor.vcpus,
+        memory=mib(flavor.memory_mib),
+        disk=f"{flavor.disk_gib}{THIN_SPACE}GiB",
+        is_active=flavor.is_active,
+    )

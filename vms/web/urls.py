@@ -1,0 +1,25 @@
+"""Addresses of the pages on machines and what they are made of. The console has its own."""
+
+from django.urls import path
+
+from vms.web.views import bulk, catalogue, create, detail, listing, overview, settings
+
+VM = "t/<slug:slug>/vms/<uuid:vm_id>/"
+
+urlpatterns = [
+    path("t/<slug:slug>/", overview.overview, name="overview"),
+    path("t/<slug:slug>/vms/", listing.vm_list, name="vm-list"),
+    path("t/<slug:slug>/vms/create/", create.vm_create, name="vm-create"),
+    path("t/<slug:slug>/vms/bulk/", bulk.vm_bulk, name="vm-bulk"),
+    path(VM, detail.vm_detail, name="vm-detail"),
+    path(f"{VM}row/", listing.vm_row, name="vm-row"),
+    path(f"{VM}header/", detail.vm_header, name="vm-header"),
+    path(f"{VM}activity/", detail.vm_activity, name="vm-activity"),
+    path(f"{VM}settings/", settings.vm_settings, name="vm-settings"),
+    path(f"{VM}actions/<slug:action>/", detail.vm_action, name="vm-action"),
+    path("t/<slug:slug>/images/", catalogue.image_list, name="image-list"),
+    path("provider/images/", catalogue.provider_images, name="provider-images"),
+    path("provider/images/<uuid:image_id>/", catalogue.provider_image_offer, name="provider-image-offer"),
+    path("provider/flavors/", catalogue.provider_flavors, name="provider-flavors"),
+    path("provider/flavors/<uuid:flavor_id>/", catalogue.provider_flavor_offer, name="provider-flavor-offer"),
+]

@@ -1,0 +1,66 @@
+"""Creating a machine: one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from portal.accounts.models import SshKey
+from portal.accounts.services import remember_key
+from portal.core.ids import uuid7
+from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+from portal.web.actor import actor_of
+from portal.web.forms import refusals_in, status_of
+from portal.web.once import once
+from portal.web.tenant import tenant_of
+from vms.services.create import CreateVM, create_vm
+from vms.web import create_page
+from vms.web.forms import CreateForm
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
+    actor, tenant = actor_of(request), tenant_of(request, slug, Permission.VM_WRITE)
+    assert actor.user is not None
+    keys = list(actor.user.ssh_keys.all())
+    if request.method == "POST":
+        form = CreateForm(request.POST, keys=keys)
+        if form.is_valid():
+            with refusals_in(form):
+                key, listing = form.cleaned_data["key"], reverse("vm-list", args=[slug])
+                return redirect(once(actor.user.pk, key, lambda: _create(actor, tenant, form.cleaned_data), listing))
+    else:
+        form = CreateForm(keys=keys, initial=_initial(request, actor, tenant, keys))
+    return render(request, "vms/create.html", _context(request, tenant, form), status=status_of(form))
+
+
+def _initial(request: HttpRequest, actor: Actor, tenant: Tenant, keys: list[SshKey]) -> dict[str, Any]:
+    given = {name: request.GET.get(name, "").replace("\x00", "")[:63] for name in ("name", "image", "flavor")}
+    return {"key": uuid7(), **create_page.initial(actor, tenant, keys, given)}
+
+
+def _context(request: HttpRequest, tenant: Tenant, form: CreateForm) -> dict[str, Any]:
+    chosen = {name: str(form[name].value() or "") for name in ("name", "image", "flavor")}
+    page = create_page.page(actor_of(request), tenant, chosen)
+    url = request.build_absolute_uri("/api/v1/vms")
+    curl = create_page.curl(url, tenant, page, chosen["name"], form["ssh_keys"].value() or [])
+    return {"tenant": tenant, "form": form, "create": page, "curl": curl, "api_url": url}
+
+
+@transaction.atomic
+def _create(actor: Actor, tenant: Tenant, wanted: dict[str, Any]) -> str:
+    """The new machine's address. A key pasted with it is remembered along with it, or not at all."""
+    assert actor.user is not None
+    keys = list(wanted["ssh_keys"])
+    if wanted["new_key"]:
+        keys.append(str(remember_key(user=actor.user, public_key=wanted["new_key"], field="new_key").pk))
+    asked = {name: wanted[name] for name in ("name", "image", "flavor", "user_data", "protected")}
+    vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked))
+    return reverse("vm-detail", args=[tenant.slug, vm.pk])

@@ -1,0 +1,80 @@
+"""A machine's own pages."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from portal.core.errors import NotFound
+from portal.events import selectors as events
+from portal.operations.models import Operation
+from portal.operations.selectors import last_operation
+from portal.tenancy.roles import Permission
+from portal.web.actor import actor_of
+from portal.web.forms import refusals_as_notice
+from portal.web.paging import page_of
+from portal.web.presenters import event as event_rows
+from portal.web.presenters import operation as operations
+from vms.models import VM
+from vms.services import power
+from vms.states import Action
+from vms.web import presenters
+from vms.web.fetch import vm_of
+from vms.web.presenters import TABS
+
+
+def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: str) -> dict[str, Any]:
+    """What the frame of all tabs shows."""
+    actor = actor_of(request)
+    steps = list(operation.steps.all()) if operation else []
+    return {
+        "tenant": vm.tenant,
+        "vm": presenters.page(actor, vm, operation, tab),
+        "operation": operations.view(actor, operation, steps, vm.tenant.slug) if operation else None,
+        "is_new": operation is not None and operation.kind == "vm.create",
+    }
+
+
+@require_safe
+def vm_detail(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
+    """A machine that is gone leads to the operation that tells what became of it."""
+    try:
+        vm, operation = vm_of(request, slug, vm_id)
+    except NotFound:
+        last = last_operation(actor_of(request), vm_id)
+        if last is None:
+            raise
+        return redirect("operation-detail", last.pk)
+    return render(request, "vms/detail.html", context_of(request, vm, operation, "vm-detail"))
+
+
+@require_safe
+def vm_header(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
+    """The part of the page that changes by itself, for the tab that asks."""
+    vm, operation = vm_of(request, slug, vm_id)
+    tab = request.GET.get("tab", "")
+    return render(request, "vms/_live.html", context_of(request, vm, operation, tab if tab in TABS else "vm-detail"))
+
+
+@require_safe
+def vm_activity(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
+    vm, operation = vm_of(request, slug, vm_id)
+    actor_of(request).require(Permission.EVENT_READ, vm.tenant_id)
+    page = page_of(request, events.events(actor_of(request), tenant=vm.tenant, target_id=vm.pk))
+    context = context_of(request, vm, operation, "vm-activity")
+    return render(request, "vms/activity.html", {**context, "page": page, "events": event_rows.rows(page.rows)})
+
+
+@require_POST
+def vm_action(request: HttpRequest, slug: str, vm_id: UUID, action: str) -> HttpResponse:
+    """Start, stop and the like; `next=list` goes back to the list."""
+    vm, _ = vm_of(request, slug, vm_id)
+    if action not in power.ACTIONS:
+        raise Http404
+    with refusals_as_notice(request):
+        power.change_power(actor=actor_of(request), vm=vm, action=Action(action))
+    return redirect("vm-list", slug) if request.POST.get("next") == "list" else redirect("vm-detail", slug, vm_id)
