@@ -37,7 +37,7 @@ class DiskSpec:
 
 @dataclass(frozen=True, slots=True)
 class CdromSpec:
-    """A raw, read-only volume of a pool as a SATA CD-ROM, e.g. the NoCloud seed."""
+    """A raw, read-only volume of a pool as a CD-ROM, e.g. the NoCloud seed."""
 
     pool: str
     volume: str

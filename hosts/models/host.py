@@ -69,7 +69,7 @@ class Host(Row):
     @property
     def health(self) -> str:
         """One word for badges: pending, ready, unreachable, unusable."""
-        if self.checked_at is None and self.seen_at is None:
+        if self.checked_at is None:
             return "pending"
         if not self.is_reachable:
             return "unreachable"

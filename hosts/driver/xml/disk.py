@@ -20,9 +20,10 @@ def disk_element(spec: DiskSpec) -> Element:
 
 
 def cdrom_element(spec: CdromSpec) -> Element:
+    """On virtio-scsi: the kernels of cloud images come without drivers for SATA."""
     cdrom = Element("disk", {"type": "volume", "device": "cdrom"})
     child(cdrom, "driver", name="qemu", type="raw")
     child(cdrom, "source", pool=spec.pool, volume=spec.volume)
-    child(cdrom, "target", dev=spec.target, bus="sata")
+    child(cdrom, "target", dev=spec.target, bus="scsi")
     child(cdrom, "readonly")
     return cdrom

@@ -70,6 +70,8 @@ def _devices(root: Element, spec: DomainSpec) -> None:
     parent = child(root, "devices")
     parent.extend(devices.hotplug_ports())
     parent.extend(disk_element(disk) for disk in spec.disks)
+    if spec.cdroms:
+        child(parent, "controller", type="scsi", model="virtio-scsi")
     parent.extend(cdrom_element(cdrom) for cdrom in spec.cdroms)
     parent.extend(interface_element(nic) for nic in spec.nics)
     parent.extend(devices.serial_console())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from hosts.connections import driver_for
 from hosts.driver.errors import DriverError
@@ -16,11 +16,14 @@ class Command(BaseCommand):
     help = "Delete all machines, volumes, the pool and the network of this installation from its hosts."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        failures = []
         for host in Host.objects.all():
             try:
                 _wipe(host)
             except DriverError as error:
-                self.stderr.write(f"{host.name}: {error}")
+                failures.append(f"{host.name}: {error}")
+        if failures:
+            raise CommandError("; ".join(failures))
 
 
 def _wipe(host: Host) -> None:

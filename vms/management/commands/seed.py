@@ -83,6 +83,6 @@ def _image(source: Path) -> None:
         description="A few megabytes of Linux with BusyBox and SSH, to try things with. Boots in seconds.",
         os="Linux (BusyBox)",
         default_user="tiny",
-        min_memory_mib=64,
+        min_memory_mib=96,
         min_disk_gib=1,
     )
