@@ -15,7 +15,7 @@ export class Display {
     this.rfb = new RFB(container, socket, { shared: true });
     this.rfb.scaleViewport = true;
     this.rfb.background = "transparent";
-    this.rfb.focusOnClick = true;
+    this.rfb.addEventListener("disconnect", () => (this.isOver = true));
   }
 
   set fits(yes) {
@@ -28,7 +28,7 @@ export class Display {
   }
 
   close() {
-    this.rfb.disconnect();
+    if (!this.isOver) this.rfb.disconnect();
   }
 
   ctrlAltDel() {

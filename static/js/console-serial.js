@@ -1,7 +1,7 @@
 // The machine's serial port, by xterm.js.
 
 import { Terminal } from "../vendor/xterm/xterm.mjs";
-import { documentWithoutStyleElements } from "./console-style.js";
+import { withoutStyleElements } from "./console-style.js";
 
 const COLUMNS = 80; // what a guest takes a serial terminal to be: lines would break at the wrong place in any other
 const ROWS = 24;
@@ -19,12 +19,11 @@ export class Serial {
       rows: ROWS,
       scrollback: 5000,
       screenReaderMode: true,
-      documentOverride: documentWithoutStyleElements(),
       fontFamily: style.fontFamily,
       theme: { background: style.backgroundColor, foreground: style.color },
     });
     this.scale();
-    this.terminal.open(container);
+    withoutStyleElements(() => this.terminal.open(container));
     this.terminal.onData((text) => this.send(new TextEncoder().encode(text)));
     this.terminal.onBinary((text) => this.send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
     socket.addEventListener("message", (event) => this.terminal.write(new Uint8Array(event.data)));

@@ -1,22 +1,18 @@
 // xterm.js puts its rules into <style> elements, which the content security policy forbids; constructed style sheets
-// do the same and are not text in the page. So it is given a document that makes the one where it asks for the other.
+// do the same and are not text in the page. So while it makes its elements, it gets the one where it asks for the other.
 
-export function documentWithoutStyleElements() {
-  return new Proxy(document, {
-    get(target, name) {
-      if (name === "createElement") return createElement;
-      const value = Reflect.get(target, name, target);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
-}
-
-function createElement(name, options) {
-  return name === "style" ? sheetHolder() : document.createElement(name, options);
+export function withoutStyleElements(work) {
+  document.createElement = (name, options) =>
+    name === "style" ? sheetHolder() : Document.prototype.createElement.call(document, name, options);
+  try {
+    work();
+  } finally {
+    delete document.createElement;
+  }
 }
 
 function sheetHolder() {
-  const holder = document.createElement("template");
+  const holder = Document.prototype.createElement.call(document, "template");
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets.push(sheet);
   Object.defineProperty(holder, "textContent", { set: (rules) => sheet.replaceSync(rules) });

@@ -34,7 +34,7 @@ class Console {
     this.part("fullscreen").addEventListener("click", () => this.toggleFullscreen());
     this.listenToPaste();
     this.listenToScreen();
-    document.addEventListener("live", () => this.link.wake());
+    document.addEventListener("berth:replaced", () => this.link.wake()); // the machine's state may have changed
     addEventListener("pagehide", () => this.link.stop());
   }
 
@@ -58,7 +58,6 @@ class Console {
   }
 
   attach(socket) {
-    this.detach();
     this.view = new VIEWS[this.kind](this.screen, socket);
     if (this.kind === "display") this.view.fits = this.part("fit").getAttribute("aria-pressed") === "true";
   }
@@ -72,11 +71,15 @@ class Console {
 
   show(state, words) {
     this.root.dataset.state = state;
-    this.part("status").textContent = words;
+    this.say(state === "connected" && this.kind === "serial" ? `${words}. Press Enter for a prompt.` : words);
     this.part("reconnect").hidden = state !== "ended";
     for (const button of this.root.querySelectorAll("[data-console-live]")) button.disabled = state !== "connected";
     if (state !== "connected" && state !== "connecting") this.detach();
     if (state === "connected" && this.screen.contains(document.activeElement)) this.view.focus();
+  }
+
+  say(words) {
+    this.part("status").textContent = words;
   }
 
   run(action) {
@@ -121,12 +124,10 @@ class Console {
     if (!this.view) return;
     const view = this.view;
     view.focus();
-    this.part("status").textContent = "Typing";
+    this.say("Typing");
     const missing = await view.type(text, () => view !== this.view);
     if (view !== this.view) return;
-    this.part("status").textContent = missing
-      ? `Typed. ${missing} characters are not on a US keyboard and were left out.`
-      : "Typed";
+    this.say(missing ? `Typed. ${missing} characters are not on a US keyboard and were left out.` : "Typed");
   }
 
   // -- keys: all go to the machine, but for one that leaves
