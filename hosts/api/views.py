@@ -20,6 +20,10 @@ def host_data(host: Host) -> dict[str, Any]:
     return dict(HostOut(host, context={"claimed": {host.pk: selectors.claimed(host)}}).data)
 
 
+def policy_of(host: Host) -> dict[str, Any]:
+    return {name: getattr(host, name) for name in ("cpu_ratio", "memory_ratio", "memory_reserved_mib")}
+
+
 class Hosts(ApiView):
     permissions = {"GET": Permission.HOST_READ, "POST": Permission.HOST_WRITE}
 
@@ -53,8 +57,7 @@ class HostDetail(ApiView):
         """Change its policy. Lowering a ratio blocks new machines and harms none."""
         self.actor.require(Permission.HOST_WRITE)
         found = selectors.host(self.actor, host)
-        present = {name: getattr(found, name) for name in PolicyIn().fields}
-        services.set_policy(actor=self.actor, host=found, **{**present, **self.body(PolicyIn)})
+        services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **self.body(PolicyIn)})
         return Response(host_data(found))
 
 

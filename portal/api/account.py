@@ -43,7 +43,8 @@ class TokenOut(serializers.Serializer[Any]):
     last_used_at = serializers.DateTimeField(allow_null=True)
 
     def get_tenant(self, token: ApiToken) -> str | None:
-        return self.context["tenants"].get(token.tenant_id)
+        slug: str | None = self.context["tenants"].get(token.tenant_id)
+        return slug
 
 
 class NewTokenOut(TokenOut):

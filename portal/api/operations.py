@@ -71,7 +71,7 @@ class OperationBrief(serializers.Serializer[Any]):
 class OperationOut(OperationBrief):
     """Context: `actor`. Lists prefetch `steps`."""
 
-    tenant = serializers.SlugRelatedField("slug", read_only=True, allow_null=True)
+    tenant = serializers.CharField(source="tenant.slug", allow_null=True)
     progress = serializers.SerializerMethodField(help_text="Per cent.")
     step = serializers.SerializerMethodField(help_text="The name of the step that runs, or null.")
     steps = StepOut(many=True)
@@ -161,7 +161,7 @@ _respond = OperationDetail.as_view()
 
 
 async def operation_detail(request: HttpRequest, id: UUID) -> HttpResponse:
-    """The view above, waiting without a thread or a database connection of its own. Rights are checked anew at the end."""
+    """The view above; while it waits it holds no database connection. Rights are checked anew at the end."""
     respond = sync_to_async(_respond)
     response = await respond(request, id=id)
     end = time.monotonic() + getattr(response, "wait_seconds", 0)

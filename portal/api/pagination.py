@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from django.conf import settings
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,7 +23,9 @@ PARAMETERS = ("limit", "cursor")
 class CursorPagination(BasePagination):
     """`?limit=` from 1 to 100 and `?cursor=` as `next` has it; anything else is a 400."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Model]:
+    def paginate_queryset(  # type: ignore[override]  # the framework pages plain lists as well
+        self, queryset: QuerySet[Any], request: Request, view: APIView | None = None
+    ) -> list[Any]:
         self._request = request
         self._page: Page[Any] = page_of(
             queryset,
@@ -42,7 +44,7 @@ class CursorPagination(BasePagination):
         if not self._page.next_cursor:
             return None
         query = {**self._request.query_params.dict(), "cursor": self._page.next_cursor}
-        return urljoin(settings.PUBLIC_URL, f"{self._request.path}?{urlencode(query)}")
+        return str(urljoin(settings.PUBLIC_URL, f"{self._request.path}?{urlencode(query)}"))
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import Direction, OpenApiParameter
 
 from portal.api.problems import MEDIA_TYPE, ProblemSerializer
 from portal.api.serializers import Input
@@ -28,7 +28,7 @@ class BerthSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
         return [_KEY, _LOCATION] if self.method in _CHANGING else []
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         responses = super()._get_response_bodies(direction=direction)
         problem = self.resolve_serializer(ProblemSerializer, direction).ref
         for status in self._problem_statuses():
@@ -43,13 +43,13 @@ class BerthSchema(AutoSchema):
         return statuses + ([409, 413, 415, 422] if self.method in _CHANGING else [])
 
     def _map_basic_serializer(self, serializer: Any, direction: str) -> Any:
-        schema = super()._map_basic_serializer(serializer, direction)
+        schema = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if isinstance(serializer, Input):
             schema["additionalProperties"] = False
         return schema
 
 
-class TokenScheme(OpenApiAuthenticationExtension):
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "portal.api.authentication.TokenAuthentication"
     name = "token"
 
@@ -57,7 +57,7 @@ class TokenScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "description": "An API token: berth_…"}
 
 
-class SessionScheme(OpenApiAuthenticationExtension):
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = "portal.api.authentication.BrowserSessionAuthentication"
     name = "session"
 
@@ -68,5 +68,5 @@ class SessionScheme(OpenApiAuthenticationExtension):
 @cache
 def document() -> dict[str, Any]:
     """The whole schema; it changes with the code only, so each process makes it once."""
-    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found

@@ -40,7 +40,8 @@ class TenantOut(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
 
     def get_role(self, tenant: Tenant) -> str | None:
-        return self.context["actor"].memberships.get(tenant.pk)
+        role: Role | None = self.context["actor"].memberships.get(tenant.pk)
+        return role
 
 
 class Tenants(ApiView):

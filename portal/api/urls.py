@@ -1,4 +1,4 @@
-"""Addresses of the API that belong to the portal itself. Include it after those of the apps: it ends with a catch-all."""
+"""Addresses of the API that belong to the portal itself. They end with a catch-all, so the apps' own come before."""
 
 from django.urls import path, re_path
 

@@ -63,7 +63,7 @@ def _values(cursor: str, list_name: str) -> list[str]:
 
 
 def _field(queryset: QuerySet[Any], name: str) -> Field[Any, Any]:
-    field: Field[Any, Any] = queryset.model._meta.get_field(name.lstrip("-"))  # type: ignore[assignment]
+    field: Field[Any, Any] = queryset.model._meta.get_field(name.lstrip("-"))
     return field
 
 

@@ -31,7 +31,7 @@ class ImageOut(serializers.Serializer[Any]):
     slug = serializers.CharField()
     name = serializers.CharField()
     description = serializers.CharField()
-    tenant = serializers.SlugRelatedField("slug", read_only=True, allow_null=True, help_text="null is public.")
+    tenant = serializers.CharField(source="tenant.slug", allow_null=True, help_text="Slug; null is public.")
     os = serializers.CharField()
     default_user = serializers.CharField(help_text="Whom to log in as.")
     cloud_init = serializers.BooleanField(source="has_cloud_init")

@@ -1,0 +1,233 @@
+"""Who gets what at each address: the authorization matrix, as data for tests/test_matrix.py.
+
+Keys are routes as the URLconf spells them, without the anchors. A route that is not here fails the tests, and so does
+a method that a view has and its line lacks. Statuses stand in the order of PERSONAS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.world import SSH_KEY, World
+
+# `scopeless` is the owner's program with a token for nothing.
+PERSONAS = ("anonymous", "scopeless", "viewer", "member", "owner", "foreign", "admin", "auditor")
+# Routes below these must stand in the matrix. Pages of the UI come next: add "" and their lines.
+COVERED = ("api/v1/",)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A valid call: its statuses by persona, and its body."""
+
+    statuses: tuple[int, ...]
+    body: Callable[[World], dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """`path` fills the route in with what belongs to acme, or to its owner."""
+
+    path: Callable[[World], str]
+    methods: Mapping[str, Call]
+
+
+def _call(statuses: str, body: Callable[[World], dict[str, Any]] | None = None) -> Call:
+    found = tuple(int(status) for status in statuses.split())
+    if len(found) != len(PERSONAS):
+        raise ValueError(f"one status for each of {PERSONAS}: {statuses}")
+    return Call(found, body)
+
+
+def _nothing(world: World) -> dict[str, Any]:
+    return {}
+
+
+#                     an  sl  vi  me  ow  fo  ad  au
+EVERYBODY = _call("   200 200 200 200 200 200 200 200")
+SIGNED_IN = _call("   401 403 200 200 200 200 200 200")
+ACME_READS = _call("  401 403 200 200 200 404 200 200")
+STAFF_READS = _call(" 401 403 403 403 403 403 200 200")
+
+_MEMBERS = "401 403 403 {0} {0} 404 {0} 403"
+_OWNERS = " 401 403 403 403 {0} 404 {0} 403"
+_ADMINS = " 401 403 403 403 403 403 {0} 403"
+_ADMINS_IN_ACME = "401 403 403 403 403 404 {0} 403"
+_OWN = "    401 403 {0} {0} {0} {0} {0} {0}"
+_ONLY_OWNERS_OWN = "401 403 404 404 {0} 404 404 404"
+
+
+def _machine(name: str, tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/vms/{world.machines[name].pk}{tail}"
+
+
+def _at(path: str) -> Callable[[World], str]:
+    return lambda world: f"/api/v1/{path}"
+
+
+def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _nothing) -> Route:
+    return Route(_machine(machine, f"/actions/{name}"), {"POST": _call(_MEMBERS.format(202), body)})
+
+
+ROUTES: dict[str, Route] = {
+    # -- machines
+    "api/v1/vms": Route(
+        _at("vms"),
+        {
+            "GET": SIGNED_IN,
+            # another's tenant is an unknown one; a viewer may create nowhere
+            "POST": _call(
+                "401 403 403 202 202 400 202 403",
+                lambda world: {"name": "new", "image": "tiny", "flavor": "small", "tenant": "acme"},
+            ),
+        },
+    ),
+    "api/v1/vms/bulk": Route(
+        _at("vms/bulk"),
+        {
+            "POST": _call(
+                "401 403 403 200 200 200 200 403",
+                lambda world: {"action": "stop", "vms": [str(world.machines["web"].pk)]},
+            )
+        },
+    ),
+    "api/v1/vms/<uuid:id>": Route(
+        _machine("web"),
+        {
+            "GET": ACME_READS,
+            "PATCH": _call(_MEMBERS.format(200), lambda world: {"name": "renamed", "protected": True}),
+            "DELETE": _call(_MEMBERS.format(202)),
+        },
+    ),
+    "api/v1/vms/<uuid:id>/actions/start": _action("start", "cold"),
+    "api/v1/vms/<uuid:id>/actions/stop": _action("stop", "web"),
+    "api/v1/vms/<uuid:id>/actions/reboot": _action("reboot", "web"),
+    "api/v1/vms/<uuid:id>/actions/force-off": _action("force-off", "web"),
+    "api/v1/vms/<uuid:id>/actions/pause": _action("pause", "web"),
+    "api/v1/vms/<uuid:id>/actions/resume": _action("resume", "paused"),
+    "api/v1/vms/<uuid:id>/actions/resize": _action("resize", "cold", lambda world: {"flavor": "large"}),
+    "api/v1/vms/<uuid:id>/console": Route(
+        _machine("web", "/console"), {"POST": _call(_MEMBERS.format(201), lambda world: {"kind": "serial"})}
+    ),
+    "api/v1/vms/<uuid:id>/user-data": Route(
+        _machine("web", "/user-data"), {"GET": _call("401 403 403 200 200 404 403 403")}
+    ),
+    # -- what they are made of
+    "api/v1/images": Route(_at("images"), {"GET": SIGNED_IN}),
+    "api/v1/images/<slug:image>": Route(
+        _at("images/tiny"),
+        {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False})},
+    ),
+    "api/v1/flavors": Route(
+        _at("flavors"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(
+                _ADMINS.format(201),
+                lambda world: {"slug": "huge", "name": "Huge", "vcpus": 8, "memory_mib": 4096, "disk_gib": 40},
+            ),
+        },
+    ),
+    "api/v1/flavors/<slug:flavor>": Route(
+        _at("flavors/small"),
+        {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False})},
+    ),
+    "api/v1/networks": Route(_at("networks"), {"GET": SIGNED_IN}),
+    "api/v1/networks/<slug:network>": Route(_at("networks/default"), {"GET": SIGNED_IN}),
+    # -- operations and events
+    "api/v1/operations": Route(_at("operations"), {"GET": SIGNED_IN}),
+    "api/v1/operations/<uuid:id>": Route(lambda world: f"/api/v1/operations/{_busy(world)}", {"GET": ACME_READS}),
+    "api/v1/operations/<uuid:id>/actions/cancel": Route(
+        lambda world: f"/api/v1/operations/{_busy(world)}/actions/cancel",
+        {"POST": _call(_MEMBERS.format(202), _nothing)},
+    ),
+    "api/v1/events": Route(_at("events"), {"GET": SIGNED_IN}),
+    # -- tenants
+    "api/v1/tenants": Route(
+        _at("tenants"),
+        {"GET": SIGNED_IN, "POST": _call(_ADMINS.format(201), lambda world: {"name": "Gamma", "slug": "gamma"})},
+    ),
+    "api/v1/tenants/<slug:tenant>": Route(
+        _at("tenants/acme"),
+        {"GET": ACME_READS, "PATCH": _call(_OWNERS.format(200), lambda world: {"name": "Acme Inc."})},
+    ),
+    "api/v1/tenants/<slug:tenant>/members": Route(_at("tenants/acme/members"), {"GET": ACME_READS}),
+    r"api/v1/tenants/(?P<tenant>[-\w]+)/members/(?P<username>[\w.@+-]{1,150})": Route(
+        _at("tenants/acme/members/viewer"),
+        {
+            "PUT": _call(_OWNERS.format(200), lambda world: {"role": "member"}),
+            "DELETE": _call(_OWNERS.format(204)),
+        },
+    ),
+    "api/v1/quotas": Route(_at("quotas"), {"GET": SIGNED_IN}),
+    "api/v1/quotas/<slug:tenant>": Route(
+        _at("quotas/acme"),
+        {
+            "GET": ACME_READS,
+            "PUT": _call(
+                _ADMINS_IN_ACME.format(200),
+                lambda world: {"vms": 20, "vcpus": 40, "memory_mib": 65536, "disk_gib": None},
+            ),
+        },
+    ),
+    # -- hosts: the provider's, and not to be seen by others
+    "api/v1/hosts": Route(
+        _at("hosts"),
+        {
+            "GET": STAFF_READS,
+            "POST": _call(_ADMINS.format(202), lambda world: {"name": "two", "uri": "qemu+ssh://two/system"}),
+        },
+    ),
+    "api/v1/hosts/<slug:host>": Route(
+        _at("hosts/one"),
+        {
+            "GET": STAFF_READS,
+            "PATCH": _call(
+                _ADMINS.format(200),
+                lambda world: {"cpu_ratio": 4, "memory_ratio": 1.5, "memory_reserved_mib": 2048},
+            ),
+        },
+    ),
+    "api/v1/hosts/<slug:host>/actions/cordon": Route(
+        _at("hosts/one/actions/cordon"), {"POST": _call(_ADMINS.format(200), _nothing)}
+    ),
+    "api/v1/hosts/<slug:host>/actions/uncordon": Route(
+        _at("hosts/one/actions/uncordon"), {"POST": _call(_ADMINS.format(200), _nothing)}
+    ),
+    "api/v1/hosts/<slug:host>/actions/check": Route(
+        _at("hosts/one/actions/check"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
+    # -- one's own
+    "api/v1/tokens": Route(
+        _at("tokens"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(_OWN.format(201), lambda world: {"name": "backup", "scopes": ["vm:read"]}),
+        },
+    ),
+    "api/v1/tokens/<uuid:id>": Route(
+        lambda world: f"/api/v1/tokens/{world.token('owner')[0].pk}", {"DELETE": _call(_ONLY_OWNERS_OWN.format(204))}
+    ),
+    "api/v1/ssh-keys": Route(
+        _at("ssh-keys"),
+        {"GET": SIGNED_IN, "POST": _call(_OWN.format(201), lambda world: {"public_key": SSH_KEY, "name": "laptop"})},
+    ),
+    "api/v1/ssh-keys/<uuid:id>": Route(
+        lambda world: f"/api/v1/ssh-keys/{world.key_of('owner').pk}", {"DELETE": _call(_ONLY_OWNERS_OWN.format(204))}
+    ),
+    # -- the API itself
+    "api/v1/schema": Route(_at("schema"), {"GET": EVERYBODY}),
+    "api/v1/docs": Route(_at("docs"), {"GET": EVERYBODY}),
+    # everything else: nothing is there, for whoever may know
+    "api/v1/": Route(_at("no-such-thing"), {"GET": _call("401 404 404 404 404 404 404 404")}),
+}
+
+
+def _busy(world: World) -> str:
+    from portal.operations.services import active_on
+
+    operation = active_on("vm", world.machines["busy"].pk)
+    assert operation is not None
+    return str(operation.pk)

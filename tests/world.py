@@ -1,0 +1,199 @@
+"""A small world: two tenants, the people in them, the provider's staff, and what there is to run.
+
+    acme    owner, member, viewer; machines `web` (running), `cold` (stopped), `paused`, and `busy` with an operation
+    beta    foreign, its owner; a machine that is called `web` as well
+    staff   admin, auditor
+
+The host is a row that is ready and has room; nothing answers behind it, and no worker runs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from hosts.models import Host
+from portal.accounts import tokens
+from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
+from portal.accounts.services import add_key
+from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.quotas import ledger
+from portal.tenancy.gate import SYSTEM
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Role
+from portal.tenancy.services import create_tenant, set_member
+from vms.addresses import free_address, mac_for
+from vms.models import VM, Disk, Flavor, Image, Lifecycle, Nic, Power
+from vms.states import Action
+from vms.workflows.power import WORKFLOWS
+
+GIB = 1024**3
+PASSWORD = "correct horse battery"
+PEOPLE = ("owner", "member", "viewer", "foreign", "admin", "auditor")
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILnhB6cmz7dz6OlUnNsjzcIvqMBhbJHmGYnZR5Vsq32+ me@laptop"
+
+
+class Caller:
+    """The API as a program calls it. Answers are Django's test responses; `json()` reads problem+json as well."""
+
+    def __init__(self, token: str = "") -> None:
+        self._client = Client(raise_request_exception=False)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
+        """`body` is JSON's value, or bytes that go out as they are."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        content_type = headers.pop("content_type", "application/json")
+        all_headers = {**self._headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        path = path if path.startswith("/") else f"/api/v1/{path}"
+        return self._client.generic(method, path, raw, content_type=content_type, headers=all_headers)
+
+    def get(self, path: str, **headers: str) -> Any:
+        return self.request("GET", path, **headers)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.request("POST", path, body, **headers)
+
+    def put(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.request("PUT", path, body, **headers)
+
+    def patch(self, path: str, body: Any = None, **headers: str) -> Any:
+        return self.request("PATCH", path, body, **headers)
+
+    def delete(self, path: str, **headers: str) -> Any:
+        return self.request("DELETE", path, **headers)
+
+
+@dataclass
+class World:
+    people: dict[str, User]
+    acme: Tenant
+    beta: Tenant
+    host: Host
+    flavor: Flavor
+    large: Flavor
+    image: Image
+    machines: dict[str, VM] = field(default_factory=dict)
+
+    # -- people ------------------------------------------------------------------------------------------------------
+
+    def token(self, person: str, *, scopes: list[str] | None = None, **more: Any) -> tuple[ApiToken, str]:
+        """A token of theirs, with all of their rights unless scopes are given, and its text."""
+        scopes = ["*"] if scopes is None else scopes
+        return tokens.issue(user=self.people[person], name="test", scopes=scopes, **more)
+
+    def caller(self, person: str = "", **token: Any) -> Caller:
+        return Caller(self.token(person, **token)[1] if person else "")
+
+    def key_of(self, person: str) -> SshKey:
+        return SshKey.objects.filter(user=self.people[person]).first() or add_key(
+            user=self.people[person], public_key=SSH_KEY
+        )
+
+    # -- machines ----------------------------------------------------------------------------------------------------
+
+    @transaction.atomic
+    def vm(self, name: str, *, tenant: Tenant | None = None, power: Power = Power.RUNNING, **more: Any) -> VM:
+        """A machine that was built, with its disk and its address; it holds what it takes."""
+        vm = VM(
+            tenant=tenant or self.acme,
+            name=name,
+            flavor=self.flavor,
+            image=self.image,
+            host=self.host,
+            vcpus=self.flavor.vcpus,
+            memory_mib=self.flavor.memory_mib,
+            disk_gib=self.flavor.disk_gib,
+            desired_power=power,
+            observed_power=power,
+            observed_since=timezone.now(),
+            created_by="owner",
+            **{"lifecycle": Lifecycle.READY, **more},
+        )
+        vm.save(force_insert=True)
+        Disk.objects.create(vm=vm, size_gib=vm.disk_gib)
+        nic = Nic(vm=vm, host=self.host, ip=free_address(self.host))
+        nic.mac = mac_for(nic.pk)
+        nic.save(force_insert=True)
+        ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
+        ledger.hold(self.host.pk, vm.pk, vm.wanted, {})
+        return vm
+
+    @transaction.atomic
+    def operation(self, vm: VM) -> Operation:
+        """A reboot that was accepted and waits for a worker."""
+        return operations.submit(WORKFLOWS[Action.REBOOT], actor=SYSTEM, target=vm, title=f"Reboot {vm.name}")
+
+
+def make_world() -> World:
+    people = {name: User.objects.create_user(name, password=PASSWORD) for name in PEOPLE}
+    for name, role in (("admin", ProviderRole.ADMIN), ("auditor", ProviderRole.AUDITOR)):
+        people[name].provider_role = role
+        people[name].save()
+    acme, beta = (create_tenant(actor=SYSTEM, name=name.capitalize(), slug=name) for name in ("acme", "beta"))
+    for tenant, name, role in (
+        (acme, "owner", Role.OWNER),
+        (acme, "member", Role.MEMBER),
+        (acme, "viewer", Role.VIEWER),
+        (beta, "foreign", Role.OWNER),
+    ):
+        set_member(actor=SYSTEM, tenant=tenant, username=name, role=role)
+    world = World(people, acme, beta, make_host(), *_flavors(), make_image())
+    _machines(world)
+    return world
+
+
+def make_host(name: str = "one", **more: Any) -> Host:
+    """A host that is ready: 64 CPUs, 512 GiB of memory, 4 TiB of disk, a network of 65,000 addresses."""
+    values = {
+        "uri": f"qemu+ssh://{name}/system",
+        "pool_name": "berth",
+        "pool_path": "/var/lib/libvirt/images/berth",
+        "network_name": "berth",
+        "hostname": f"{name}.example",
+        "cpus": 64,
+        "memory_mib": 512 * 1024,
+        "accelerator": "qemu",
+        "pools": [{"name": "berth", "capacity_bytes": 4096 * GIB, "free_bytes": 4096 * GIB}],
+        "network_cidr": "10.75.0.0/16",
+        "checked_at": timezone.now(),
+        "seen_at": timezone.now(),
+    }
+    host = Host.objects.create(name=name, **{**values, **more})
+    ledger.open_account(host.pk)
+    return host
+
+
+def make_image(slug: str = "tiny", tenant: Tenant | None = None) -> Image:
+    return Image.objects.create(
+        slug=slug,
+        name=slug,
+        tenant=tenant,
+        os="Linux",
+        default_user="tiny",
+        size_bytes=40 * 1024**2,
+        virtual_size_bytes=256 * 1024**2,
+        sha256="0" * 64,
+    )
+
+
+def _flavors() -> tuple[Flavor, Flavor]:
+    small = Flavor.objects.create(slug="small", name="Small", vcpus=1, memory_mib=128, disk_gib=1)
+    return small, Flavor.objects.create(slug="large", name="Large", vcpus=2, memory_mib=256, disk_gib=2)
+
+
+def _machines(world: World) -> None:
+    world.machines = {
+        "web": world.vm("web", user_data="#cloud-config\npassword: canary-of-user-data"),
+        "cold": world.vm("cold", power=Power.STOPPED),
+        "paused": world.vm("paused", power=Power.PAUSED),
+        "busy": world.vm("busy"),
+        "foreign": world.vm("web", tenant=world.beta),
+    }
+    world.operation(world.machines["busy"])
