@@ -30,7 +30,7 @@ def qemu(site: Site, lab_host: LabHost, tiny_image: Path) -> Iterator[Visit]:  #
     host = people.host("lab", uri=lab_host.uri)
     visit = Visit(site, on="lab")
     driver = driver_for(host)
-    driver.ensure_pool(POOL, Path(lab_host.pool_path))
+    driver.ensure_pool(POOL, lab_host.directory / "console")
     volume = f"{visit.vm.pk}.qcow2"
     try:
         driver.upload(POOL, volume, tiny_image, "qcow2")
