@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from portal.operations import worker
 from portal.operations.models import Operation
 from portal.operations.states import State
 
 LEASE = timedelta(seconds=15)
 HEARTBEAT_SECONDS = 4.0
+CLAIMABLE = frozenset({State.QUEUED, State.RUNNING, State.UNWINDING})
 logger = logging.getLogger(__name__)
 
 
@@ -25,27 +25,30 @@ class LeaseLost(Exception):
     """Another worker holds the operation now; this one must write nothing more."""
 
 
-def worker_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 def claim(operation_id: UUID) -> Operation | None:
     """The operation, if it is due and nobody else works on it; the fence then is this worker's own."""
     now = timezone.now()
-    free = Q(lease_until=None) | Q(lease_until__lt=now)
-    due = Q(not_before=None) | Q(not_before__lte=now)
-    rows = Operation.objects.unscoped("engine")
+    rows = Operation.objects.unscoped("engine").filter(pk=operation_id, state__in=CLAIMABLE)
     with transaction.atomic():
-        taken = rows.filter(
-            free, due, pk=operation_id, state__in=[State.QUEUED, State.RUNNING, State.UNWINDING]
-        ).update(
-            fence=F("fence") + 1, lease_owner=worker_name(), lease_until=now + LEASE, not_before=None, waiting_for=""
-        )
-        if not taken:
+        found = rows.filter(Q(not_before=None) | Q(not_before__lte=now)).first()
+        if found is None or not is_free(found, now):
             return None
-        rows.filter(pk=operation_id, state=State.QUEUED).update(state=State.RUNNING)
-        rows.filter(pk=operation_id, started_at=None).update(started_at=now)
-        return rows.get(pk=operation_id)
+        taken = rows.filter(fence=found.fence).update(
+            fence=F("fence") + 1,
+            lease_owner=worker.own_name(),
+            lease_until=now + LEASE,
+            not_before=None,
+            waiting_for="",
+            started_at=found.started_at or now,
+            state=State.RUNNING if found.state == State.QUEUED else found.state,
+        )
+        return rows.get() if taken else None
+
+
+def is_free(operation: Operation, now: datetime) -> bool:
+    """Nobody holds it, the lease ran out, or its holder is known to be dead."""
+    until = operation.lease_until
+    return until is None or until < now or worker.is_gone(operation.lease_owner)
 
 
 def held(operation: Operation) -> Q:

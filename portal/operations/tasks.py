@@ -6,17 +6,20 @@ from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
+from celery.signals import worker_ready
 from django.core.cache import cache
 from django.db.models import Q
 from django.utils import timezone
 
 from portal.operations import engine
+from portal.operations.lease import is_free
 from portal.operations.models import Operation
 from portal.operations.services import ring
 from portal.operations.states import State
 
 WORKER_SEEN = "berth:worker-seen"
 RING_AGAIN_SECONDS = 10
+MOST_AT_ONCE = 500
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -35,11 +38,16 @@ def reap() -> None:
     now = timezone.now()
     unheard = Q(rung_at=None) | Q(rung_at__lt=now - timedelta(seconds=RING_AGAIN_SECONDS))
     due = Q(not_before=None) | Q(not_before__lte=now)
-    idle = Q(lease_until=None) | Q(lease_until__lt=now)
     waiting = Q(state=State.QUEUED) & (unheard | Q(not_before__lte=now))
-    orphaned = Q(state__in=[State.RUNNING, State.UNWINDING])
-    rows = Operation.objects.unscoped("reaper").filter(due, idle, waiting | orphaned)
-    ids = list(rows.order_by("created_at").values_list("pk", flat=True)[:500])
-    Operation.objects.unscoped("reaper").filter(pk__in=ids).update(rung_at=now)
-    for operation_id in ids:
+    begun = Q(state__in=[State.RUNNING, State.UNWINDING])
+    rows = Operation.objects.unscoped("reaper").filter(due, waiting | begun).order_by("created_at")
+    orphans = [operation.pk for operation in rows[:MOST_AT_ONCE] if is_free(operation, now)]
+    Operation.objects.unscoped("reaper").filter(pk__in=orphans).update(rung_at=now)
+    for operation_id in orphans:
         ring(operation_id)
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _look_around(**_: object) -> None:
+    """A worker that starts looks at once for what others left."""
+    reap.apply_async(retry=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from portal.core.errors import Conflict
 from portal.core.ids import uuid7
-from portal.operations import engine, lease, services, workflow
+from portal.operations import engine, lease, services, worker, workflow
 from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.tasks import reap
@@ -89,6 +90,17 @@ def submit(world: World, target: Tenant) -> Operation:
 
 def fresh(operation: Operation) -> Operation:
     return Operation.objects.unscoped("test").get(pk=operation.pk)
+
+
+def test_a_worker_that_lives_is_not_gone_and_one_that_died_is() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    name = worker.own_name().rsplit(":", 2)[0] + f":{child.pid}:{worker._began(child.pid)}"
+    assert not worker.is_gone(worker.own_name())
+    assert not worker.is_gone(name)
+    child.kill()
+    child.wait()
+    assert worker.is_gone(name)
+    assert not worker.is_gone("another-machine:1:1"), "of workers elsewhere nothing is known"
 
 
 def expire_lease(operation: Operation) -> None:
