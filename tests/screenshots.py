@@ -1,0 +1,66 @@
+"""The pictures of the documentation, made by `scripts/screenshots` from a portal that really runs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.lab.fixtures import Lab
+from tests.stack import ROOT, Stack, running
+from tests.tiny import build_tiny
+
+IMAGES = ROOT / "docs" / "images"
+PAGES = {
+    "vm-list": ("demo", "/t/demo/vms/"),
+    "vm-create": ("demo", "/t/demo/vms/create/"),
+    "vm-detail": ("demo", "/t/demo/vms/{vm}/"),
+    "vm-console": ("demo", "/t/demo/vms/{vm}/console/"),
+    "host": ("admin", "/provider/hosts/local/"),
+}
+
+
+def main() -> None:
+    lab = Lab()
+    try:
+        with tempfile.TemporaryDirectory() as data:
+            host = lab.up(1)[0]
+            stack = Stack(Path(data), host.uri, host.directory / "pool", build_tiny())
+            with running(stack):
+                take(stack)
+    finally:
+        lab.down()
+
+
+def take(stack: Stack) -> None:
+    vms = [stack.create(name) for name in ("calm-otter", "web-1", "build-agent")]
+    stack.succeeded("POST", f"/vms/{vms[2]['id']}/actions/force-off", {})
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        pages = {
+            user: signed_in(browser.new_page(viewport={"width": 1280, "height": 800}), stack, user)
+            for user in stack.logins
+        }
+        for name, (user, address) in PAGES.items():
+            page = pages[user]
+            page.goto(stack.url + address.format(vm=vms[0]["id"]))
+            page.wait_for_timeout(8_000 if name == "vm-console" else 500)
+            page.screenshot(path=IMAGES / f"{name}.png")
+        browser.close()
+
+
+def signed_in(page: Page, stack: Stack, user: str) -> Page:
+    page.goto(stack.url)
+    page.locator("input[name=login]").fill(user)
+    page.locator("input[name=password]").fill(stack.logins[user])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_load_state()
+    return page
+
+
+if __name__ == "__main__":
+    main()
