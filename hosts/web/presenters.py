@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from hosts.models import Host, HostState
@@ -96,7 +97,7 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
     )
 
 
-def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, object]:
+def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
     capacity = host.capacity
     return {
         "id": host.pk,

@@ -18,7 +18,6 @@ from hosts.web import presenters
 from hosts.web.forms import HostForm, PolicyForm
 from portal.operations import selectors as operations
 from portal.operations.services import active_on
-from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
@@ -33,7 +32,7 @@ RECENT = 5
 def host_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     page = page_of(request, selectors.hosts(actor))
-    used = ledger.used_by_account(host.pk for host in page.rows)
+    used = selectors.claimed_of_each(page.rows)
     rows = [presenters.row(host, used.get(host.pk, {})) for host in page.rows]
     context = {"page": page, "hosts": rows, "may_write": actor.can(Permission.HOST_WRITE)}
     return render(request, "hosts/list.html", context)

@@ -1,18 +1,14 @@
-"""Lists by cursor: a page costs the same wherever it lies, and rows that come or go shift nothing."""
+"""Lists by cursor in the pages: `?after=` goes on behind a row, and links carry the filters along."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from portal.core.errors import Invalid
+from portal.core import pagination
 
 M = TypeVar("M", bound=Model)
 PAGE_SIZE = 50
@@ -28,43 +24,14 @@ class Page(Generic[M]):
 
 
 def page_of(request: HttpRequest, queryset: QuerySet[M], size: int = PAGE_SIZE) -> Page[M]:
-    """The page behind `?after=`, in the queryset's own order, the id telling equal rows apart. Raises Invalid."""
-    order = [str(name) for name in queryset.query.order_by or queryset.model._meta.ordering]
-    if order[-1].lstrip("-") != "id":
-        order.append("id")
-        queryset = queryset.order_by(*order)
+    """Raises Invalid where `?after=` is no cursor of this list."""
     after = request.GET.get("after", "")
-    rows = list((_following(queryset, order, after) if after else queryset)[: size + 1])
-    is_last = len(rows) <= size
+    found = pagination.page_of(queryset, cursor=after, size=size, list_name=request.path)
     return Page(
-        rows=rows[:size],
-        next_url="" if is_last else _url(request, _cursor(rows[size - 1], order)),
+        rows=found.rows,
+        next_url=_url(request, found.next_cursor) if found.next_cursor else "",
         first_url=_url(request, "") if after else "",
     )
-
-
-def _following(queryset: QuerySet[M], order: list[str], after: str) -> QuerySet[M]:
-    """Rows behind the cursor: the first field that differs decides."""
-    behind, same = Q(pk__in=[]), Q()
-    for name, value in zip(order, _values(queryset, order, after), strict=True):
-        field, comparison = name.lstrip("-"), "lt" if name.startswith("-") else "gt"
-        behind |= same & Q(**{f"{field}__{comparison}": value})
-        same &= Q(**{field: value})
-    return queryset.filter(behind)
-
-
-def _values(queryset: QuerySet[M], order: list[str], after: str) -> list[Any]:
-    try:
-        values = json.loads(base64.urlsafe_b64decode(after.encode() + b"=="))
-        fields = [queryset.model._meta.get_field(name.lstrip("-")) for name in order]
-        return [field.to_python(str(value)) for field, value in zip(fields, values, strict=True)]  # type: ignore[union-attr]
-    except (binascii.Error, ValueError, TypeError, ValidationError) as error:
-        raise Invalid("This page's address is damaged; go back to the first page.", field="after") from error
-
-
-def _cursor(row: Model, order: list[str]) -> str:
-    values = [str(getattr(row, name.lstrip("-"))) for name in order]
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
 def _url(request: HttpRequest, cursor: str) -> str:

@@ -78,7 +78,7 @@ class BulkForm(forms.Form):
     confirmation = forms.CharField(required=False, max_length=20)
 
     def clean_vm(self) -> list[UUID]:
-        chosen = self.data.getlist("vm")  # type: ignore[union-attr]
+        chosen = self.data.getlist("vm")  # type: ignore[attr-defined]
         if not 1 <= len(chosen) <= MOST_AT_ONCE:
             raise forms.ValidationError(f"Choose 1 to {MOST_AT_ONCE} machines first.")
         return [UUID_FIELD.clean(value) for value in chosen]

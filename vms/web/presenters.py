@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
@@ -167,7 +168,7 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
     )
 
 
-def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) -> dict[str, object]:
+def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) -> dict[str, Any]:
     verdicts = selectors.actions(actor, vm, operation)
     address = _address(vm)
     own = [slug, vm.pk]

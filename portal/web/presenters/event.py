@@ -12,13 +12,6 @@ from django.urls import reverse
 from portal.events.models import Event
 
 _WORDS = {
-    "vm.create.requested": "asked for",
-    "vm.create.succeeded": "was created",
-    "vm.create.failed": "could not be created",
-    "vm.create.cancelled": "was not created: cancelled",
-    "vm.delete.requested": "is to be deleted",
-    "vm.delete.succeeded": "was deleted",
-    "vm.delete.failed": "could not be deleted",
     "vm.renamed": "was renamed",
     "vm.protected": "was protected against deletion",
     "vm.unprotected": "is no longer protected",
@@ -45,12 +38,13 @@ _WORDS = {
     "user.role_changed": "got another role",
 }
 _PHASES = {"requested": "asked for", "succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
+_SELF_EVIDENT = {"ui", "system"}
 _LOOKS = {"succeeded": "running", "failed": "failed", "cancelled": "stopped", "requested": "working"}
 
 
 @dataclass(frozen=True)
 class EventRow:
-    """One line of the log. `look` is a word of the status vocabulary, "" for plain facts."""
+    """One line of the log. `look` is a word of the status vocabulary, "" for plain facts; `source` is "" for the pages."""
 
     at: datetime
     target: str
@@ -74,17 +68,17 @@ def _row(event: Event) -> EventRow:
         words=_WORDS.get(event.kind) or _phase_words(event.kind),
         detail=_detail(event.data),
         actor=event.actor,
-        source=event.source,
+        source="" if event.source.lower() in _SELF_EVIDENT else event.source,
         look=_LOOKS.get(phase, ""),
         operation_url=reverse("operation-detail", args=[event.operation_id]) if event.operation_id else "",
     )
 
 
 def _phase_words(kind: str) -> str:
-    """`vm.force-off.failed` → `force off: failed`."""
+    """`vm.force-off.failed` → `force off failed`."""
     parts = kind.split(".")
     name = parts[1].replace("-", " ").replace("_", " ") if len(parts) > 1 else kind
-    return f"{name}: {_PHASES.get(parts[-1], parts[-1])}" if len(parts) > 2 else name
+    return f"{name} {_PHASES.get(parts[-1], parts[-1])}" if len(parts) > 2 else name
 
 
 def _detail(data: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -133,7 +134,7 @@ def target_url(operation: Operation, slug: str) -> str:
     return ""
 
 
-def _row_fields(operation: Operation) -> dict[str, object]:
+def _row_fields(operation: Operation) -> dict[str, Any]:
     state = State(operation.state)
     return {
         "id": operation.pk,

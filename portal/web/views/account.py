@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from portal.accounts import services, tokens
+from portal.accounts import services
 from portal.accounts.models import User
+from portal.tenancy import credentials
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
@@ -72,31 +73,34 @@ def ssh_key_remove(request: HttpRequest, key_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def api_tokens(request: HttpRequest) -> HttpResponse:
     """POST makes a token and shows its text in the answer, once; it is kept nowhere."""
-    user, tenants = _user(request), tenants_of(request)
+    tenants = tenants_of(request)
     form, secret = TokenForm(request.POST or None, tenants=tenants), ""
     if request.method == "POST" and form.is_valid():
-        secret = _issue(user, form.cleaned_data)
-        form = TokenForm(tenants=tenants)
+        with refusals_in(form):
+            secret = _create(request, form.cleaned_data)
+            form = TokenForm(tenants=tenants)
     names = {tenant.pk: tenant.name for tenant in tenants}
-    listed = [(token, names.get(token.tenant_id)) for token in user.api_tokens.all()]
+    listed = [(token, token.tenant_id and names.get(token.tenant_id)) for token in _user(request).api_tokens.all()]
     context = {"tokens": listed, "form": form, "secret": secret, "now": timezone.now()}
     return render(request, "accounts/tokens.html", context, status=status_of(form))
 
 
 @require_POST
 def api_token_revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
-    token = services.revoke_token(user=_user(request), token_id=token_id)
-    messages.success(request, f"Revoked “{token.name}”.")
+    credentials.revoke_token(actor=actor_of(request), token_id=token_id)
+    messages.success(request, "Revoked. Programs that use it are refused from now on.")
     return redirect("api-tokens")
 
 
-def _issue(user: User, wanted: dict[str, str]) -> str:
+def _create(request: HttpRequest, wanted: dict[str, str]) -> str:
+    """The new token's text."""
     reads = [permission.value for permission in Permission if permission.endswith(":read")]
-    _, text = tokens.issue(
-        user=user,
+    _, text = credentials.create_token(
+        actor=actor_of(request),
+        made_with=None,
         name=wanted["name"],
         scopes=reads if wanted["rights"] == READ_ONLY else ["*"],
-        tenant_id=UUID(wanted["tenant"]) if wanted["tenant"] else None,
+        tenant=next((each for each in tenants_of(request) if str(each.pk) == wanted["tenant"]), None),
         expires_at=timezone.now() + timedelta(days=int(wanted["days"])) if wanted["days"] else None,
     )
     return text

@@ -9,11 +9,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from portal.quotas import ledger
 from portal.quotas import selectors as quotas
 from portal.quotas import services as quota_services
 from portal.quotas.models import RESOURCES
 from portal.tenancy import selectors, services
+from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
@@ -53,16 +53,14 @@ def provider_tenants(request: HttpRequest) -> HttpResponse:
     search = text_query(request, "q")
     rows = selectors.tenants(actor)
     page = page_of(request, rows.filter(slug__icontains=search) if search else rows)
-    context = {"page": page, "tenants": _with_use(page), "search": search, "may_write": actor.is_admin}
+    context = {"page": page, "rows": _with_use(actor, page), "search": search, "may_write": actor.is_admin}
     return render(request, "portal/provider_tenants.html", context)
 
 
-def _with_use(page: Page[Tenant]) -> list[tuple[Tenant, dict[str, str]]]:
-    used = ledger.used_by_account(tenant.pk for tenant in page.rows)
-    return [
-        (tenant, {name: amount(name, used.get(tenant.pk, {}).get(name, 0)) for name in RESOURCES})
-        for tenant in page.rows
-    ]
+def _with_use(actor: Actor, page: Page[Tenant]) -> list[tuple[Tenant, dict[str, str]]]:
+    usages = quotas.usages(actor, page.rows)
+    words = [{name: amount(name, usage.used[name]) for name in RESOURCES} for usage in usages]
+    return list(zip(page.rows, words, strict=True))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -85,7 +83,7 @@ def provider_tenant(request: HttpRequest, slug: str) -> HttpResponse:
     actor, tenant = actor_of(request), tenant_of(request, slug)
     actor.require(Permission.HOST_READ)
     usage = quotas.usage(actor, tenant)
-    form = QuotaForm(request.POST or None, initial=usage.limits)
+    form = QuotaForm(request.POST or None, initial=dict(usage.limits))
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             quota_services.set_limits(actor=actor, tenant=tenant, limits=form.cleaned_data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -49,7 +50,7 @@ def provider_user_create(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     actor.require(Permission.USER_WRITE)
     form = UserForm(request.POST or None)
-    context = {"form": form}
+    context: dict[str, Any] = {"form": form}
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             user, password = people.create_user(actor=actor, **form.cleaned_data)

@@ -51,6 +51,7 @@ def overview(request: HttpRequest, slug: str) -> HttpResponse:
         "meters": meters(quotas.usage(actor, tenant)),
         "counts": _status_counts(counts, slug),
         "total": sum(counts.values()),
+        "create_url": reverse("vm-create", args=[slug]),
         "events": event_rows.rows(recent),
         "steps": _first_steps(actor, tenant, sum(counts.values())),
         "may_create": actor.can(Permission.VM_WRITE, tenant.pk),
