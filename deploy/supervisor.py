@@ -140,6 +140,13 @@ class Supervisor:
         partial.replace(STATUS_FILE)
 
 
+# Streams never end by themselves; a console's messages are small, and pixels do not compress twice.
+WEB_LIMITS = [
+    *("--no-server-header", "--log-level", "warning", "--timeout-graceful-shutdown", "3"),
+    *("--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
+]
+
+
 def programs() -> list[Program]:
     """What a machine runs, in the order of starting."""
     binaries = Path(sys.executable).parent
@@ -148,7 +155,7 @@ def programs() -> list[Program]:
     host, port = os.environ.get("BERTH_HOST", "127.0.0.1"), os.environ.get("BERTH_PORT", "8000")
     web = [str(binaries / "uvicorn"), "portal.asgi:application", "--host", host, "--port", port]
     chosen = [
-        Program("web", [*web, "--no-server-header", "--timeout-graceful-shutdown", "3"]),
+        Program("web", [*web, *WEB_LIMITS]),
         Program("worker", [*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--without-mingle"], 15),
         Program("beat", [*celery, "beat", "-s", str(DATA / "beat-schedule"), "--pidfile="]),
         Program("observer", [*manage, "observe"]),

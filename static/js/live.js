@@ -7,14 +7,25 @@ let timer = null;
 let poll = null;
 
 const stream = document.body.dataset.liveStream;
-if (stream && document.querySelector("[data-live]")) connect();
+let source = null;
+let opened = false;
+
+if (stream && document.querySelector("[data-live]")) {
+  follow();
+  document.addEventListener("visibilitychange", follow);
+  addEventListener("pagehide", close);
+}
+
+// A browser keeps few connections to one site open, so a tab that nobody sees gives its stream back.
+function follow() {
+  if (document.hidden) close();
+  else if (!source) connect();
+}
 
 function connect() {
-  const source = new EventSource(stream);
-  let opened = false;
+  source = new EventSource(stream);
   source.addEventListener("open", () => {
-    clearInterval(poll);
-    poll = null;
+    stopPolling();
     if (opened) refresh(["*"]); // what was missed while it was away
     opened = true;
   });
@@ -22,7 +33,17 @@ function connect() {
   source.addEventListener("error", () => {
     poll ??= setInterval(() => refresh(["*"]), POLL_MS);
   });
-  addEventListener("pagehide", () => source.close());
+}
+
+function close() {
+  stopPolling();
+  source?.close();
+  source = null;
+}
+
+function stopPolling() {
+  clearInterval(poll);
+  poll = null;
 }
 
 function refresh(topics) {

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 STEPS = ("image", "disk", "seed", "address", "define", "start")
 
 
-# After each step's effect and before it is journaled is the worst moment; before the first and the last for good measure.
+# The worst moment is after a step's effect and before it is journaled; before the first and the last for good measure.
 POINTS = [("before", "image"), *(("after", step) for step in STEPS), ("before", "start")]
 
 
