@@ -135,13 +135,46 @@ def test_nobody_there(tmp_path: Path) -> None:
 # -- processes ---------------------------------------------------------------------------------------------------
 
 
-def test_a_child_process_uses_its_own_connection(rig: Rig) -> None:
-    assert rig.driver.list_domains() == []
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if rig.driver.list_domains() == [] and rig.driver.facts().cpus else 1)
+def run_python(program: str) -> str:
+    """In a process of its own; what it printed."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_driver_made_before_a_fork_is_used_on_both_sides(rig: Rig) -> None:
+    program = f"""
+import os
+from hosts.driver import open_driver
+driver = open_driver({rig.uri!r})
+child = os.fork()
+print(driver.list_domains(), flush=True)
+if child:
     assert os.waitpid(child, 0)[1] == 0
-    assert rig.driver.list_domains() == []
+"""
+    assert run_python(program) == "[]\n[]\n"
+
+
+def test_a_child_of_a_connected_process_is_told_and_does_no_harm(rig: Rig) -> None:
+    program = f"""
+import os, threading
+from hosts.driver import open_driver
+driver, lost = open_driver({rig.uri!r}), threading.Event()
+driver.watch(print, lost.set)
+child = os.fork()
+if not child:
+    try:
+        driver.list_domains()
+    except RuntimeError as error:
+        print(error, flush=True)
+    raise SystemExit
+assert os.waitpid(child, 0)[1] == 0
+print(driver.list_domains(), lost.wait(1))
+"""
+    assert run_python(program).splitlines() == [
+        "libvirt was in use when this process was forked, and cannot be used here: fork before",
+        "[] False",
+    ]
 
 
 def test_nothing_is_printed_and_a_process_ends_by_itself(rig: Rig) -> None:
@@ -150,8 +183,7 @@ def test_nothing_is_printed_and_a_process_ends_by_itself(rig: Rig) -> None:
         "import sys, uuid; from hosts.driver import open_driver\n"
         f"driver = open_driver({rig.uri!r}); driver.watch(print, print); print(driver.state(uuid.uuid4()))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "None\n", "")
+    assert run_python(program) == "None\n"
 
 
 # -- accelerators ------------------------------------------------------------------------------------------------
@@ -229,18 +261,18 @@ def test_a_reader_that_stops_reading_holds_up_nobody(rig: Rig, running: DomainSp
 def test_an_upload_whose_process_was_killed_is_not_there_and_is_done_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started, last_words = os.pipe()
-    child = os.fork()
-    if child == 0:
-
-        def hold(fraction: float) -> None:
-            os.write(last_words, b"!")
-            time.sleep(60)
-
-        rig.driver.upload(POOL, "image", b"x" * 3 * MIB, "raw", hold)
-    os.read(started, 1)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    program = f"""
+import time
+from hosts.driver import open_driver
+def hold(fraction):
+    print(fraction, flush=True)
+    time.sleep(60)
+open_driver({rig.uri!r}).upload({POOL!r}, "image", b"x" * 3_000_000, "raw", hold)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as uploading:
+        assert uploading.stdout is not None
+        assert uploading.stdout.read(2) == b"0."
+        uploading.kill()
     assert rig.driver.volume(POOL, "image") is None
     with pytest.raises(errors.Busy):  # by the file's time it may still be alive
         rig.driver.upload(POOL, "image", b"y" * MIB, "raw")

@@ -14,6 +14,6 @@ from hosts.driver.kvm.streams import StreamCalls
 class KvmDriver(ProbeCalls, HostCalls, StorageCalls, NetworkCalls, DomainCalls, StreamCalls, EventCalls):
     """`hosts.driver.base.Driver` for a libvirt URI of the QEMU driver, e.g. "qemu:///system".
 
-    Connects on the first call and again after a break. A process that forks may go on using its drivers on both sides;
-    connections of the parent are not touched by the child.
+    Connects on the first call, so that it may be made before a fork, and again after a break. RuntimeError in the child
+    of a process that had connected already; the parent's connections are not touched by it.
     """

@@ -13,15 +13,19 @@ KEEPALIVE_COUNT = 3
 
 class _Loop:
     def __init__(self) -> None:
-        self.forked()
-        os.register_at_fork(after_in_child=self.forked)
-
-    def forked(self) -> None:
-        """The parent's thread, and whoever held the lock, are not in this process."""
         self._lock = threading.Lock()
         self._running = False
+        self._is_inherited = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """The parent's thread, and whoever held the lock, are not in this process."""
+        self._lock = threading.Lock()
+        self._is_inherited = self._running
 
     def ensure_running(self) -> None:
+        if self._is_inherited:
+            raise RuntimeError("libvirt was in use when this process was forked, and cannot be used here: fork before")
         with self._lock:
             if self._running:
                 return
@@ -44,5 +48,8 @@ _loop = _Loop()
 
 
 def ensure_running() -> None:
-    """To be called before a connection is opened: libvirt ties each to the loop that was registered by then."""
+    """To be called before a connection is opened: libvirt ties each to the loop that was registered by then.
+
+    RuntimeError in a child of a process in which it ran already: its thread is gone there, and its locks may be held.
+    """
     _loop.ensure_running()

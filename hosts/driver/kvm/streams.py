@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from uuid import UUID
+from weakref import WeakMethod
 
 import libvirt
 
@@ -55,7 +57,7 @@ class _SerialPump:
         self._ours, self.theirs = socket.socketpair()
         self._ours.setblocking(False)
         with self._lock:
-            self._stream.eventAddCallback(_READABLE, self._on_stream, None)
+            self._stream.eventAddCallback(_READABLE, _weakly(self._on_stream), None)
             self._handle = libvirt.virEventAddHandle(self._ours.fileno(), _READABLE, self._on_socket, None)
             connect.registerCloseCallback(self._on_lost, None)
         session.before_close(libvirt.virConnect.unregisterCloseCallback)
@@ -102,7 +104,7 @@ class _SerialPump:
         self._on_lost(connect, 0, None)
         with suppress(libvirt.libvirtError):
             self._stream.abort()
-        del self._stream
+        self._stream.__del__()  # now: libvirt (seen in 9.0) keeps what was given to eventAddCallback, and so the stream
 
     def _from_guest(self) -> None:
         data = self._stream.recv(CHUNK_BYTES)
@@ -133,6 +135,17 @@ class _SerialPump:
         self._stream.eventRemoveCallback()
         self._ours.close()
         self._session.drop()
+
+
+def _weakly(method: Callable[[libvirt.virStream, int, None], None]) -> Callable[[libvirt.virStream, int, None], None]:
+    """The method without a hold on its object."""
+    reference = WeakMethod(method)
+
+    def call(stream: libvirt.virStream, events: int, opaque: None) -> None:
+        if (there := reference()) is not None:
+            there(stream, events, opaque)
+
+    return call
 
 
 def _wanted(*, read_into: bytearray, written_from: bytearray) -> int:
