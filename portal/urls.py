@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("portal.accounts.urls")),
     path("", include("portal.web.health_urls")),
     path("", include("portal.events.urls")),
     path("", include("vms.console.urls")),
