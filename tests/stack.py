@@ -209,11 +209,11 @@ class Stack:
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
-    def finished(self, operation: dict[str, Any], seconds: float = 90) -> dict[str, Any]:
+    def finished(self, operation: dict[str, Any], seconds: float = 90, **options: Any) -> dict[str, Any]:
         """The operation when it has ended, however it did."""
 
         def ended() -> dict[str, Any] | None:
-            now = self.get(f"/operations/{operation['id']}?wait=10")
+            now = self.get(f"/operations/{operation['id']}?wait=10", **options)
             return now if now["status"] in ("succeeded", "failed", "cancelled") else None
 
         return dict(wait_until(ended, seconds, f"the end of {operation['kind']}\n{self.logs()}"))
@@ -221,7 +221,7 @@ class Stack:
     def succeeded(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         """A call whose operation must succeed: the body of its acceptance."""
         accepted = self.accepted(method, path, body, **options)
-        operation = self.finished(accepted["operation"])
+        operation = self.finished(accepted["operation"], **options)
         assert operation["status"] == "succeeded", operation
         return accepted
 

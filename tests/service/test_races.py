@@ -51,7 +51,7 @@ def forty_for_three(stack: Stack) -> None:
     assert (refusal["resource"], refusal["limit"], refusal["used"], refusal["requested"]) == ("vms", PLACES, PLACES, 1)
     for status, _, body in answers:
         if status == 202:
-            assert stack.finished(body["operation"])["status"] == "succeeded"  # type: ignore[arg-type]
+            assert stack.finished(body["operation"], token=token)["status"] == "succeeded"  # type: ignore[arg-type]
             stack.succeeded("DELETE", f"/vms/{body['vm']['id']}", token=token)  # type: ignore[index]
     assert stack.get("/quotas/race", user="admin")["used"] == {"vms": 0, "vcpus": 0, "memory_mib": 0, "disk_gib": 0}
 
