@@ -148,9 +148,10 @@ import os
 from hosts.driver import open_driver
 driver = open_driver({rig.uri!r})
 child = os.fork()
-print(driver.list_domains(), flush=True)
+domains = driver.list_domains()
 if child:
     assert os.waitpid(child, 0)[1] == 0
+print(domains, flush=True)
 """
     assert run_python(program) == "[]\n[]\n"
 
