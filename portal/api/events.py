@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.references import tenant_in
-from portal.api.serializers import Input, Text
+from portal.api.serializers import Id, Input, Text
 from portal.api.views import ApiView
 from portal.events import selectors
 from portal.tenancy.roles import Permission
@@ -18,7 +18,7 @@ from portal.tenancy.roles import Permission
 
 class EventFilter(Input):
     tenant = Text(required=False, help_text="Slug or id.")
-    target = serializers.UUIDField(required=False, help_text="The id of what it happened to.")
+    target = Id(required=False, help_text="The id of what it happened to.")
 
 
 class TargetOut(serializers.Serializer[Any]):

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.references import tenant_in
-from portal.api.serializers import Input, Text
+from portal.api.serializers import Choice, Id, Input, Text
 from portal.api.views import ApiView
 from portal.core.errors import Invalid
 from portal.operations import selectors, services
@@ -105,8 +105,8 @@ class OperationAccepted(serializers.Serializer[Any]):
 
 class OperationFilter(Input):
     tenant = Text(required=False, help_text="Slug or id.")
-    status = serializers.ChoiceField(choices=STATUSES, required=False)
-    target = serializers.UUIDField(required=False, help_text="The id of what it works on.")
+    status = Choice(STATUSES, required=False)
+    target = Id(required=False, help_text="The id of what it works on.")
 
 
 class OperationQuery(Input):
@@ -173,10 +173,14 @@ async def operation_detail(request: HttpRequest, id: UUID) -> HttpResponse:
 
 
 def _is_active(id: UUID) -> bool:
+    """A database that does not answer ends the waiting: the view then says so."""
     try:
         return selectors.is_active(id)
+    except DatabaseError:
+        return False
     finally:
-        close_old_connections()
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 for name in ("cls", "initkwargs", "csrf_exempt", "login_required"):  # what Django and the schema ask of a view

@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.serializers import Input, Integer, Text
+from portal.api.serializers import Choice, Input, Integer, Text
 from portal.api.views import ApiView
 from portal.quotas import selectors as quotas
 from portal.quotas.models import RESOURCES
@@ -78,7 +78,7 @@ class TenantDetail(ApiView):
 
 
 class MemberIn(Input):
-    role = serializers.ChoiceField(choices=[role.value for role in Role])
+    role = Choice([role.value for role in Role])
 
 
 class MemberOut(serializers.Serializer[Any]):

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from portal.api.operations import OperationBrief, OperationOut
 from portal.api.problems import ProblemSerializer
-from portal.api.serializers import Boolean, Input, Text
+from portal.api.serializers import Boolean, Choice, Id, Input, Text
 from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
@@ -43,7 +43,7 @@ class VMChange(Input):
 
 class VMFilter(Input):
     tenant = Text(required=False, help_text="Slug or id.")
-    status = serializers.ChoiceField(choices=selectors.STATUSES, required=False)
+    status = Choice(selectors.STATUSES, required=False)
     search = Text(max_length=63, required=False, help_text="Part of a name, or the beginning of an address.")
 
 
@@ -52,7 +52,7 @@ class ResizeIn(Input):
 
 
 class ConsoleIn(Input):
-    kind = serializers.ChoiceField(choices=console.KINDS)
+    kind = Choice(console.KINDS)
 
 
 class ConsoleOut(serializers.Serializer[Any]):
@@ -66,8 +66,8 @@ class UserDataOut(serializers.Serializer[Any]):
 
 
 class BulkIn(Input):
-    action = serializers.ChoiceField(choices=[str(action) for action in bulk.ACTIONS])
-    vms = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=100)
+    action = Choice([str(action) for action in bulk.ACTIONS])
+    vms = serializers.ListField(child=Id(), min_length=1, max_length=100)
 
 
 class BulkResultOut(serializers.Serializer[Any]):

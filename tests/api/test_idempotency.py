@@ -1,0 +1,168 @@
+"""A changing call that is sent again with its Idempotency-Key acts once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from portal.api.models import KeptAnswer
+from tests.matrix import ROUTES
+from tests.world import Caller, World, make_world
+from vms.models import VM
+from vms.services import create
+
+Api = Callable[..., Caller]
+NEW = {"name": "new", "image": "tiny", "flavor": "small"}
+CHANGES = [
+    pytest.param(route, method, id=f"{method} {route}")
+    for route, entry in ROUTES.items()
+    for method in entry.methods
+    if method != "GET"
+]
+
+
+def machines() -> int:
+    return VM.objects.unscoped("test").filter(name="new").count()
+
+
+class TestReplay:
+    def test_the_first_answer_again(self, call: Api) -> None:
+        first = call("owner").post("vms", NEW, Idempotency_Key="k1")
+        again = call("owner").post("vms", NEW, Idempotency_Key="k1")
+        assert (again.status_code, again.json()) == (first.status_code, first.json())
+        assert again["Location"] == first["Location"]
+        assert again["Idempotent-Replayed"] == "true"
+        assert "Idempotent-Replayed" not in first.headers
+        assert machines() == 1
+
+    @pytest.mark.parametrize(("route", "method"), CHANGES)
+    def test_every_changing_call(self, world: World, route: str, method: str) -> None:
+        entry = ROUTES[route]
+        call = entry.methods[method]
+        person = "owner" if call.statuses[4] < 300 else "admin"
+        path, body, program = entry.path(world), call.body(world) if call.body else None, world.caller(person)
+        first = program.request(method, path, body, Idempotency_Key="key")
+        assert first.status_code < 300, first.content
+        again = program.request(method, path, body, Idempotency_Key="key")
+        assert again["Idempotent-Replayed"] == "true"
+        assert again.status_code == first.status_code
+        assert again.headers.get("Location") == first.headers.get("Location")
+
+    def test_another_body_is_refused(self, call: Api) -> None:
+        call("owner").post("vms", NEW, Idempotency_Key="k1")
+        problem = call("owner").post("vms", {**NEW, "name": "other"}, Idempotency_Key="k1").json()
+        assert (problem["status"], problem["code"]) == (422, "idempotency_mismatch")
+
+    def test_another_address_is_refused(self, world: World, call: Api) -> None:
+        call("owner").post("vms", NEW, Idempotency_Key="k1")
+        path = f"vms/{world.machines['web'].pk}/actions/stop"
+        assert call("owner").post(path, NEW, Idempotency_Key="k1").status_code == 422
+
+    def test_keys_are_ones_own(self, call: Api) -> None:
+        call("owner").post("vms", NEW, Idempotency_Key="k1")
+        answer = call("foreign").post("vms", NEW, Idempotency_Key="k1")
+        assert (answer.status_code, "Idempotent-Replayed" in answer.headers) == (202, False)
+
+    def test_a_narrower_token_gets_no_answer_of_a_wider_one(self, world: World, call: Api) -> None:
+        call("admin").post("vms", {**NEW, "tenant": "acme"}, Idempotency_Key="k1")
+        narrow = world.caller("admin", tenant_id=world.beta.pk)
+        answer = narrow.post("vms", {**NEW, "tenant": "acme"}, Idempotency_Key="k1")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "tenant")
+
+    def test_a_token_without_the_scope_gets_none(self, world: World, call: Api) -> None:
+        call("owner").post("vms", NEW, Idempotency_Key="k1")
+        assert world.caller("owner", scopes=["vm:read"]).post("vms", NEW, Idempotency_Key="k1").status_code == 403
+
+    def test_after_a_day_it_is_forgotten(self, call: Api) -> None:
+        call("owner").post("tokens", {"name": "a", "scopes": ["vm:read"]}, Idempotency_Key="k1")
+        KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+        answer = call("owner").post("vms", NEW, Idempotency_Key="k1")
+        assert answer.status_code == 202
+        assert KeptAnswer.objects.count() == 1
+
+    def test_a_refusal_frees_the_key(self, call: Api) -> None:
+        assert call("owner").post("vms", {**NEW, "flavor": "none"}, Idempotency_Key="k1").status_code == 400
+        assert call("owner").post("vms", NEW, Idempotency_Key="k1").status_code == 202
+
+    @pytest.mark.parametrize("key", ["", "x" * 256, "x" * 10_000, "ü", "a\tb", "a\x7f"])
+    def test_bad_keys(self, call: Api, key: str) -> None:
+        problem = call("owner").post("vms", NEW, Idempotency_Key=key).json()
+        assert (problem["status"], problem["code"]) == (400, "invalid_idempotency_key")
+        assert machines() == 0
+
+    def test_reads_have_none(self, call: Api) -> None:
+        assert call("owner").get("vms", Idempotency_Key="k1").status_code == 200
+        assert not KeptAnswer.objects.exists()
+
+    def test_a_secret_is_not_kept(self, call: Api) -> None:
+        wanted = {"name": "a", "scopes": ["vm:read"]}
+        first = call("owner").post("tokens", wanted, Idempotency_Key="k1").json()
+        again = call("owner").post("tokens", wanted, Idempotency_Key="k1").json()
+        assert again == {**first, "secret": None}
+        assert first["secret"] not in KeptAnswer.objects.get().body
+
+
+@pytest.mark.django_db(transaction=True)
+class TestInFlight:
+    def test_a_second_call_is_told_to_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        world = make_world()
+        program, began, go_on = world.caller("owner"), threading.Event(), threading.Event()
+        resolve = create.resolve_tenant
+
+        def slowly(*args: Any, **kwargs: Any) -> Any:
+            began.set()
+            assert go_on.wait(20)
+            return resolve(*args, **kwargs)
+
+        monkeypatch.setattr(create, "resolve_tenant", slowly)
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(post, program, "k1")
+            assert began.wait(20)
+            second = program.post("vms", NEW, Idempotency_Key="k1")
+            go_on.set()
+            assert first.result().status_code == 202
+        assert (second.status_code, second.json()["code"]) == (409, "idempotency_in_flight")
+        assert program.post("vms", NEW, Idempotency_Key="k1")["Idempotent-Replayed"] == "true"
+
+    @pytest.mark.parametrize("cache_is_there", [True, False])
+    def test_many_at_once_have_one_effect(self, cache_is_there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the cache they wait for the database, and all get the first answer."""
+        if not cache_is_there:
+            monkeypatch.setattr("portal.api.idempotency.cache", SimpleNamespace(add=_away, delete=_away))
+        program = make_world().caller("owner")
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda _: post(program, "k1"), range(6)))
+        statuses = sorted(answer.status_code for answer in answers)
+        assert set(statuses) <= ({202, 409} if cache_is_there else {202})
+        accepted = [answer.json() for answer in answers if answer.status_code == 202]
+        assert accepted
+        assert all(body == accepted[0] for body in accepted)
+        assert machines() == 1
+
+    def test_a_crash_frees_the_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        program = make_world().caller("owner")
+        with monkeypatch.context() as patch:
+            patch.setattr("vms.services.create.resolve_tenant", _away)
+            assert program.post("vms", NEW, Idempotency_Key="k1").status_code == 500
+        assert program.post("vms", NEW, Idempotency_Key="k1").status_code == 202
+
+
+def post(program: Caller, key: str) -> Any:
+    try:
+        return program.post("vms", NEW, Idempotency_Key=key)
+    finally:
+        connection.close()
+
+
+def _away(*args: Any, **kwargs: Any) -> Any:
+    from redis.exceptions import ConnectionError
+
+    raise ConnectionError("the cache is away")

@@ -1,0 +1,297 @@
+"""Machines over the API, as the public contract has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from portal.core.ids import uuid7
+from portal.operations.models import Operation
+from portal.quotas.models import Quota
+from tests.world import SSH_KEY, Caller, World
+from vms.models import VM, Nic, Power
+
+Api = Callable[..., Caller]
+NEW = {"name": "new", "image": "tiny", "flavor": "small"}
+SHOWN = {"id", "name", "tenant", "status", "flavor", "image", "vcpus", "memory_mib", "disk_gib", "addresses"} | {
+    *("actions", "operation", "error", "nics", "ssh", "protected", "host", "created_by", "created_at"),
+    *("observed_at", "observed_since"),
+}
+OPERATION = {"id", "kind", "status", "progress", "step", "steps", "resource", "error", "created_at", "started_at"} | {
+    *("finished_at", "title", "tenant", "waiting_for", "cancellable", "created_by")
+}
+
+
+class TestCreate:
+    def test_it_is_accepted_with_the_operation_to_follow(self, call: Api) -> None:
+        answer = call("owner").post("vms", NEW)
+        assert answer.status_code == 202
+        body = answer.json()
+        assert set(body) == {"operation", "vm"}
+        assert answer["Location"] == f"/api/v1/operations/{body['operation']['id']}"
+        assert set(body["operation"]) == OPERATION
+        assert set(body["vm"]) == SHOWN
+        assert body["vm"]["status"] == "building"
+        assert body["vm"]["operation"]["id"] == body["operation"]["id"]
+        assert body["operation"]["resource"] == {"type": "vm", "id": body["vm"]["id"], "name": "new"}
+        assert (body["operation"]["status"], body["operation"]["progress"]) == ("queued", 0)
+        assert call("owner").get(answer["Location"]).json() == body["operation"]
+
+    def test_it_takes_what_was_asked_for(self, world: World, call: Api) -> None:
+        key = world.key_of("owner")
+        wanted = {
+            "name": "full",
+            "image": str(world.image.pk),
+            "flavor": str(world.large.pk),
+            "tenant": str(world.acme.pk),
+            "ssh_keys": [SSH_KEY, str(key.pk)],
+            "user_data": "#cloud-config\nhostname: ü\n",
+            "network": "default",
+            "protected": True,
+        }
+        body = call("owner").post("vms", wanted).json()["vm"]
+        assert (body["flavor"], body["image"], body["tenant"]) == ("large", "tiny", "acme")
+        assert (body["vcpus"], body["memory_mib"], body["disk_gib"]) == (2, 256, 2)
+        assert body["protected"] is True
+        vm = VM.objects.unscoped("test").get(pk=body["id"])
+        assert vm.ssh_keys == [SSH_KEY, key.public_key]
+        assert vm.user_data == wanted["user_data"]
+
+    def test_who_belongs_to_several_tenants_says_for_which(self, world: World, call: Api) -> None:
+        call("owner").put("tenants/acme/members/foreign", {"role": "member"})
+        problem = call("foreign").post("vms", NEW).json()
+        assert problem["status"] == 400
+        assert problem["errors"][0]["field"] == "tenant"
+
+    @pytest.mark.parametrize(
+        ("change", "field", "code"),
+        [
+            ({"image": "none"}, "image", "unknown_reference"),
+            ({"flavor": "none"}, "flavor", "unknown_reference"),
+            ({"tenant": "none"}, "tenant", "unknown_reference"),
+            ({"tenant": "beta"}, "tenant", "unknown_reference"),
+            ({"network": "none"}, "network", "unknown_reference"),
+            ({"name": "Web"}, "name", "invalid_name"),
+            ({"name": "a_b"}, "name", "invalid_name"),
+            ({"name": "-a"}, "name", "invalid_name"),
+            ({"name": "a..b"}, "name", "invalid_name"),
+            ({"name": "../../x"}, "name", "invalid_name"),
+            ({"name": "localhost"}, "name", "invalid_name"),
+            ({"name": "1"}, "name", "invalid_name"),
+            ({"name": "a\n"}, "name", "invalid_name"),
+            ({"name": " a"}, "name", "invalid_name"),
+            ({"name": "аdmin"}, "name", "invalid_name"),
+            ({"name": ""}, "name", "blank"),
+            ({"name": "a" * 64}, "name", "max_length"),
+            ({"user_data": "x" * (64 * 1024 + 1)}, "user_data", "max_length"),
+            ({"user_data": "ü" * (32 * 1024 + 1)}, "user_data", "too_long"),
+            ({"ssh_keys": ["ssh-ed25519 nonsense"]}, "ssh_keys", "invalid_ssh_key"),
+            ({"ssh_keys": [SSH_KEY + "\nssh-rsa x"]}, "ssh_keys", "invalid_ssh_key"),
+            ({"ssh_keys": ['command="x" ' + SSH_KEY]}, "ssh_keys", "invalid_ssh_key"),
+            ({"ssh_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]}, "ssh_keys", "private_key"),
+            ({"ssh_keys": [SSH_KEY] * 21}, "ssh_keys", "max_length"),
+            ({"status": "running"}, "status", "unknown_field"),
+            ({"host": "one"}, "host", "unknown_field"),
+            ({"id": "018f0000-0000-7000-8000-000000000000"}, "id", "unknown_field"),
+        ],
+    )
+    def test_bad_input_is_refused_at_its_field(self, call: Api, change: dict[str, Any], field: str, code: str) -> None:
+        before = rows()
+        problem = call("owner").post("vms", {**NEW, **change}).json()
+        assert problem["status"] == 400
+        assert [(error["field"], error["code"]) for error in problem["errors"]] == [(field, code)]
+        assert problem["code"] == code
+        assert rows() == before
+
+    def test_all_that_is_missing_is_named(self, call: Api) -> None:
+        problem = call("owner").post("vms", {}).json()
+        assert {error["field"] for error in problem["errors"]} == {"name", "image", "flavor"}
+        assert problem["code"] == "required"
+
+    def test_a_private_image_of_another_tenant_does_not_exist(self, world: World, call: Api) -> None:
+        from tests.world import make_image
+
+        make_image("secret", world.beta)
+        assert call("owner").post("vms", {**NEW, "image": "secret"}).json()["errors"][0]["field"] == "image"
+        assert call("owner").get("images/secret").status_code == 404
+        assert call("foreign").get("images/secret").status_code == 200
+
+    def test_a_name_is_taken_once_in_a_tenant(self, call: Api) -> None:
+        problem = call("owner").post("vms", {**NEW, "name": "web"}).json()
+        assert (problem["status"], problem["code"]) == (409, "duplicate")
+        assert problem["errors"][0]["field"] == "name"
+
+    def test_a_quota_refusal_says_which(self, world: World, call: Api) -> None:
+        Quota.objects.filter(tenant=world.acme).update(memory_mib=600)
+        before = rows()
+        answer = call("owner").post("vms", NEW)
+        problem = answer.json()
+        assert answer.status_code == 409
+        assert answer["Content-Type"] == "application/problem+json"
+        assert problem["code"] == "quota_exceeded"
+        facts = {name: problem[name] for name in ("resource", "limit", "used", "requested")}
+        assert facts == {"resource": "memory_mib", "limit": 600, "used": 512, "requested": 128}
+        assert rows() == before
+
+    def test_no_host_with_room(self, world: World, call: Api) -> None:
+        world.host.memory_mib = 1
+        world.host.save()
+        assert call("owner").post("vms", NEW).json()["code"] == "no_capacity"
+
+
+class TestRead:
+    def test_one(self, world: World, call: Api) -> None:
+        vm = world.machines["web"]
+        nic = Nic.objects.get(vm=vm)
+        body = call("member").get(f"vms/{vm.pk}").json()
+        assert set(body) == SHOWN
+        assert (body["id"], body["name"], body["status"]) == (str(vm.pk), "web", "running")
+        assert body["addresses"] == [nic.ip]
+        assert body["nics"] == [{"mac": nic.mac, "ip": nic.ip, "seen_at": None}]
+        assert body["ssh"] == f"ssh tiny@{nic.ip}"
+        assert body["operation"] is None
+        assert body["actions"]["stop"] == {"allowed": True, "reason": ""}
+        assert body["actions"]["start"] == {"allowed": False, "reason": "It can be started when it is stopped."}
+
+    def test_a_viewer_is_told_why_not(self, world: World, call: Api) -> None:
+        actions = call("viewer").get(f"vms/{world.machines['web'].pk}").json()["actions"]
+        assert not any(verdict["allowed"] for verdict in actions.values())
+        assert all("viewer" in verdict["reason"] for verdict in actions.values())
+
+    def test_what_is_under_way_is_named(self, world: World, call: Api) -> None:
+        body = call("owner").get(f"vms/{world.machines['busy'].pk}").json()
+        assert set(body["operation"]) == {"id", "kind", "title", "status", "waiting_for"}
+        assert body["operation"]["title"] == "Reboot busy"
+
+    def test_hosts_are_for_the_staff(self, world: World, call: Api) -> None:
+        path = f"vms/{world.machines['web'].pk}"
+        assert call("owner").get(path).json()["host"] is None
+        assert call("auditor").get(path).json()["host"] == "one"
+
+    @pytest.mark.parametrize("person", ["owner", "admin"])
+    def test_user_data_is_shown_nowhere_else(self, world: World, call: Api, person: str) -> None:
+        vm = world.machines["web"]
+        for path in ("vms", f"vms/{vm.pk}", "events", "operations"):
+            assert "canary-of-user-data" not in call(person).get(path).content.decode()
+        assert "canary" in call("owner").get(f"vms/{vm.pk}/user-data").json()["user_data"]
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("?status=stopped", {"cold"}),
+            ("?search=au", {"paused"}),
+            ("?search=%25", set()),
+            ("?tenant=acme&status=running", {"web", "busy"}),
+        ],
+    )
+    def test_filters(self, call: Api, query: str, names: set[str]) -> None:
+        assert {vm["name"] for vm in call("owner").get(f"vms{query}").json()["results"]} == names
+
+    @pytest.mark.parametrize(
+        ("query", "field"), [("?status=x", "status"), ("?tenant=beta", "tenant"), ("?ordering=password", "ordering")]
+    )
+    def test_bad_filters(self, call: Api, query: str, field: str) -> None:
+        problem = call("owner").get(f"vms{query}").json()
+        assert (problem["status"], problem["errors"][0]["field"]) == (400, field)
+
+    @pytest.mark.parametrize("id", ["1", "{x}", "%00", "x" * 10_000, "../vms", "web"])
+    def test_ids_that_are_none(self, call: Api, id: str) -> None:
+        assert call("owner").get(f"vms/{id}").status_code == 404
+
+
+class TestChange:
+    def test_rename_and_protect(self, world: World, call: Api) -> None:
+        path = f"vms/{world.machines['web'].pk}"
+        body = call("member").patch(path, {"name": "www", "protected": True}).json()
+        assert (body["name"], body["protected"]) == ("www", True)
+        refusal = call("member").delete(path).json()
+        assert (refusal["status"], refusal["code"]) == (409, "protected")
+        assert call("member").patch(path, {"protected": False}).json()["protected"] is False
+
+    def test_all_or_nothing(self, world: World, call: Api) -> None:
+        path = f"vms/{world.machines['web'].pk}"
+        assert call("member").patch(path, {"protected": True, "name": "cold"}).status_code == 409
+        assert call("member").get(path).json()["protected"] is False
+
+    def test_delete(self, world: World, call: Api) -> None:
+        answer = call("owner").delete(f"vms/{world.machines['web'].pk}")
+        assert answer.status_code == 202
+        assert answer["Location"] == f"/api/v1/operations/{answer.json()['operation']['id']}"
+        assert answer.json()["vm"]["status"] == "deleting"
+
+    def test_an_action_that_the_state_does_not_allow(self, world: World, call: Api) -> None:
+        problem = call("owner").post(f"vms/{world.machines['web'].pk}/actions/start").json()
+        assert (problem["status"], problem["code"], problem["title"]) == (409, "wrong_state", "Conflict")
+        assert problem["detail"] == "It can be started when it is stopped."
+
+    def test_one_operation_at_a_time(self, world: World, call: Api) -> None:
+        problem = call("owner").post(f"vms/{world.machines['busy'].pk}/actions/stop").json()
+        assert (problem["status"], problem["code"]) == (409, "operation_in_progress")
+        running = call("owner").get(f"vms/{world.machines['busy'].pk}").json()["operation"]["id"]
+        assert problem["operation"] == running
+
+    def test_an_action_takes_no_body_but_an_empty_one(self, world: World, call: Api) -> None:
+        path = f"vms/{world.machines['web'].pk}/actions/stop"
+        assert call("owner").post(path, {"force": True}).json()["code"] == "unknown_field"
+        assert call("owner").post(path).status_code == 202
+
+    def test_resize(self, world: World, call: Api) -> None:
+        path = f"vms/{world.machines['cold'].pk}/actions/resize"
+        assert call("owner").post(path, {"flavor": "small"}).json()["code"] == "same_flavor"
+        assert call("owner").post(path, {"flavor": "large"}).status_code == 202
+
+    @pytest.mark.parametrize("action", ["explode", "delete", "clone", "migrate", "START", "start/"])
+    def test_actions_that_there_are_not(self, world: World, call: Api, action: str) -> None:
+        assert call("owner").post(f"vms/{world.machines['cold'].pk}/actions/{action}").status_code == 404
+
+
+class TestBulk:
+    def test_each_has_its_own_result(self, world: World, call: Api) -> None:
+        ids = [str(world.machines[name].pk) for name in ("web", "cold", "foreign", "busy")] + [str(uuid7())]
+        answer = call("owner").post("vms/bulk", {"action": "stop", "vms": [*ids, ids[0]]})
+        assert answer.status_code == 200
+        results = answer.json()["results"]
+        assert [result["vm"] for result in results] == ids
+        assert [result["status"] for result in results] == [202, 409, 404, 409, 404]
+        assert [result["error"] and result["error"]["code"] for result in results] == [
+            *(None, "wrong_state", "not_found", "operation_in_progress", "not_found")
+        ]
+        assert results[0]["operation"]["kind"] == "vm.stop"
+
+    @pytest.mark.parametrize(
+        "body",
+        [{"action": "stop", "vms": []}, {"action": "x", "vms": [str(uuid7())]}, {"action": "stop", "vms": ["1"]}],
+    )
+    def test_bad_input(self, call: Api, body: dict[str, Any]) -> None:
+        assert call("owner").post("vms/bulk", body).status_code == 400
+
+    def test_not_too_many(self, call: Api) -> None:
+        body = {"action": "stop", "vms": [str(uuid7()) for _ in range(101)]}
+        assert call("owner").post("vms/bulk", body).json()["errors"][0]["field"] == "vms"
+
+
+class TestConsole:
+    def test_a_ticket(self, world: World, call: Api) -> None:
+        answer = call("owner").post(f"vms/{world.machines['web'].pk}/console", {"kind": "display"})
+        assert answer.status_code == 201
+        body = answer.json()
+        assert set(body) == {"ticket", "url", "expires_at"}
+        assert body["url"] == f"/ws/console/{body['ticket']}"
+
+    def test_of_a_machine_that_is_off(self, world: World, call: Api) -> None:
+        answer = call("owner").post(f"vms/{world.machines['cold'].pk}/console", {"kind": "display"})
+        assert answer.status_code == 409
+
+    def test_the_kind_is_one_of_two(self, world: World, call: Api) -> None:
+        problem = call("owner").post(f"vms/{world.machines['web'].pk}/console", {"kind": "x"}).json()
+        assert problem["errors"][0]["field"] == "kind"
+
+
+def rows() -> tuple[int, ...]:
+    return VM.objects.unscoped("test").count(), Operation.objects.unscoped("test").count(), Nic.objects.count()
+
+
+def test_the_world_is_as_its_words_say(world: World) -> None:
+    assert world.machines["cold"].observed_power == Power.STOPPED
