@@ -127,11 +127,11 @@ def _verdict(verdict: Mapping[str, object]) -> VerdictLine:
 
 
 def _pool(pool: Mapping[str, object], own: str) -> PoolLine:
-    capacity, free = int(str(pool["capacity_bytes"])), int(str(pool["available_bytes"]))
+    capacity, free = int(str(pool["capacity_bytes"])), int(str(pool.get("available_bytes") or 0))
     return PoolLine(
         name=str(pool["name"]),
-        path=str(pool["path"]),
-        is_active=bool(pool["active"]),
+        path=str(pool.get("path", "")),
+        is_active=bool(pool.get("active", True)),
         is_used=pool["name"] == own,
         words=f"{size(capacity - free)} of {size(capacity)}",
         percent=round(100 * (capacity - free) / capacity) if capacity else 0,

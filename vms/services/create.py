@@ -69,7 +69,8 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
     vm.host = placement.place(vm.pk, vm.wanted)
     _save(vm)
-    operation = operations.submit(CREATE, actor=actor, target=vm, title=f"Create VM {vm.name}")
+    choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
+    operation = operations.submit(CREATE, actor=actor, target=vm, title=f"Create VM {vm.name}", params=choices)
     return vm, operation
 
 

@@ -44,7 +44,7 @@ _LOOKS = {"succeeded": "running", "failed": "failed", "cancelled": "stopped", "r
 
 @dataclass(frozen=True)
 class EventRow:
-    """One line of the log. `look` is a word of the status vocabulary, "" for plain facts; `source` is "" for the pages."""
+    """One line of the log. `look` is a word of the status vocabulary or ""; `source` is "" for the pages."""
 
     at: datetime
     target: str

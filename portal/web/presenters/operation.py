@@ -174,7 +174,8 @@ def _error(operation: Operation, key: str) -> str:
 def _retry_url(operation: Operation, slug: str) -> str:
     """A create starts over from its form, with the same choices; everything else from its target's page."""
     if operation.kind == "vm.create" and slug:
-        choices = {"name": operation.target_name, **{k: v for k, v in operation.params.items() if isinstance(v, str)}}
+        params = {name: operation.params[name] for name in ("image", "flavor") if name in operation.params}
+        choices = {"name": operation.target_name, **params}
         return f"{reverse('vm-create', args=[slug])}?{urlencode(choices)}"
     return "" if operation.is_active else target_url(operation, slug)
 

@@ -1,0 +1,154 @@
+"""Who gets what at each page: the authorization matrix of the browser's side, by the names of the addresses.
+
+A page that is not here fails tests/web/test_access.py. Statuses stand in the order of PERSONAS; 302 for `anonymous` is
+the way to the sign-in page. A POST that was accepted answers 302 as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.urls import reverse
+
+from portal.core.ids import uuid7
+from portal.operations.models import Operation
+from portal.operations.services import active_on
+from portal.tenancy.models import Membership
+from tests.world import SSH_KEY, World
+
+PERSONAS = ("anonymous", "viewer", "member", "owner", "foreign", "admin", "auditor")
+
+
+@dataclass(frozen=True)
+class Page:
+    """`args` fill the address in with what belongs to acme; `posts` has what is sent, with the statuses."""
+
+    args: Callable[[World], list[Any]] = lambda world: []
+    get: str = ""
+    posts: Mapping[str, tuple[str, Callable[[World], dict[str, Any]]]] = field(default_factory=dict)
+
+    def url(self, name: str, world: World) -> str:
+        return reverse(name, args=self.args(world))
+
+
+#              an  vi  me  ow  fo  ad  au
+SIGNED_IN = "  302 200 200 200 200 200 200"
+ACME_READS = " 302 200 200 200 404 200 200"
+ACME_WRITES = "302 403 200 200 404 200 403"
+STAFF = "      302 403 403 403 403 200 200"
+ADMINS = "     302 403 403 403 403 200 403"
+MEMBERS_DO = " 302 403 302 302 404 302 403"
+OWNERS_DO = "  302 403 403 302 404 302 403"
+ADMINS_DO = "  302 403 403 403 403 302 403"
+ADMINS_IN = "  302 403 403 403 404 302 403"
+EVERYBODY = "  302 302 302 302 302 302 302"
+OWN = "        302 404 404 302 404 404 404"
+
+
+def acme(world: World) -> list[Any]:
+    return ["acme"]
+
+
+def machine(name: str, *tail: str) -> Callable[[World], list[Any]]:
+    return lambda world: ["acme", world.machines[name].pk, *tail]
+
+
+def busy(world: World) -> list[Any]:
+    operation = active_on("vm", world.machines["busy"].pk)
+    assert operation is not None
+    return [operation.pk]
+
+
+def stuck(world: World) -> list[Any]:
+    (id,) = busy(world)
+    Operation.objects.unscoped("test").filter(pk=id).update(state="stuck")
+    return [id]
+
+
+def removable(world: World) -> list[Any]:
+    return ["acme", Membership.objects.get(tenant=world.acme, user=world.people["viewer"]).pk]
+
+
+def send(statuses: str, **body: Any) -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
+    return {"": (statuses, lambda world: body)}
+
+
+def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
+    return {
+        "rename": (MEMBERS_DO, lambda world: {"intent": "rename", "name": "renamed"}),
+        "resize": (MEMBERS_DO, lambda world: {"intent": "resize", "flavor": str(world.large.pk)}),
+        "protect": (MEMBERS_DO, lambda world: {"intent": "protect", "protected": "on"}),
+        "delete": (MEMBERS_DO, lambda world: {"intent": "delete", "confirmation": "cold"}),
+    }
+
+
+def create_body(world: World) -> dict[str, Any]:
+    return {"key": str(uuid7()), "name": "new", "image": str(world.image.pk), "flavor": str(world.flavor.pk)}
+
+
+def stop_web(world: World) -> dict[str, Any]:
+    return {"action": "stop", "vm": [str(world.machines["web"].pk)]}
+
+
+PAGES: dict[str, Page] = {
+    # a tenant's
+    "home": Page(get="302 302 302 302 302 302 302"),
+    "overview": Page(acme, ACME_READS),
+    "activity": Page(acme, ACME_READS),
+    "image-list": Page(acme, ACME_READS),
+    "member-list": Page(acme, ACME_READS, send(OWNERS_DO, username="foreign", role="viewer")),
+    "member-remove": Page(removable, posts=send(OWNERS_DO)),
+    "vm-list": Page(acme, ACME_READS),
+    "vm-create": Page(acme, ACME_WRITES, {"": (MEMBERS_DO, create_body)}),
+    "vm-bulk": Page(acme, ACME_READS, {"": (MEMBERS_DO, stop_web)}),
+    "vm-detail": Page(machine("web"), ACME_READS),
+    "vm-row": Page(machine("web"), ACME_READS),
+    "vm-header": Page(machine("web"), ACME_READS),
+    "vm-activity": Page(machine("web"), ACME_READS),
+    "vm-settings": Page(machine("cold"), ACME_READS, settings_posts()),
+    "vm-action": Page(machine("web", "stop"), posts=send(MEMBERS_DO)),
+    "vm-console": Page(machine("web"), "302 403 200 200 404 200 403"),
+    "vm-console-ticket": Page(machine("web"), posts=send("302 403 200 200 404 200 403", kind="serial")),
+    # operations
+    "operation-indicator": Page(get=SIGNED_IN),
+    "operation-detail": Page(busy, ACME_READS),
+    "operation-fragment": Page(busy, ACME_READS),
+    "operation-cancel": Page(busy, posts=send(MEMBERS_DO)),
+    "operation-unwind": Page(stuck, posts=send("302 403 403 403 404 302 403")),
+    # one's own
+    "ssh-keys": Page(get=SIGNED_IN, posts=send(EVERYBODY, public_key=SSH_KEY)),
+    "ssh-key-remove": Page(lambda world: [world.key_of("owner").pk], posts=send(OWN)),
+    "api-tokens": Page(get=SIGNED_IN, posts=send(SIGNED_IN, name="backup", rights="read", days="30")),
+    "api-token-revoke": Page(lambda world: [world.token("owner")[0].pk], posts=send(OWN)),
+    # the provider's
+    "host-list": Page(get=STAFF),
+    "host-add": Page(get=ADMINS, posts=send(ADMINS_DO, name="two", uri="qemu+ssh://two/system")),
+    "host-detail": Page(
+        lambda world: ["one"], STAFF, send(ADMINS_DO, cpu_ratio="4", memory_ratio="1.5", memory_reserved_mib="2048")
+    ),
+    "host-fragment": Page(lambda world: ["one"], STAFF),
+    "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
+    "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
+    "provider-operations": Page(get=STAFF),
+    "provider-tenants": Page(get=STAFF),
+    "provider-tenant-create": Page(get=ADMINS, posts=send(ADMINS_DO, name="Gamma", slug="gamma")),
+    "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),
+    "provider-users": Page(get=STAFF),
+    "provider-user-create": Page(get=ADMINS, posts=send(ADMINS, username="newcomer")),
+    "provider-user-change": Page(
+        lambda world: [world.people["foreign"].pk],
+        posts={
+            "role": (ADMINS_DO, lambda world: {"provider_role": "auditor"}),
+            "active": (ADMINS_DO, lambda world: {"active": "no"}),
+        },
+    ),
+    "provider-images": Page(get=STAFF),
+    "provider-image-offer": Page(lambda world: [world.image.pk], posts=send(ADMINS_DO, active="no")),
+    "provider-flavors": Page(
+        get=STAFF,
+        posts=send(ADMINS_DO, name="Huge", slug="huge", vcpus="8", memory_mib="4096", disk_gib="40"),
+    ),
+    "provider-flavor-offer": Page(lambda world: [world.flavor.pk], posts=send(ADMINS_DO, active="no")),
+}

@@ -1,0 +1,317 @@
+"""Lists, details, actions and settings of machines, in the browser without a script."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from hosts.models import Host
+from portal.operations.models import Operation
+from portal.operations.services import active_on
+from tests.web.conftest import Browser
+from tests.world import World
+from vms.models import VM, Power
+from vms.workflows.create import forget
+
+
+@pytest.fixture
+def owner(browser: Browser) -> Client:
+    return browser("owner")
+
+
+def words(answer: Any) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.content.decode())))
+
+
+def listed(answer: Any) -> list[str]:
+    return [row.name for row in answer.context["rows"]]
+
+
+def address(vm: VM, tail: str = "") -> str:
+    return f"/t/acme/vms/{vm.pk}/{tail}"
+
+
+class TestList:
+    def test_a_row_has_what_one_looks_for(self, world: World, owner: Client) -> None:
+        web, nic = world.machines["web"], world.machines["web"].nics.get()
+        row = next(row for row in owner.get("/t/acme/vms/").context["rows"] if row.name == "web")
+        assert (row.status.word, row.status.look) == ("running", "running")
+        assert (row.address, row.ssh) == (nic.ip, f"ssh tiny@{nic.ip}")
+        assert (row.flavor, row.image, row.url) == ("Small", "tiny", address(web))
+
+    def test_a_machine_with_an_operation_says_what_is_done_to_it(self, world: World, owner: Client) -> None:
+        rows = {row.name: row for row in owner.get("/t/acme/vms/").context["rows"]}
+        assert (rows["busy"].status.word, rows["busy"].status.look) == ("rebooting", "working")
+        reasons = {button.name: button.reason for button in rows["busy"].buttons}
+        assert "still under way" in reasons["stop"]
+
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ("q=we", ["web"]),
+            ("q=10.75.0.2", ["web"]),
+            ("q=10.75.", ["busy", "paused", "cold", "web"]),
+            ("status=paused", ["paused"]),
+            ("status=stopped&q=co", ["cold"]),
+            ("q=nothing", []),
+            ("q=%00%27%22%3C", []),
+            ("q=%25", []),
+        ],
+    )
+    def test_search_and_filters_are_in_the_address(
+        self, world: World, owner: Client, query: str, names: list[str]
+    ) -> None:
+        answer = owner.get(f"/t/acme/vms/?{query}")
+        assert answer.status_code == 200
+        assert listed(answer) == names
+
+    @pytest.mark.parametrize("query", ["status=nonsense", "after=nonsense"])
+    def test_a_damaged_address_is_the_askers_fault(self, world: World, owner: Client, query: str) -> None:
+        assert owner.get(f"/t/acme/vms/?{query}").status_code == 400
+
+    def test_pages_follow_each_other_without_loss(self, world: World, owner: Client) -> None:
+        for number in range(110):
+            world.vm(f"vm-{number}")
+        found, url = [], "/t/acme/vms/?q=vm-"
+        while url:
+            answer = owner.get(url)
+            found += listed(answer)
+            url = answer.context["page"].next_url
+            assert not url or "q=vm-" in url
+        assert found == [f"vm-{number}" for number in reversed(range(110))]
+
+    def test_empty_states_differ(self, world: World, owner: Client, browser: Browser) -> None:
+        assert "No machine matches" in words(owner.get("/t/acme/vms/?q=nothing"))
+        VM.objects.unscoped("test").all().delete()
+        assert "Create your first virtual machine" in words(owner.get("/t/acme/vms/"))
+        assert "Create your first" not in words(browser("viewer").get("/t/acme/vms/"))
+
+    def test_a_name_cannot_break_out(self, world: World, owner: Client) -> None:
+        VM.objects.unscoped("test").filter(pk=world.machines["web"].pk).update(name="<script>x</script>")
+        assert "<script>x" not in owner.get("/t/acme/vms/").content.decode()
+
+
+class TestBulk:
+    def ids(self, world: World, *names: str) -> list[str]:
+        return [str(world.machines[name].pk) for name in names]
+
+    def test_each_has_its_result(self, world: World, owner: Client) -> None:
+        sent = {"action": "stop", "vm": self.ids(world, "web", "cold", "busy")}
+        answer = owner.post("/t/acme/vms/bulk/", sent, follow=True)
+        assert answer.context["done"] == ["web"]
+        reasons = {each["name"]: each["reason"] for each in answer.context["refused"]}
+        assert reasons["cold"] == "It can be stopped while it is running."
+        assert "still under way" in reasons["busy"]
+        assert "1 done, 2 not" in words(answer)
+
+    def test_where_all_went_well_a_notice_is_enough(self, world: World, owner: Client) -> None:
+        answer = owner.post("/t/acme/vms/bulk/", {"action": "stop", "vm": self.ids(world, "web")}, follow=True)
+        assert "1 VM is stopping." in words(answer)
+
+    def test_a_delete_asks_first(self, world: World, owner: Client) -> None:
+        sent = {"action": "delete", "vm": self.ids(world, "web", "cold")}
+        answer = owner.post("/t/acme/vms/bulk/", sent)
+        assert "Delete 2 VMs" in words(answer)
+        assert VM.objects.unscoped("test").filter(lifecycle="deleting").count() == 0
+        assert "nothing was deleted" in words(owner.post("/t/acme/vms/bulk/", {**sent, "confirmation": "3"}))
+        owner.post("/t/acme/vms/bulk/", {**sent, "confirmation": "2"})
+        assert VM.objects.unscoped("test").filter(lifecycle="deleting").count() == 2
+
+    def test_machines_of_others_are_not_touched(self, world: World, owner: Client) -> None:
+        owner.post("/t/acme/vms/bulk/", {"action": "stop", "vm": self.ids(world, "foreign")})
+        assert active_on("vm", world.machines["foreign"].pk) is None
+
+    @pytest.mark.parametrize(
+        "sent", [{}, {"action": "stop"}, {"action": "explode", "vm": ["x"]}, {"action": "stop", "vm": "x"}]
+    )
+    def test_nonsense_is_said(self, world: World, owner: Client, sent: dict[str, Any]) -> None:
+        answer = owner.post("/t/acme/vms/bulk/", sent, follow=True)
+        assert answer.redirect_chain == [("/t/acme/vms/", 302)]
+        assert answer.context["messages"]
+
+
+class TestDetail:
+    def test_access_and_facts(self, world: World, owner: Client) -> None:
+        page = words(owner.get(address(world.machines["web"])))
+        nic = world.machines["web"].nics.get()
+        for fact in (f"ssh tiny@{nic.ip}", nic.mac, "Small", "Runs by emulation", "running"):
+            assert fact in page
+
+    def test_user_data_is_not_shown(self, world: World, owner: Client) -> None:
+        for tail in ("", "settings/", "activity/", "header/", "row/"):
+            assert "canary-of-user-data" not in owner.get(address(world.machines["web"], tail)).content.decode()
+
+    def test_actions_that_are_refused_say_why(self, world: World, owner: Client, browser: Browser) -> None:
+        web = world.machines["web"]
+        assert "It can be started when it is stopped." in words(owner.get(address(web)))
+        assert "Your role here is viewer; this needs more." in words(browser("viewer").get(address(web)))
+
+    def test_a_silent_host_makes_the_state_old(self, world: World, owner: Client) -> None:
+        Host.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
+        page = words(owner.get(address(world.machines["web"])))
+        assert "Last known state" in page
+        assert "Its host does not answer" in page
+        assert "5 min ago" in page
+
+    def test_a_waiting_operation_says_for_what(self, world: World, owner: Client) -> None:
+        Operation.objects.unscoped("test").update(waiting_for="the host does not answer")
+        page = words(owner.get(address(world.machines["busy"])))
+        assert "It waits the host does not answer" in page
+
+    def test_one_that_failed_to_be_created_leads_to_its_story(self, world: World, owner: Client) -> None:
+        owner.post("/t/acme/vms/create/", _create(world))
+        vm = VM.objects.unscoped("test").get(name="new")
+        operation = active_on("vm", vm.pk)
+        assert operation is not None
+        operation.steps.filter(name="disk").update(state="undone")
+        error = {"code": "no_space", "title": "Failed", "detail": "The storage of the host is full."}
+        Operation.objects.unscoped("test").filter(pk=operation.pk).update(state="failed", error=error)
+        forget(operation)
+        answer = owner.get(address(vm), follow=True)
+        assert answer.redirect_chain == [(f"/operations/{operation.pk}/", 302)]
+        page = words(answer)
+        for part in ("The storage of the host is full.", "Making the disk", "ask an administrator for more storage"):
+            assert part in page
+        assert owner.get(address(vm, "header/")).status_code == 404
+        retry = answer.context["operation"].retry_url
+        again = owner.get(retry)
+        assert again.context["form"]["name"].value() == "new"
+        assert again.context["create"].chosen_flavor.slug == "large"
+
+    def test_a_machine_gone_is_nothing_to_strangers(self, world: World, browser: Browser) -> None:
+        web = world.machines["busy"]
+        VM.objects.unscoped("test").filter(pk=web.pk).delete()
+        assert browser("foreign").get(f"/t/beta/vms/{web.pk}/").status_code == 404
+
+
+class TestActions:
+    @pytest.mark.parametrize(
+        ("machine", "action", "kind"),
+        [
+            ("cold", "start", "vm.start"),
+            ("web", "stop", "vm.stop"),
+            ("web", "reboot", "vm.reboot"),
+            ("web", "force-off", "vm.force-off"),
+            ("web", "pause", "vm.pause"),
+            ("paused", "resume", "vm.resume"),
+        ],
+    )
+    def test_a_button_begins_an_operation(
+        self, world: World, owner: Client, machine: str, action: str, kind: str
+    ) -> None:
+        vm = world.machines[machine]
+        answer = owner.post(address(vm, f"actions/{action}/"))
+        operation = active_on("vm", vm.pk)
+        assert answer["Location"] == address(vm)
+        assert operation is not None
+        assert operation.kind == kind
+
+    def test_a_refusal_is_said_on_the_page(self, world: World, owner: Client) -> None:
+        answer = owner.post(address(world.machines["cold"], "actions/stop/"), follow=True)
+        assert "It can be stopped while it is running." in [str(each) for each in answer.context["messages"]]
+
+    def test_from_the_list_back_to_the_list(self, world: World, owner: Client) -> None:
+        answer = owner.post(address(world.machines["web"], "actions/stop/"), {"next": "list"})
+        assert answer["Location"] == "/t/acme/vms/"
+
+    @pytest.mark.parametrize("action", ["delete", "explode", "resize", "console"])
+    def test_other_words_are_no_actions(self, world: World, owner: Client, action: str) -> None:
+        assert owner.post(address(world.machines["web"], f"actions/{action}/")).status_code == 404
+
+
+class TestSettings:
+    def send(self, world: World, client: Client, machine: str, **body: str) -> Any:
+        return client.post(address(world.machines[machine], "settings/"), body)
+
+    def test_rename(self, world: World, owner: Client) -> None:
+        self.send(world, owner, "web", intent="rename", name="better")
+        assert VM.objects.unscoped("test").get(pk=world.machines["web"].pk).name == "better"
+
+    @pytest.mark.parametrize(
+        ("name", "says"), [("cold", "has this name already"), ("No!", "lower-case"), ("", "required")]
+    )
+    def test_a_bad_name_is_said_at_the_field(self, world: World, owner: Client, name: str, says: str) -> None:
+        answer = self.send(world, owner, "web", intent="rename", name=name)
+        assert answer.status_code == 422
+        assert says in " ".join(answer.context["rename"].errors["name"])
+        assert answer.context["vm"].name == "web"
+
+    def test_resize_only_while_off(self, world: World, owner: Client) -> None:
+        refused = self.send(world, owner, "web", intent="resize", flavor=str(world.large.pk))
+        assert "Stop it first" in words(refused)
+        self.send(world, owner, "cold", intent="resize", flavor=str(world.large.pk))
+        operation = active_on("vm", world.machines["cold"].pk)
+        assert operation is not None
+        assert operation.kind == "vm.resize"
+
+    def test_sizes_that_do_not_fit_say_why(self, world: World, owner: Client) -> None:
+        VM.objects.unscoped("test").filter(name="cold").update(disk_gib=2)
+        cards = owner.get(address(world.machines["cold"], "settings/")).context["sizes"]
+        assert [card.reason for card in cards] == ["This is its size now.", ""]
+
+    def test_protection_and_back(self, world: World, owner: Client) -> None:
+        self.send(world, owner, "web", intent="protect", protected="on")
+        refused = self.send(world, owner, "web", intent="delete", confirmation="web")
+        assert refused.status_code == 422
+        assert "remove the protection first" in words(refused)
+        self.send(world, owner, "web", intent="protect")
+        assert not VM.objects.unscoped("test").get(pk=world.machines["web"].pk).is_protected
+
+    def test_delete_wants_the_name(self, world: World, owner: Client) -> None:
+        answer = self.send(world, owner, "web", intent="delete", confirmation="wbe")
+        assert answer.status_code == 422
+        assert "nothing was deleted" in " ".join(answer.context["delete"].errors["confirmation"])
+        assert active_on("vm", world.machines["web"].pk) is None
+        done = self.send(world, owner, "web", intent="delete", confirmation="web")
+        assert done["Location"] == "/t/acme/vms/"
+        operation = active_on("vm", world.machines["web"].pk)
+        assert operation is not None
+        assert operation.kind == "vm.delete"
+
+    def test_an_unknown_intent_changes_nothing(self, world: World, owner: Client) -> None:
+        answer = self.send(world, owner, "web", intent="explode")
+        assert answer.status_code == 200
+        assert active_on("vm", world.machines["web"].pk) is None
+
+
+class TestOverview:
+    def test_counts_lead_to_their_list(self, world: World, owner: Client) -> None:
+        counts = {each.word: each for each in owner.get("/t/acme/").context["counts"]}
+        assert {word: each.count for word, each in counts.items()} == {"running": 2, "stopped": 1, "paused": 1}
+        assert len(listed(owner.get(counts["running"].url))) == 2
+
+    def test_first_steps_are_ticked_off(self, world: World, owner: Client, browser: Browser) -> None:
+        VM.objects.unscoped("test").filter(tenant=world.acme).exclude(name="web").delete()
+        done = {step.label: step.is_done for step in owner.get("/t/acme/").context["steps"]}
+        assert done == {"Add an SSH key": False, "Create a VM": True, "Open its console": False}
+        world.key_of("owner")
+        owner.post(address(world.machines["web"], "console/ticket/"), {"kind": "serial"})
+        assert owner.get("/t/acme/").context["steps"] == []
+        assert browser("viewer").get("/t/acme/").context["steps"] == []
+
+    def test_a_new_tenant_is_taught(self, world: World, owner: Client) -> None:
+        VM.objects.unscoped("test").all().delete()
+        page = owner.get("/t/acme/")
+        assert "Create your first virtual machine" in words(page)
+        assert page.content.decode().count('href="/t/acme/vms/create/"') >= 2
+
+
+def _create(world: World) -> dict[str, str]:
+    from portal.core.ids import uuid7
+
+    return {"key": str(uuid7()), "name": "new", "image": str(world.image.pk), "flavor": str(world.large.pk)}
+
+
+def test_power_words() -> None:
+    """Every state of the public contract has a look; a new one must get its own."""
+    from vms.selectors import STATUSES
+    from vms.web.presenters import LOOKS
+
+    assert set(LOOKS) == set(STATUSES)
+    assert set(Power.values) <= set(STATUSES)

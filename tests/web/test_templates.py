@@ -1,0 +1,87 @@
+"""Every template is used by a page, and no page has anything inline that the content security policy would stop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.dispatch import Signal
+from django.test import Client
+from django.test.signals import template_rendered
+
+from portal.accounts.models import User
+from portal.operations.models import Operation
+from tests.web.addresses import PAGES
+from tests.web.conftest import Browser
+from tests.world import World
+from vms.models import VM
+
+FOLDERS = ("portal", "vms", "hosts", "operations", "accounts", "generic")
+# Waits for its first page.
+ELSEWHERE = {"generic/confirm.html"}
+INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=|javascript:", re.IGNORECASE)
+
+
+@pytest.fixture
+def rendered() -> Iterator[set[str]]:
+    names: set[str] = set()
+
+    def note(sender: Any, template: Any, **more: Any) -> None:
+        names.add(str(template.name))
+
+    signal: Signal = template_rendered
+    signal.connect(note)
+    yield names
+    signal.disconnect(note)
+
+
+def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
+    owner, admin, viewer = browser("owner"), browser("admin"), browser("viewer")
+    for name, page in PAGES.items():
+        if page.get:
+            client = admin if name.startswith(("host", "provider")) else owner
+            yield name, client.get(page.url(name, world), follow=True).content
+            yield name, viewer.get(page.url(name, world), follow=True).content
+    yield from special_states(world, browser, owner)
+
+
+def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tuple[str, bytes]]:
+    """What is not shown on an ordinary day."""
+    web = [str(world.machines["web"].pk)]
+    yield "bulk delete", owner.post("/t/acme/vms/bulk/", {"action": "delete", "vm": web}).content
+    yield "operation under way", owner.get(f"/t/acme/vms/{world.machines['busy'].pk}/").content
+    yield "refused", owner.post("/t/acme/vms/create/", {"name": "x"}).content
+    Operation.objects.unscoped("test").update(state="failed", error={"code": "x", "title": "x", "detail": "x"})
+    operation = Operation.objects.unscoped("test").get()
+    yield "failed operation", owner.get(f"/operations/{operation.pk}/").content
+    VM.objects.unscoped("test").all().delete()
+    yield "nothing yet", owner.get("/t/acme/vms/").content
+    User.objects.create_user("nobody")
+    world.people["nobody"] = User.objects.get(username="nobody")
+    yield "no tenant", browser("nobody").get("/").content
+
+
+def test_every_template_is_used(world: World, browser: Browser, rendered: set[str]) -> None:
+    list(open_all(world, browser))
+    root = Path(settings.BASE_DIR) / "templates"
+    there = {str(path.relative_to(root)) for folder in FOLDERS for path in (root / folder).rglob("*.html")}
+    assert len(there) > 40
+    assert there - ELSEWHERE - rendered == set()
+
+
+def test_nothing_is_inline(world: World, browser: Browser) -> None:
+    pages = list(open_all(world, browser))
+    assert len(pages) > 60
+    for name, content in pages:
+        assert INLINE.search(content.decode()) is None, name
+        assert b"<!doctype html>" in content or b"data-live" in content or b"<tr" in content, name
+
+
+def test_the_policy_is_strict(world: World, browser: Browser) -> None:
+    policy = browser("owner").get("/t/acme/")["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
