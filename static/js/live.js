@@ -2,6 +2,7 @@
 // data-live-url and replaced. The stream carries no data, so what is shown always comes through the ordinary, guarded address.
 const POLL_MS = 5000;
 const GATHER_MS = 60;
+const AGES_MS = 20000;
 const waiting = new Set();
 let timer = null;
 let poll = null;
@@ -21,6 +22,11 @@ function follow() {
   if (document.hidden) close();
   else if (!source) connect();
 }
+
+// What grows old without any news, such as "seen 3 s ago", has the topic "ages" and is looked at again while it is in view.
+setInterval(() => {
+  if (document.visibilityState === "visible") refresh(["ages"]);
+}, AGES_MS);
 
 function connect() {
   source = new EventSource(stream);
@@ -84,12 +90,12 @@ function swap(before, html) {
   template.innerHTML = html.trim();
   const after = template.content.firstElementChild;
   if (!after || after.outerHTML === before.outerHTML) return;
-  const focused = pathTo(document.activeElement, before);
+  const focused = sameAs(document.activeElement, before);
   keepChoices(before, after);
   const words = after.dataset.liveAnnounce;
   if (words && words !== before.dataset.liveAnnounce) announce(words);
   before.replaceWith(after);
-  if (focused) after.querySelector(focused)?.focus();
+  focused?.(after)?.focus();
   after.dispatchEvent(new CustomEvent("berth:replaced", { bubbles: true }));
 }
 
@@ -103,13 +109,12 @@ function keepChoices(before, after) {
   }
 }
 
-// A selector by which the focused element is found again in what replaces it.
-function pathTo(element, root) {
+// How the focused element is found again in what replaces it: by its id, else by its name.
+function sameAs(element, root) {
   if (!root.contains(element) || element === root) return null;
-  if (element.id) return `#${CSS.escape(element.id)}`;
-  const name = element.tagName.toLowerCase();
-  const label = element.getAttribute("aria-label");
-  return label ? `${name}[aria-label="${CSS.escape(label)}"]` : null;
+  if (element.id) return (after) => after.querySelector(`#${CSS.escape(element.id)}`);
+  const name = (each) => each.getAttribute("aria-label") ?? each.textContent.trim();
+  return (after) => [...after.querySelectorAll(element.tagName)].find((each) => name(each) === name(element));
 }
 
 function announce(words) {

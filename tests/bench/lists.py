@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.bench.lists
 
-Rows are made in a database of its own; nothing runs. What counts is the ratio of 10,000 to 10 in one run, and that the number of
-queries is the same. Prints one JSON object.
+Rows are made in a database of its own; nothing runs. What counts is the ratio of 10,000 to
+10 in one run, and that the number of queries is the same. Prints one JSON object.
 """
 
 from __future__ import annotations

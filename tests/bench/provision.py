@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.bench.provision [--rounds 10]
 
 The floor: overlay, seed volume, DHCP host, define, start, over one open connection, with nothing around it.
-Ours: the same through the API, from sending the POST to the operation's end as the database has it. Prints one JSON object.
+Ours: the same through the API, from sending the POST to the operation's end as the database has it.
+Prints one JSON object.
 """
 
 from __future__ import annotations

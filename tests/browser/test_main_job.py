@@ -19,7 +19,7 @@ def create_by_two_clicks(page: Page) -> str:
     page.get_by_role("link", name="Create VM").first.click()
     name = page.get_by_label("Name").input_value()
     page.get_by_role("button", name="Create VM").click()
-    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
     return name
 
 
@@ -140,7 +140,7 @@ def test_a_viewer_sees_no_button_that_works(sign_in: SignIn, stack: Stack) -> No
     stack.add_member("viewer", "viewer-password", "demo", "viewer")
     page = sign_in("viewer", password="viewer-password")
     page.goto(f"/t/demo/vms/{vm['id']}/")
-    expect(page.get_by_role("heading", name=vm["name"])).to_be_visible()
+    expect(page.get_by_role("heading", name=vm["name"], exact=True)).to_be_visible()
     for label in ("Stop", "Reboot", "Pause"):
         button = page.get_by_role("button", name=label, exact=True)
         if button.count():

@@ -162,7 +162,7 @@ class TestDetail:
     def test_a_waiting_operation_says_for_what(self, world: World, owner: Client) -> None:
         Operation.objects.unscoped("test").update(waiting_for="the host does not answer")
         page = words(owner.get(address(world.machines["busy"])))
-        assert "It waits the host does not answer" in page
+        assert "It waits The host does not answer" in page
 
     def test_one_that_failed_to_be_created_leads_to_its_story(self, world: World, owner: Client) -> None:
         owner.post("/t/acme/vms/create/", _create(world))

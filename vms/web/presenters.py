@@ -72,7 +72,7 @@ class Button:
 
 @dataclass(frozen=True)
 class Status:
-    """A word, its look, and how old it is; `stale` says so where the host does not answer."""
+    """A word, its look, since when it is so, and when that was last seen; `stale` where the host does not answer."""
 
     word: str
     look: str
@@ -197,10 +197,11 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
 
 def _status(vm: VM, operation: Operation | None) -> Status:
     stale = not vm.host.is_reachable
-    word, look = vm.status, LOOKS[vm.status]
+    word, look, since = vm.status, LOOKS[vm.status], vm.observed_since
     if operation is not None:
         word, look = _BUSY.get(operation.kind, word), "attention" if operation.needs_attention else "working"
-    return Status(word=word, look=look, since=vm.observed_since, seen_at=vm.host.seen_at, stale=stale)
+        since = operation.created_at
+    return Status(word=word, look=look, since=since, seen_at=vm.host.seen_at, stale=stale)
 
 
 def _buttons(verdicts: Mapping[Action, Verdict], own: list[object]) -> list[Button]:

@@ -36,14 +36,14 @@ def amount(resource: str, value: int) -> str:
 
 
 def meter(resource: str, used: int, limit: int | None) -> Meter:
-    percent = None if limit is None else min(100, round(100 * used / limit)) if limit else 100
+    percent = None if limit is None else min(100, round(100 * used / limit)) if limit else min(used, 1) * 100
     return Meter(
         resource=resource,
         name=NAMES[resource],
         used=amount(resource, used),
         limit="" if limit is None else amount(resource, limit),
         percent=percent,
-        is_full=limit is not None and used >= limit,
+        is_full=limit is not None and used > 0 and used >= limit,
     )
 
 
