@@ -1,4 +1,4 @@
-"""All settings, from the environment; docs/settings.md lists the variables."""
+"""All settings, from the environment; .env.example lists the variables."""
 
 from __future__ import annotations
 

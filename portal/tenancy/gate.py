@@ -1,6 +1,6 @@
 """The one gate: who acts, what they may do, and the only ways to fetch what belongs to a tenant.
 
-The order of refusals is that of docs/authorization.md: scope of the token (403), not visible (404), role (403).
+The order of refusals: scope of the token (403), not visible (404), role (403). tests/matrix.py holds every route to it.
 """
 
 from __future__ import annotations
