@@ -20,7 +20,9 @@ def pytest_configure(config: pytest.Config) -> None:
         _redis.use()
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In the workers of xdist as well, which are never unconfigured."""
     if _redis is not None:
         _redis.stop()
 
