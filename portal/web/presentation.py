@@ -34,6 +34,9 @@ LOOKS = {
     "unusable": "failed",
 }
 
+# The look of a toast, by the level of Django's message; what is not here went well.
+MESSAGE_LOOKS = {"warning": "attention", "error": "failed"}
+
 
 def look(word: str) -> str:
     return LOOKS.get(word, "stopped")
@@ -43,7 +46,7 @@ def mib(value: int) -> str:
     """256 MiB, 1.5 GiB."""
     if value < GIB_IN_MIB:
         return f"{value}{THIN_SPACE}MiB"
-    return f"{value / GIB_IN_MIB:.4g}{THIN_SPACE}GiB"
+    return f"{_short(value / GIB_IN_MIB)}{THIN_SPACE}GiB"
 
 
 def size(bytes_: int) -> str:
@@ -51,9 +54,14 @@ def size(bytes_: int) -> str:
     value = float(bytes_)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1024:
-            return f"{value:.3g}{THIN_SPACE}{unit}"
+            return f"{value:.0f}{THIN_SPACE}{unit}" if value >= 100 else f"{value:.3g}{THIN_SPACE}{unit}"
         value /= 1024
-    return f"{value:.4g}{THIN_SPACE}TiB"
+    return f"{_short(value)}{THIN_SPACE}TiB"
+
+
+def _short(value: float) -> str:
+    """At most three decimals, and no exponent however large: 1.125, 48, 10240."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def age(moment: datetime | None) -> str:
@@ -77,4 +85,4 @@ def span(duration: timedelta | float) -> str:
         if seconds >= length:
             count = int(seconds // length)
             return f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}"
-    return f"{seconds:.0f} s"
+    return f"{int(seconds)} s"  # cut off as minutes and hours are, so that no "60 s" appears
