@@ -2,6 +2,7 @@
 // data-live-url and replaced. The stream carries no data, so what is shown always comes through the ordinary, guarded address.
 const POLL_MS = 5000;
 const GATHER_MS = 60;
+const BUSY_MS = 500;
 const AGES_MS = 20000;
 const waiting = new Set();
 let timer = null;
@@ -37,8 +38,14 @@ function connect() {
   });
   source.addEventListener("message", (event) => refresh(JSON.parse(event.data).topics));
   source.addEventListener("error", () => {
-    poll ??= setInterval(() => refresh(["*"]), POLL_MS);
+    poll ??= setInterval(lookAgain, POLL_MS);
   });
+}
+
+// Without the stream everything is asked for anew. The browser reconnects by itself, but not after a refusal (502, 429).
+function lookAgain() {
+  refresh(["*"]);
+  if (source?.readyState === EventSource.CLOSED) connect();
 }
 
 function close() {
@@ -64,7 +71,7 @@ async function fetchWaiting() {
   const ids = [...waiting];
   waiting.clear();
   await Promise.allSettled(ids.map(replace));
-  timer = waiting.size ? setTimeout(fetchWaiting, GATHER_MS) : null;
+  timer = waiting.size ? setTimeout(fetchWaiting, BUSY_MS) : null;
 }
 
 async function replace(id) {
@@ -73,9 +80,16 @@ async function replace(id) {
   const response = await fetch(before.dataset.liveUrl, { headers: { "X-Requested-With": "live" }, redirect: "manual" });
   if (response.type === "opaqueredirect" || response.status === 401) return location.reload();
   if (response.headers.get("X-Berth-Go")) return location.assign(response.headers.get("X-Berth-Go"));
-  if (response.status === 404) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : before.remove();
+  if (response.status === 404) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : remove(before);
   if (!response.ok) return;
-  swap(before, await response.text());
+  const html = await response.text();
+  if (!isBusy(before)) swap(before, html);
+}
+
+function remove(element) {
+  const parent = element.parentElement;
+  element.remove();
+  parent.dispatchEvent(new CustomEvent("berth:replaced", { bubbles: true }));
 }
 
 // A menu that is open, or a dialog, is not pulled away from under the pointer.

@@ -1,32 +1,32 @@
-// <details data-menu> closes on Escape, on a click elsewhere and when the focus leaves; [data-drawer] opens the side bar.
+// <details data-menu> closes on Escape, on a click elsewhere and when the focus leaves; it opens upwards where there is no room below.
+const OPEN = "details[data-menu][open]";
+
 document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+  for (const menu of document.querySelectorAll(OPEN)) {
     if (!menu.contains(event.target)) menu.open = false;
   }
-  const toggle = event.target.closest("[data-drawer]");
-  if (toggle) setDrawer(toggle, toggle.getAttribute("aria-expanded") !== "true");
 });
 
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  const menu = document.querySelector("details[data-menu][open]");
-  if (menu) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  }
-  const toggle = document.querySelector("[data-drawer][aria-expanded=true]");
-  if (toggle) {
-    setDrawer(toggle, false);
-    toggle.focus();
-  }
+  const menu = event.key === "Escape" && document.querySelector(OPEN);
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
 });
 
 document.addEventListener("focusout", (event) => {
-  const menu = event.target.closest?.("details[data-menu][open]");
+  const menu = event.target.closest?.(OPEN);
   if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 });
 
-function setDrawer(toggle, open) {
-  document.getElementById(toggle.dataset.drawer).toggleAttribute("data-open", open);
-  toggle.setAttribute("aria-expanded", String(open));
+// "toggle" does not bubble, so it is heard on its way down.
+document.addEventListener("toggle", (event) => event.target.matches("details[data-menu]") && place(event.target), true);
+
+function place(menu) {
+  menu.removeAttribute("data-up");
+  if (!menu.open) return;
+  const button = menu.querySelector("summary").getBoundingClientRect();
+  const height = menu.querySelector(".menu__panel").offsetHeight;
+  const below = innerHeight - button.bottom;
+  menu.toggleAttribute("data-up", height > below && button.top > below);
 }

@@ -1,6 +1,9 @@
-// Loaded before the page is drawn, so that it appears in its theme at once.
+// Loaded before the page is drawn, so that a chosen theme is there at once; without a choice, tokens.css follows the system.
 (() => {
-  const chosen = localStorage.getItem("berth-theme");
-  const dark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
+  try {
+    const chosen = localStorage.getItem("berth-theme");
+    if (chosen === "dark" || chosen === "light") document.documentElement.dataset.theme = chosen;
+  } catch {
+    // The browser keeps nothing for this site: the system's theme it is.
+  }
 })();

@@ -51,7 +51,7 @@ def status(word: str, look: str = "", pill: bool = False) -> SafeString:
 def ago(moment: datetime | None) -> SafeString:
     """{% ago vm.created_at %}: a relative time that ticks (static/js/time.js), with the absolute one on hover."""
     if moment is None:
-        return format_html("<span>never</span>")
+        return SafeString("<span>never</span>")
     absolute = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return format_html(
         '<time datetime="{}" title="{}" data-ago>{}</time>', moment.isoformat(), absolute, presentation.age(moment)
@@ -82,10 +82,17 @@ def span(seconds: float | None) -> str:
     return "" if seconds is None else presentation.span(seconds)
 
 
+@register.filter
+def message_look(level: str) -> str:
+    """{{ message.level_tag|message_look }}"""
+    return presentation.MESSAGE_LOOKS.get(level, "running")
+
+
 @register.inclusion_tag("components/meter.html")
 def meter(name: str, amount: str, percent: int | None, added: int = 0, full: bool = False) -> dict[str, Any]:
-    """{% meter "Memory" "48 of 64 GiB" 75 %}: `percent` used, `added` what a request would take on top."""
-    return {"name": name, "amount": amount, "percent": percent, "added": added, "full": full}
+    """{% meter "Memory" "48 of 64 GiB" 75 %}: `percent` used (None: no limit), `added` what a request takes on top."""
+    filled = None if percent is None else min(percent + added, 100)
+    return {"name": name, "amount": amount, "used": percent, "filled": filled, "full": full}
 
 
 @register.inclusion_tag("components/copy.html")
