@@ -3,6 +3,8 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from portal.web.styleguide import styleguide
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/", include("portal.accounts.urls")),
     path("", include("portal.web.health_urls")),
@@ -14,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("portal.web.urls")),
     path("", include("vms.web.urls")),
     path("", include("hosts.web.urls")),
+    path("styleguide/", styleguide, name="styleguide"),
     path("django-admin/", admin.site.urls),
 ]
 

@@ -30,7 +30,7 @@ class PrivateRedis:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
-        shutil.rmtree(self._directory)
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 10

@@ -101,7 +101,10 @@ class Stack:
 
     def start_part(self, part: str, **extra: str) -> None:
         """`extra` goes into the part's environment; BERTH_TEST_HOLD=moment:step holds a worker at that step."""
-        command = self.command(part) + (["-I", "tests.hold"] if "BERTH_TEST_HOLD" in extra else [])
+        # a test run that is killed takes its portal with it
+        command = ["setpriv", "--pdeathsig", "KILL", *self.command(part)] + (
+            ["-I", "tests.hold"] if "BERTH_TEST_HOLD" in extra else []
+        )
         with (self.data / f"{part}.log").open("ab") as log:
             self.parts[part] = subprocess.Popen(
                 command,
