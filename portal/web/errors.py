@@ -39,6 +39,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "", **kwargs: Any) -> HttpResponse:
-    return error_page(
-        request, 403, "The form was too old or came from elsewhere. Go back, reload the page and send it again."
-    )
+    """Too old, or sent from elsewhere; `reason` is for developers."""
+    return render(request, "errors/csrf.html", {"request_id": request_id()}, status=403)
