@@ -81,6 +81,7 @@ class ApiView(APIView):
         """202: the operation to follow, and what it works on."""
         from portal.api.operations import OperationOut
 
+        operation.refresh_from_db()  # a quick worker may have begun already; its steps are read anew as well
         data = {"operation": OperationOut(operation, context={"actor": self.actor}).data, **resources}
         return Response(data, status=202, headers={"Location": f"/api/v1/operations/{operation.pk}"})
 

@@ -36,3 +36,4 @@ def _wipe(host: Host) -> None:
         driver.delete_volume(host.pool_name, volume.name)
     driver.delete_pool(host.pool_name)
     driver.delete_network(host.network_name)
+    driver.close()
