@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from portal.core import pagination
 
 M = TypeVar("M", bound=Model)
-PAGE_SIZE = 50
+PAGE_SIZE = 20
 
 
 @dataclass(frozen=True)
