@@ -161,7 +161,7 @@ class Stack:
     def is_ready(self) -> bool:
         try:
             return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
     def manage(self, *arguments: str) -> str:
