@@ -20,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
         _redis.use()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: from the first of them on, Playwright keeps an event loop running in this thread."""
+    items.sort(key=lambda item: "browser" in item.keywords)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In the workers of xdist as well, which are never unconfigured."""

@@ -16,10 +16,20 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def vm(stack: Stack) -> Iterator[dict[str, Any]]:
-    vm = stack.create()
-    yield vm
-    stack.delete(vm)
+def machine(stack: Stack) -> Iterator[dict[str, Any]]:
+    machine = stack.create()
+    yield machine
+    stack.delete(machine)
+
+
+@pytest.fixture
+def vm(stack: Stack, machine: dict[str, Any]) -> dict[str, Any]:
+    """A running machine, whatever the test before left it as."""
+    if status(stack, machine) == "paused":
+        act(stack, machine, "resume")
+    if status(stack, machine) == "stopped":
+        act(stack, machine, "start")
+    return machine
 
 
 def status(stack: Stack, vm: dict[str, Any]) -> str:
