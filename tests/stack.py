@@ -5,8 +5,10 @@ For tests/service, tests/browser and tests/bench. Nothing here is faked; a part 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -47,9 +49,12 @@ def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below the range from which outgoing connections take theirs, so that nobody takes it before the server does."""
+    for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 @dataclass
@@ -98,6 +103,8 @@ class Stack:
         for part in PARTS:
             self.start_part(part)
         wait_until(self.is_ready, 90, f"readyz of the portal\n{self.logs()}")
+        died = [name for name, process in self.parts.items() if process.poll() is not None]
+        assert not died, f"{died} ended at once\n{self.logs()}"
 
     def start_part(self, part: str, **extra: str) -> None:
         """`extra` goes into the part's environment; BERTH_TEST_HOLD=moment:step holds a worker at that step."""
