@@ -27,5 +27,5 @@ def translate(error: Exception) -> Exception | None:
         return None
     words = _WORDS[error.code]
     if error.transient:
-        return TransientError(words)
+        return TransientError(words, is_lane_down=isinstance(error, errors.Unreachable | errors.Timeout))
     return StepFailed(error.code, words)

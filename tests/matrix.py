@@ -143,6 +143,14 @@ ROUTES: dict[str, Route] = {
         lambda world: f"/api/v1/operations/{_busy(world)}/actions/cancel",
         {"POST": _call(_MEMBERS.format(202), _nothing)},
     ),
+    "api/v1/operations/<uuid:id>/actions/retry": Route(
+        lambda world: f"/api/v1/operations/{_stuck(world)}/actions/retry",
+        {"POST": _call(_ADMINS_IN_ACME.format(202), _nothing)},
+    ),
+    "api/v1/operations/<uuid:id>/actions/unwind": Route(
+        lambda world: f"/api/v1/operations/{_stuck(world)}/actions/unwind",
+        {"POST": _call(_ADMINS_IN_ACME.format(202), _nothing)},
+    ),
     "api/v1/events": Route(_at("events"), {"GET": SIGNED_IN}),
     # -- tenants
     "api/v1/tenants": Route(
@@ -223,6 +231,14 @@ ROUTES: dict[str, Route] = {
     # everything else: nothing is there, for whoever may know
     "api/v1/": Route(_at("no-such-thing"), {"GET": _call("401 404 404 404 404 404 404 404")}),
 }
+
+
+def _stuck(world: World) -> str:
+    from portal.operations.models import Operation
+
+    id = _busy(world)
+    Operation.objects.unscoped("test").filter(pk=id).update(state="stuck")
+    return id
 
 
 def _busy(world: World) -> str:

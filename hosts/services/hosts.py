@@ -51,7 +51,7 @@ def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
 def preflight(*, actor: Actor, host: Host) -> Operation:
     """Look at the host again: facts, pool, network, and a trivial guest for each accelerator."""
     actor.require(Permission.HOST_WRITE)
-    return operations.submit(PREFLIGHT, actor=actor, target=host, title=f"Check host {host.name}")
+    return operations.submit(PREFLIGHT, actor=actor, target=host, title=f"Check host {host.name}", lane=host.pk)
 
 
 @transaction.atomic

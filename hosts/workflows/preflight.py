@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from hosts.connections import driver_for
+from hosts.connections import fenced_driver
 from hosts.driver.types import Accelerator
 from hosts.errors import translate
 from hosts.models import Host
@@ -28,7 +28,7 @@ def _host(context: StepContext) -> Host:
 
 
 def read_facts(context: StepContext) -> Output:
-    facts = driver_for(_host(context)).facts()
+    facts = fenced_driver(_host(context), context.check).facts()
     values = asdict(facts)
     values["accelerators"] = [str(accelerator) for accelerator in facts.accelerators]
     return {"facts": values}
@@ -36,13 +36,13 @@ def read_facts(context: StepContext) -> Output:
 
 def prepare_pool(context: StepContext) -> Output:
     host = _host(context)
-    driver_for(host).ensure_pool(host.pool_name, Path(host.pool_path))
-    return {"pools": [asdict(pool) for pool in driver_for(host).facts().pools]}
+    fenced_driver(host, context.check).ensure_pool(host.pool_name, Path(host.pool_path))
+    return {"pools": [asdict(pool) for pool in fenced_driver(host, context.check).facts().pools]}
 
 
 def prepare_network(context: StepContext) -> Output:
     host = _host(context)
-    return {"cidr": driver_for(host).ensure_network(host.network_name, settings.NETWORK_CANDIDATES)}
+    return {"cidr": fenced_driver(host, context.check).ensure_network(host.network_name, settings.NETWORK_CANDIDATES)}
 
 
 def try_accelerators(context: StepContext) -> Output:
@@ -51,7 +51,9 @@ def try_accelerators(context: StepContext) -> Output:
     offered = [Accelerator(value) for value in context.outputs["facts"]["accelerators"]]
     for index, accelerator in enumerate(a for a in Accelerator if a in offered):
         context.progress(index / len(offered), f"Booting a trivial guest with {accelerator.name}")
-        verdict = driver_for(host).probe_accelerator(accelerator, host.pool_name, PROBE_DEADLINE_SECONDS[accelerator])
+        verdict = fenced_driver(host, context.check).probe_accelerator(
+            accelerator, host.pool_name, PROBE_DEADLINE_SECONDS[accelerator]
+        )
         verdicts.append({**asdict(verdict), "accelerator": str(accelerator)})
     return {"verdicts": verdicts}
 

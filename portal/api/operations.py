@@ -78,6 +78,7 @@ class OperationOut(OperationBrief):
     resource = ResourceOut(source="*")
     error = serializers.SerializerMethodField()
     cancellable = serializers.SerializerMethodField(help_text="Whether you can cancel it now.")
+    needs_attention = serializers.BooleanField(help_text="It is stuck: an administrator retries or unwinds it.")
     created_by = serializers.CharField(source="actor")
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -149,6 +150,26 @@ class OperationCancel(ApiView):
         self.body()
         services.cancel(actor=self.actor, operation=operation)
         return self.accepted(operation)
+
+
+class OperationRetry(ApiView):
+    permissions = {"POST": Permission.HOST_WRITE}
+
+    @extend_schema(request=None, responses={202: OperationAccepted})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Let one that is stuck go on from its first step that is not done. Administrators only."""
+        self.body()
+        return self.accepted(services.retry(actor=self.actor, operation_id=id))
+
+
+class OperationUnwind(ApiView):
+    permissions = {"POST": Permission.HOST_WRITE}
+
+    @extend_schema(request=None, responses={202: OperationAccepted})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Let one that is stuck try its undo once more. Administrators only."""
+        self.body()
+        return self.accepted(services.unwind(actor=self.actor, operation_id=id))
 
 
 def _seconds(text: str) -> int:

@@ -10,6 +10,8 @@ urlpatterns = [
     path("operations", operations.Operations.as_view()),
     path("operations/<uuid:id>", operations.operation_detail),
     path("operations/<uuid:id>/actions/cancel", operations.OperationCancel.as_view()),
+    path("operations/<uuid:id>/actions/retry", operations.OperationRetry.as_view()),
+    path("operations/<uuid:id>/actions/unwind", operations.OperationUnwind.as_view()),
     path("tenants", tenants.Tenants.as_view()),
     path("tenants/<slug:tenant>", tenants.TenantDetail.as_view()),
     path("tenants/<slug:tenant>/members", tenants.Members.as_view()),

@@ -6,25 +6,26 @@ Steps run outside of any transaction. Whatever kills the process, the next claim
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from portal.events import log
+from portal.operations import endings, versions
+from portal.operations.heartbeat import Heartbeat
 from portal.operations.journal import Journal
-from portal.operations.lease import Heartbeat, LeaseLost, claim
+from portal.operations.lease import LeaseLost, claim
 from portal.operations.models import Operation, OperationStep
+from portal.operations.services import ring_next
 from portal.operations.states import State, StepState
 from portal.operations.workflow import Step, StepContext, StepFailed, TransientError, Workflow, workflow_of
 from portal.tenancy.gate import Actor
 
-BACKOFF_SECONDS = (1, 2, 4, 8, 15, 30)
-UNDO_ATTEMPTS = 20
 logger = logging.getLogger(__name__)
 
 
@@ -32,8 +33,14 @@ class Cancelled(Exception):
     """Somebody asked for the end."""
 
 
-# Tests name a step to stop at: called as hook("before"|"after", step name). Empty in production.
+class Paused(Exception):
+    """This worker is told to stop; another goes on from here."""
+
+
+# Tests name a step to stop at: called as hook("before"|"after"|"undo", step name). Empty in production.
 step_hook: Callable[[str, str], None] | None = None
+# Whether this process is to stop at the next safe point; a worker puts its own answer here (portal.operations.tasks).
+is_shutting_down: Callable[[], bool] = lambda: False  # noqa: E731
 
 
 def run(operation_id: UUID) -> None:
@@ -42,44 +49,62 @@ def run(operation_id: UUID) -> None:
     if operation is None:
         return
     try:
+        _work_on(operation)
+    except LeaseLost:
+        logger.warning("operation %s was taken over; this worker leaves it", operation.pk)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("operation %s is left to the next worker, the database is away: %s", operation.pk, error)
+    ring_next(operation.lane)
+
+
+def _work_on(operation: Operation) -> None:
+    journal = Journal(operation)
+    try:
         workflow = workflow_of(operation.kind)
-    except KeyError:
-        Journal(operation).release(
-            waiting_for="a worker of a newer version", not_before=timezone.now() + timedelta(seconds=30)
-        )
+        pairs = versions.pair(operation, journal.steps, workflow)
+    except (KeyError, versions.Unknown):
+        soon = timezone.now() + timedelta(seconds=30)
+        journal.release(waiting_for="a worker of another version", not_before=soon)
         return
-    with Heartbeat(operation) as heartbeat:
-        try:
-            _Run(operation, workflow, heartbeat).go()
-        except LeaseLost:
-            logger.warning("operation %s was taken over; worker %s leaves it", operation.pk, os.getpid())
+    with Heartbeat(operation, partial(endings.stuck_step, journal)) as heartbeat:
+        _Run(operation, workflow, pairs, journal, heartbeat).go()
 
 
 class _Run:
-    def __init__(self, operation: Operation, workflow: Workflow, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        workflow: Workflow,
+        pairs: list[tuple[OperationStep, Step]],
+        journal: Journal,
+        heartbeat: Heartbeat,
+    ) -> None:
         self.operation = operation
         self.workflow = workflow
+        self.pairs = pairs
+        self.journal = journal
         self.heartbeat = heartbeat
-        self.journal = Journal(operation)
-        self.pairs: list[tuple[OperationStep, Step]] = _paired(self.journal.steps, workflow)
 
     def go(self) -> None:
-        if self.operation.state == State.RUNNING and not self._forward():
-            return
-        if self.operation.state == State.UNWINDING:
-            self._back()
+        try:
+            if self.operation.state == State.RUNNING:
+                self._forward()
+            if self.operation.state == State.UNWINDING:
+                self._back()
+        except Paused:
+            endings.pause(self.journal)
 
     # -- forward -------------------------------------------------------------------------------------------------
 
-    def _forward(self) -> bool:
-        """False where the operation was given back to wait."""
+    def _forward(self) -> None:
         try:
+            if not self.workflow.goes_on_with(self.operation.version):
+                raise StepFailed("upgraded", "Berth was upgraded in the middle of this, and it could not go on.")
             self._run_steps()
-        except LeaseLost:
+        except (LeaseLost, Paused, OperationalError, InterfaceError):
             raise
         except Exception as error:
-            return self._stumbled(self._translated(error))
-        return True
+            self._stumbled(self._translated(error))
 
     def _run_steps(self) -> None:
         previous: OperationStep | None = None
@@ -87,6 +112,10 @@ class _Run:
         for row, step in self.pairs:
             if row.state == StepState.DONE:
                 continue
+            if row.state == StepState.RUNNING and not step.repeatable:
+                raise StepFailed(
+                    "interrupted", f"“{row.title}” was interrupted; look whether it was done, and ask again."
+                )
             self._stop_if_asked()
             self.journal.advance(previous, output, row)
             output = self._run_step(row, step)
@@ -94,10 +123,12 @@ class _Run:
         self._succeed(previous, output)
 
     def _run_step(self, row: OperationStep, step: Step) -> dict[str, Any]:
+        self.heartbeat.watch(step)
         _call_hook("before", step.name)
         output = dict(step.run(self._context(row)) or {})
         row.output = output
         _call_hook("after", step.name)
+        self.heartbeat.watch(None)
         self.heartbeat.check()
         return output
 
@@ -107,21 +138,17 @@ class _Run:
             self.workflow.succeeded(self.operation, self.journal.outputs())
             self._finish(State.SUCCEEDED)
 
-    def _stumbled(self, error: Exception) -> bool:
+    def _stumbled(self, error: Exception) -> None:
         """Wait and try again, or turn round."""
-        if isinstance(error, TransientError) and timezone.now() < self.operation.deadline_at:
-            self._wait(str(error))
-            return False
-        self._turn_round(error)
-        return True
+        self.heartbeat.watch(None)
+        if isinstance(error, TransientError) and self._may_wait():
+            endings.wait(self.journal, str(error), is_lane_down=error.is_lane_down)
+        else:
+            endings.turn_round(self.journal, _problem(error))
 
-    def _turn_round(self, error: Exception) -> None:
-        problem = _problem(error)
-        for row, _ in self.pairs:
-            if row.state == StepState.RUNNING:
-                self.journal.mark(row, StepState.FAILED, problem["detail"])
-        self.journal.move(State.UNWINDING, error=problem)
-        self.operation.error = problem
+    def _may_wait(self) -> bool:
+        running = [step for row, step in self.pairs if row.state == StepState.RUNNING]
+        return timezone.now() < self.operation.deadline_at and all(step.repeatable for step in running)
 
     # -- back ----------------------------------------------------------------------------------------------------
 
@@ -129,17 +156,24 @@ class _Run:
         for row, step in reversed(self.pairs):
             if row.state in (StepState.WAITING, StepState.UNDONE):
                 continue
+            if is_shutting_down():
+                raise Paused
             try:
-                _call_hook("undo", step.name)
-                step.undo(self._context(row, undoing=True))
-                self.heartbeat.check()
-            except LeaseLost:
+                self._undo_step(row, step)
+            except (LeaseLost, OperationalError, InterfaceError):
                 raise
             except Exception as error:
                 self._undo_failed(step, error)
                 return
             self.journal.mark(row, StepState.UNDONE, row.detail)
         self._unwound()
+
+    def _undo_step(self, row: OperationStep, step: Step) -> None:
+        self.heartbeat.watch(step)
+        _call_hook("undo", step.name)
+        step.undo(self._context(row, undoing=True))
+        self.heartbeat.watch(None)
+        self.heartbeat.check()
 
     def _unwound(self) -> None:
         cancelled = (self.operation.error or {}).get("code") == "cancelled"
@@ -148,25 +182,18 @@ class _Run:
             self._finish(State.CANCELLED if cancelled else State.FAILED)
 
     def _undo_failed(self, step: Step, error: Exception) -> None:
+        self.heartbeat.watch(None)
         logger.warning("undo of %s in %s: %s", step.name, self.operation.pk, error, exc_info=error)
         error = self._translated(error)
-        if isinstance(error, TransientError) or self.operation.attempts < UNDO_ATTEMPTS:
-            self._wait(
-                f"undoing “{step.title}”: {error if isinstance(error, TransientError) else _problem(error)['detail']}"
-            )
-            return
-        self.journal.move(
-            State.STUCK, lease_until=None, waiting_for=f"an administrator: “{step.title}” cannot be undone"
-        )
+        if isinstance(error, TransientError):
+            endings.wait(self.journal, f"undoing “{step.title}”: {error}", is_lane_down=error.is_lane_down)
+        else:
+            endings.wait_to_undo(self.journal, step.title, _problem(error)["detail"])
 
     # -- both ----------------------------------------------------------------------------------------------------
 
-    def _wait(self, reason: str) -> None:
-        seconds = BACKOFF_SECONDS[min(self.operation.attempts, len(BACKOFF_SECONDS) - 1)]
-        self.journal.release(waiting_for=reason, not_before=timezone.now() + timedelta(seconds=seconds))
-
     def _finish(self, state: State) -> None:
-        self.journal.move(state, finished_at=timezone.now(), lease_until=None, waiting_for="")
+        self.journal.move(state, finished_at=timezone.now(), lease_until=None, lease_owner="", waiting_for="")
         log.record(
             f"{self.operation.kind}.{state}",
             actor=Actor(self.operation.user, source=self.operation.source, request_id=self.operation.request_id),
@@ -178,13 +205,14 @@ class _Run:
     def _context(self, row: OperationStep, undoing: bool = False) -> StepContext:
         def progress(fraction: float, words: str) -> None:
             self.heartbeat.check()
+            self.heartbeat.moved()
             if not undoing:
                 self._stop_if_asked()
                 self.journal.progress(row, fraction, words)
 
-        return StepContext(
-            self.operation, self.operation.params, self.journal.outputs(), self.operation.fence, progress
-        )
+        operation = self.operation
+        outputs = self.journal.outputs()
+        return StepContext(operation, operation.params, outputs, operation.fence, progress, self.heartbeat.check)
 
     def _stop_if_asked(self) -> None:
         self.heartbeat.check()
@@ -192,6 +220,8 @@ class _Run:
             raise Cancelled
         if timezone.now() >= self.operation.deadline_at:
             raise StepFailed("deadline_exceeded", "It was not done within its deadline.")
+        if is_shutting_down():
+            raise Paused
 
     def _translated(self, error: Exception) -> Exception:
         if isinstance(error, Cancelled | StepFailed | TransientError):
@@ -210,11 +240,6 @@ class _Target:
         self.name = operation.target_name
         self.tenant_id = operation.tenant_id
         self._meta = type("Meta", (), {"model_name": operation.target_type})
-
-
-def _paired(rows: list[OperationStep], workflow: Workflow) -> list[tuple[OperationStep, Step]]:
-    by_name = {step.name: step for step in workflow.steps}
-    return [(row, by_name[row.name]) for row in rows]
 
 
 def _problem(error: Exception) -> dict[str, str]:

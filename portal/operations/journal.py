@@ -13,7 +13,7 @@ from django.utils import timezone
 from portal.events import live
 from portal.operations.lease import LeaseLost, held
 from portal.operations.models import Operation, OperationStep
-from portal.operations.states import State, StepState
+from portal.operations.states import TRANSITIONS, State, StepState
 
 PROGRESS_EVERY_SECONDS = 1.0
 
@@ -35,8 +35,8 @@ class Journal:
 
     @transaction.atomic
     def advance(self, finished: OperationStep | None, output: Mapping[str, Any], begun: OperationStep | None) -> None:
-        """One step ends and the next begins, in one write."""
-        self._guard()
+        """One step ends and the next begins, in one write. What ends a step also ends its waiting."""
+        self._guard(**({"attempts": 0, "is_lane_down": False} if finished is not None else {}))
         if finished is not None:
             self._set(
                 finished, StepState.DONE, progress=1.0, finished_at=timezone.now(), output=dict(output), detail=""
@@ -63,6 +63,8 @@ class Journal:
 
     def move(self, state: State, **fields: Any) -> None:
         """Change the operation itself. The caller's transaction may hold more that belongs to it."""
+        if state not in TRANSITIONS[State(self.operation.state)]:
+            raise ValueError(f"an operation that is {self.operation.state} does not become {state}")
         with transaction.atomic():
             rows = Operation.objects.unscoped("engine").filter(held(self.operation))
             if not rows.update(state=state, **fields):
@@ -70,17 +72,11 @@ class Journal:
             self.operation.state = state
             self._tell()
 
-    def release(self, *, waiting_for: str, not_before: datetime) -> None:
+    def release(self, *, waiting_for: str, not_before: datetime, **fields: Any) -> None:
         """Give the operation back until later; its state stays, so the next worker goes on where this one stopped."""
         state = State.QUEUED if self.operation.state == State.RUNNING else State(self.operation.state)
-        self.move(
-            state,
-            waiting_for=waiting_for[:300],
-            not_before=not_before,
-            lease_until=None,
-            lease_owner="",
-            attempts=self.operation.attempts + 1,
-        )
+        waiting = {"waiting_for": waiting_for[:300], "not_before": not_before}
+        self.move(state, **waiting, lease_until=None, lease_owner="", **fields)
 
     def cancel_requested(self) -> bool:
         rows = Operation.objects.unscoped("engine").filter(held(self.operation))
@@ -89,10 +85,10 @@ class Journal:
             raise LeaseLost(str(self.operation.pk))
         return row[0] is not None
 
-    def _guard(self) -> None:
+    def _guard(self, **fields: Any) -> None:
         """Locks the operation's row as well, so nobody can take it over while this write is under way."""
         rows = Operation.objects.unscoped("engine").filter(held(self.operation))
-        if not rows.update(lease_owner=self.operation.lease_owner):
+        if not rows.update(lease_owner=self.operation.lease_owner, **fields):
             raise LeaseLost(str(self.operation.pk))
 
     def _set(self, step: OperationStep, state: StepState, **fields: Any) -> None:

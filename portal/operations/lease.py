@@ -1,24 +1,22 @@
-"""Who may work on an operation: a lease with a heartbeat, and a fencing number that rises with each claim."""
+"""Who may work on an operation: a lease by the database's clock, and a fencing number that rises with each claim."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from portal.operations import worker
+from portal.operations import lanes, worker
 from portal.operations.models import Operation
 from portal.operations.states import State
 
 LEASE = timedelta(seconds=15)
-HEARTBEAT_SECONDS = 4.0
 CLAIMABLE = frozenset({State.QUEUED, State.RUNNING, State.UNWINDING})
-logger = logging.getLogger(__name__)
+DUE = Q(not_before=None) | Q(not_before__lte=Now())
 
 
 class LeaseLost(Exception):
@@ -26,20 +24,22 @@ class LeaseLost(Exception):
 
 
 def claim(operation_id: UUID) -> Operation | None:
-    """The operation, if it is due and nobody else works on it; the fence then is this worker's own."""
-    now = timezone.now()
+    """The operation, if it is due, nobody else works on it and its lane has a slot; the fence then is this worker's."""
     rows = Operation.objects.unscoped("engine").filter(pk=operation_id, state__in=CLAIMABLE)
     with transaction.atomic():
-        found = rows.filter(Q(not_before=None) | Q(not_before__lte=now)).first()
-        if found is None or not is_free(found, now):
+        found = rows.filter(DUE).annotate(now=Now()).first()
+        if found is None or not is_free(found, found.now):
+            return None
+        if not lanes.has_slot(found, found.now):
+            rows.filter(fence=found.fence).update(**lanes.wait_for_slot(found.now))
             return None
         taken = rows.filter(fence=found.fence).update(
             fence=F("fence") + 1,
             lease_owner=worker.own_name(),
-            lease_until=now + LEASE,
+            lease_until=Now() + LEASE,
             not_before=None,
             waiting_for="",
-            started_at=found.started_at or now,
+            started_at=found.started_at or timezone.now(),
             state=State.RUNNING if found.state == State.QUEUED else found.state,
         )
         return rows.get() if taken else None
@@ -56,43 +56,7 @@ def held(operation: Operation) -> Q:
     return Q(pk=operation.pk, fence=operation.fence, lease_owner=operation.lease_owner)
 
 
-class Heartbeat:
-    """Renews the lease from a thread of its own while the work goes on; `lost` is set when that fails.
-
-    Short operations end before its first beat, so they never pay for a second database connection.
-    """
-
-    def __init__(self, operation: Operation) -> None:
-        self._operation = operation
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"lease-{operation.pk}", daemon=True)
-        self.lost = False
-
-    def __enter__(self) -> Heartbeat:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stop.set()
-        self._thread.join(timeout=HEARTBEAT_SECONDS)
-
-    def check(self) -> None:
-        if self.lost:
-            raise LeaseLost(str(self._operation.pk))
-
-    def _beat(self) -> None:
-        try:
-            while not self._stop.wait(HEARTBEAT_SECONDS):
-                if not self._renew():
-                    self.lost = True
-                    return
-        finally:
-            connection.close()
-
-    def _renew(self) -> bool:
-        try:
-            rows = Operation.objects.unscoped("engine").filter(held(self._operation))
-            return bool(rows.update(lease_until=timezone.now() + LEASE))
-        except Exception as error:  # the database is away: keep trying until the lease itself runs out
-            logger.warning("heartbeat of %s: %s", self._operation.pk, error)
-            return True
+def renew(operation: Operation) -> bool:
+    """False where another worker holds it by now."""
+    rows = Operation.objects.unscoped("engine").filter(held(operation))
+    return bool(rows.update(lease_until=Now() + LEASE))

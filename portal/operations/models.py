@@ -16,6 +16,7 @@ class Operation(Row):
     """One long job on one target. Only whoever holds the lease with the present `fence` may write to it."""
 
     kind = models.CharField(max_length=40)
+    version = models.PositiveSmallIntegerField(default=1)
     title = models.CharField(max_length=200)
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="+")
     target_type = models.CharField(max_length=20)
@@ -33,7 +34,9 @@ class Operation(Row):
     finished_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
     cancel_requested_at = models.DateTimeField(null=True)
-    # who works on it
+    # who works on it; operations of one lane (a host) share its few slots
+    lane = models.CharField(max_length=40, blank=True)
+    is_lane_down = models.BooleanField(default=False)
     fence = models.PositiveBigIntegerField(default=0)
     lease_owner = models.CharField(max_length=120, blank=True)
     lease_until = models.DateTimeField(null=True)

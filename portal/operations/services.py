@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, models, transaction
+from django.db import DatabaseError, IntegrityError, models, transaction
+from django.db.models import Max
 from django.utils import timezone
 
 from portal.core.errors import Conflict
 from portal.events import live, log
+from portal.operations import lanes
 from portal.operations.models import Operation, OperationStep
-from portal.operations.states import ACTIVE, State
+from portal.operations.states import ACTIVE, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
@@ -23,16 +25,26 @@ logger = logging.getLogger(__name__)
 
 
 def submit(
-    workflow: Workflow, *, actor: Actor, target: models.Model, title: str, params: Mapping[str, Any] | None = None
+    workflow: Workflow,
+    *,
+    actor: Actor,
+    target: models.Model,
+    title: str,
+    params: Mapping[str, Any] | None = None,
+    lane: UUID | None = None,
 ) -> Operation:
     """Write the operation and its journal in the caller's transaction, and ring after it commits.
 
+    `lane` is the id of the host that it keeps busy.
     Conflict ("operation_in_progress", with the running operation's id) where the target is busy.
     """
     target_type = target._meta.model_name or ""
     _refuse_if_busy(target_type, target.pk)
     operation = Operation(
         kind=workflow.kind,
+        version=workflow.version,
+        lane=str(lane or ""),
+        fence=_last_fence(target.pk),
         title=title[:200],
         tenant_id=getattr(target, "tenant_id", None),
         target_type=target_type,
@@ -60,6 +72,12 @@ def submit(
     live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations")
     transaction.on_commit(lambda: ring(operation.pk))
     return operation
+
+
+def _last_fence(target_id: UUID) -> int:
+    """Fences rise from operation to operation, so that what one wrote on a host tells it from all earlier ones."""
+    rows = Operation.objects.unscoped("the caller holds the target").filter(target_id=target_id)
+    return rows.aggregate(last=Max("fence"))["last"] or 0
 
 
 def active_on(target_type: str, target_id: UUID) -> Operation | None:
@@ -110,18 +128,53 @@ def cancel(*, actor: Actor, operation: Operation) -> Operation:
     return operation
 
 
+def ring_next(lane: str) -> None:
+    """A slot of the lane is free: wake the one that has waited longest for it."""
+    try:
+        waiting = lanes.next_in(lane)
+        if waiting is None:
+            return
+        rows = Operation.objects.unscoped("engine").filter(pk=waiting.pk, fence=waiting.fence, lease_owner="")
+        if rows.update(not_before=None):
+            ring(waiting.pk)
+    except DatabaseError as error:  # the reaper rings in some seconds
+        logger.warning("nobody woken in lane %s: %s", lane, error)
+
+
 @transaction.atomic
-def unwind_again(*, actor: Actor, operation_id: UUID) -> Operation:
+def unwind(*, actor: Actor, operation_id: UUID) -> Operation:
     """Let a stuck operation try its undo once more."""
+    return _wake_stuck(actor, operation_id, "operation.unwind_requested", state=State.UNWINDING)
+
+
+@transaction.atomic
+def retry(*, actor: Actor, operation_id: UUID) -> Operation:
+    """Let a stuck operation go forward again, from its first step that is not done."""
     operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
-    changed = (
-        Operation.objects.unscoped("fetched through the gate")
-        .filter(pk=operation.pk, state=State.STUCK)
-        .update(state=State.UNWINDING, not_before=None, attempts=0, lease_until=None)
-    )
-    if not changed:
-        raise Conflict("Only an operation that is stuck can be unwound again.", code="not_stuck")
-    log.record("operation.unwind_requested", actor=actor, target=operation, operation_id=operation.pk)
+    workflow = _known(operation)
+    if not workflow.goes_on_with(operation.version):
+        raise Conflict("This version of Berth can only undo it.", code="not_retryable")
+    fresh = {"state": State.QUEUED, "error": None, "cancel_requested_at": None}
+    deadline = timezone.now() + workflow.deadline
+    operation = _wake_stuck(actor, operation_id, "operation.retry_requested", deadline_at=deadline, **fresh)
+    undone = operation.steps.filter(state__in=[StepState.FAILED, StepState.UNDONE])
+    undone.update(state=StepState.WAITING, progress=0, detail="", started_at=None, finished_at=None)
+    return operation
+
+
+def _known(operation: Operation) -> Workflow:
+    try:
+        return workflow_of(operation.kind)
+    except KeyError:
+        raise Conflict("This version of Berth does not know its kind.", code="not_retryable") from None
+
+
+def _wake_stuck(actor: Actor, operation_id: UUID, event: str, **fields: Any) -> Operation:
+    operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
+    rows = Operation.objects.unscoped("fetched through the gate").filter(pk=operation.pk, state=State.STUCK)
+    if not rows.update(not_before=None, attempts=0, lease_until=None, lease_owner="", waiting_for="", **fields):
+        raise Conflict("Only an operation that is stuck can be retried or unwound by hand.", code="not_stuck")
+    log.record(event, actor=actor, target=operation, operation_id=operation.pk)
     transaction.on_commit(lambda: ring(operation.pk))
     operation.refresh_from_db()
     return operation

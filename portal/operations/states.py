@@ -20,12 +20,12 @@ class State(TextChoices):
 ACTIVE = frozenset({State.QUEUED, State.RUNNING, State.UNWINDING, State.STUCK})
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
-# What a worker may make of an operation it holds; the claim itself is engine.lease.claim.
+# Checked by the journal at each move of a worker's; an administrator may wake a stuck one (services.retry, unwind).
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
     State.RUNNING: frozenset({State.SUCCEEDED, State.UNWINDING, State.QUEUED}),
-    State.UNWINDING: frozenset({State.FAILED, State.CANCELLED, State.STUCK}),
-    State.STUCK: frozenset({State.UNWINDING}),
+    State.UNWINDING: frozenset({State.UNWINDING, State.FAILED, State.CANCELLED, State.STUCK}),
+    State.STUCK: frozenset({State.QUEUED, State.UNWINDING}),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from datetime import timedelta
+from multiprocessing.sharedctypes import RawValue
 from uuid import UUID
 
 from celery import shared_task
-from celery.signals import worker_ready
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 from django.core.cache import cache
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from portal.operations import engine
-from portal.operations.lease import is_free
+from portal.operations import engine, heartbeat
+from portal.operations.lease import DUE, is_free
 from portal.operations.models import Operation
 from portal.operations.services import ring
 from portal.operations.states import State
@@ -35,16 +39,29 @@ def run_operation(operation_id: str) -> None:
 def reap() -> None:
     """Ring again for what is due and has nobody: lost messages, dead workers, waits that are over."""
     cache.set(WORKER_SEEN, timezone.now().isoformat(), timeout=30)
-    now = timezone.now()
-    unheard = Q(rung_at=None) | Q(rung_at__lt=now - timedelta(seconds=RING_AGAIN_SECONDS))
-    due = Q(not_before=None) | Q(not_before__lte=now)
-    waiting = Q(state=State.QUEUED) & (unheard | Q(not_before__lte=now))
+    unheard = Q(rung_at=None) | Q(rung_at__lt=Now() - timedelta(seconds=RING_AGAIN_SECONDS))
+    waiting = Q(state=State.QUEUED) & (unheard | Q(not_before__lte=Now()))
     begun = Q(state__in=[State.RUNNING, State.UNWINDING])
-    rows = Operation.objects.unscoped("reaper").filter(due, waiting | begun).order_by("created_at")
-    orphans = [operation.pk for operation in rows[:MOST_AT_ONCE] if is_free(operation, now)]
-    Operation.objects.unscoped("reaper").filter(pk__in=orphans).update(rung_at=now)
+    rows = Operation.objects.unscoped("reaper").filter(DUE, waiting | begun).annotate(now=Now()).order_by("created_at")
+    orphans = [operation.pk for operation in rows[:MOST_AT_ONCE] if is_free(operation, operation.now)]
+    Operation.objects.unscoped("reaper").filter(pk__in=orphans).update(rung_at=Now())
     for operation_id in orphans:
         ring(operation_id)
+
+
+# Shared with the processes that the worker forks; no lock, which one of them could take into its grave.
+_stopping = RawValue("b", 0)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop_at_next_safe_point(**_: object) -> None:
+    _stopping.value = 1
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _in_worker_process(**_: object) -> None:
+    engine.is_shutting_down = lambda: bool(_stopping.value)
+    heartbeat.end_process = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

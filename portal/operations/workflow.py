@@ -23,6 +23,7 @@ class StepContext:
 
     `fence` is the number of this attempt; steps write it into what they make on a host.
     `progress(fraction, words)` also is the point at which a cancelled or fenced-off operation stops: it may raise.
+    `check()` raises where this worker no longer holds the operation; to be called before each change outside.
     """
 
     operation: Operation
@@ -30,6 +31,7 @@ class StepContext:
     outputs: dict[str, Any]
     fence: int
     progress: Callable[[float, str], None]
+    check: Callable[[], None]
 
 
 def _nothing(context: StepContext) -> None:
@@ -41,6 +43,8 @@ class Step:
     """One step. `run` looks before it leaps: run twice in a row, the same state results.
 
     `undo` removes what `run` may have left, also when `run` was cut off half-way; it too may be run twice.
+    `deadline` is how long either may go on without a word of progress before the worker is taken for stuck.
+    `repeatable` False is for the few that cannot look: not tried again, and not after a crash in the middle.
     """
 
     name: str
@@ -48,10 +52,19 @@ class Step:
     run: Callable[[StepContext], Output]
     undo: Callable[[StepContext], None] = _nothing
     weight: int = 1
+    deadline: timedelta = timedelta(minutes=5)
+    repeatable: bool = True
 
 
 class TransientError(Exception):
-    """A step cannot go on now but may later; the words are shown as what the operation waits for."""
+    """A step cannot go on now but may later; the words are shown as what the operation waits for.
+
+    `is_lane_down`: the others of its lane (its host) cannot go on either.
+    """
+
+    def __init__(self, words: str, *, is_lane_down: bool = False) -> None:
+        super().__init__(words)
+        self.is_lane_down = is_lane_down
 
 
 class StepFailed(Exception):
@@ -69,6 +82,8 @@ class Workflow:
 
     `translate` turns an exception of the app's own (a driver's) into TransientError or StepFailed, or returns None.
     `succeeded` and `unwound` settle the database in the transaction that ends the operation.
+    `version` rises when the steps change; journals of the versions in `continues` are still gone on with, those of
+    others turn round and undo what they did.
     """
 
     kind: str
@@ -79,6 +94,11 @@ class Workflow:
     translate: Callable[[Exception], Exception | None] = field(default=lambda error: None)
     deadline: timedelta = timedelta(minutes=15)
     cancellable: bool = True
+    version: int = 1
+    continues: frozenset[int] = frozenset()
+
+    def goes_on_with(self, version: int) -> bool:
+        return version == self.version or version in self.continues
 
 
 _registry: dict[str, Workflow] = {}

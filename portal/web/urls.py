@@ -13,6 +13,7 @@ urlpatterns = [
     path("operations/<uuid:operation_id>/", operations.operation_detail, name="operation-detail"),
     path("operations/<uuid:operation_id>/fragment/", operations.operation_fragment, name="operation-fragment"),
     path("operations/<uuid:operation_id>/cancel/", operations.operation_cancel, name="operation-cancel"),
+    path("operations/<uuid:operation_id>/retry/", operations.operation_retry, name="operation-retry"),
     path("operations/<uuid:operation_id>/unwind/", operations.operation_unwind, name="operation-unwind"),
     path("account/ssh-keys/", account.ssh_keys, name="ssh-keys"),
     path("account/ssh-keys/<uuid:key_id>/remove/", account.ssh_key_remove, name="ssh-key-remove"),

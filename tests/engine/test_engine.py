@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,85 +10,16 @@ import pytest
 from django.utils import timezone
 
 from portal.core.errors import Conflict
-from portal.core.ids import uuid7
-from portal.operations import engine, lease, services, worker, workflow
+from portal.operations import endings, engine, lease, services, worker, workflow
 from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.tasks import reap
-from portal.operations.workflow import Step, StepContext, StepFailed, TransientError, Workflow
+from portal.operations.workflow import StepFailed, TransientError
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
-from portal.tenancy.roles import Permission
+from tests.engine.kind import STEPS, Killed, World, expire_lease, fresh, run_to_the_end, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
-STEPS = ("one", "two", "three")
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing after it runs, not even the engine's own handlers."""
-
-
-class World:
-    """What the steps do to the world, and what they are told to run into."""
-
-    def __init__(self) -> None:
-        self.made: set[str] = set()
-        self.log: list[str] = []
-        self.trouble: dict[str, list[BaseException]] = {}
-
-    def stumble(self, at: str) -> None:
-        if self.trouble.get(at):
-            raise self.trouble[at].pop(0)
-
-    def step(self, name: str) -> Step:
-        def run(context: StepContext) -> dict[str, Any]:
-            self.log.append(f"run {name}")
-            self.stumble(name)
-            self.made.add(name)
-            self.stumble(f"{name} done")
-            return {f"{name}_output": name}
-
-        def undo(context: StepContext) -> None:
-            self.log.append(f"undo {name}")
-            self.stumble(f"undo {name}")
-            self.made.discard(name)
-
-        return Step(name, name.capitalize(), run, undo)
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    world = World()
-    ended: list[str] = []
-    kind = Workflow(
-        kind="test.kind",
-        permission=Permission.HOST_WRITE,
-        steps=tuple(world.step(name) for name in STEPS),
-        succeeded=lambda operation, outputs: ended.append("succeeded"),
-        unwound=lambda operation: ended.append("unwound"),
-    )
-    monkeypatch.setitem(workflow._registry, "test.kind", kind)
-    world.ended = ended  # type: ignore[attr-defined]
-    world.kind = kind  # type: ignore[attr-defined]
-    return world
-
-
-@pytest.fixture
-def target(db: None) -> Tenant:
-    return Tenant.objects.create(name="T", slug=f"t-{uuid7().hex[-8:]}")
-
-
-@pytest.fixture
-def operation(world: World, target: Tenant) -> Operation:
-    return submit(world, target)
-
-
-def submit(world: World, target: Tenant) -> Operation:
-    return services.submit(world.kind, actor=SYSTEM, target=target, title="Test")  # type: ignore[attr-defined]
-
-
-def fresh(operation: Operation) -> Operation:
-    return Operation.objects.unscoped("test").get(pk=operation.pk)
 
 
 def test_a_worker_that_lives_is_not_gone_and_one_that_died_is() -> None:
@@ -101,20 +31,6 @@ def test_a_worker_that_lives_is_not_gone_and_one_that_died_is() -> None:
     child.wait()
     assert worker.is_gone(name)
     assert not worker.is_gone("another-machine:1:1"), "of workers elsewhere nothing is known"
-
-
-def expire_lease(operation: Operation) -> None:
-    rows = Operation.objects.unscoped("test").filter(pk=operation.pk)
-    rows.update(lease_until=timezone.now() - timedelta(seconds=1), not_before=None)
-
-
-def run_to_the_end(operation: Operation) -> Operation:
-    for _ in range(50):
-        expire_lease(operation)
-        engine.run(operation.pk)
-        if not fresh(operation).is_active:
-            return fresh(operation)
-    raise AssertionError(f"still {fresh(operation).state}")
 
 
 def test_it_runs_each_step_once_and_succeeds(world: World, operation: Operation) -> None:
@@ -213,7 +129,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(world: World, operatio
     engine.run(operation.pk)
     assert fresh(operation).state == State.SUCCEEDED
     with pytest.raises(lease.LeaseLost):
-        engine.Journal(late).move(State.FAILED)
+        engine.Journal(late).move(State.UNWINDING)
     with pytest.raises(lease.LeaseLost):
         engine.Journal(late).advance(None, {}, late.steps.all()[0])
     assert fresh(operation).state == State.SUCCEEDED
@@ -242,14 +158,14 @@ def test_a_finished_operation_cannot_be_cancelled(world: World, operation: Opera
 
 def test_an_undo_that_never_works_waits_for_an_administrator(world: World, operation: Operation) -> None:
     world.trouble["three"] = [StepFailed("no_space", "full")]
-    world.trouble["undo one"] = [ValueError("broken")] * (engine.UNDO_ATTEMPTS + 1)
+    world.trouble["undo one"] = [ValueError("broken")] * (endings.UNDO_ATTEMPTS + 1)
     engine.run(operation.pk)
     while fresh(operation).state == State.UNWINDING:
         expire_lease(operation)
         engine.run(operation.pk)
     assert fresh(operation).state == State.STUCK
     assert fresh(operation).status == "failed"
-    services.unwind_again(actor=SYSTEM, operation_id=operation.pk)
+    services.unwind(actor=SYSTEM, operation_id=operation.pk)
     assert run_to_the_end(operation).state == State.FAILED
     assert world.made == set()
 
@@ -268,7 +184,7 @@ def test_a_kind_nobody_knows_waits_for_a_worker_that_does(
     monkeypatch.delitem(workflow._registry, "test.kind")
     engine.run(operation.pk)
     assert fresh(operation).state == State.QUEUED
-    assert "newer version" in fresh(operation).waiting_for
+    assert "another version" in fresh(operation).waiting_for
 
 
 class TestReaper:

@@ -43,10 +43,12 @@ def forty_for_three(stack: Stack) -> None:
 
     with ThreadPoolExecutor(CLIENTS) as pool:
         answers = list(pool.map(create, range(CLIENTS)))
+    accepted = [body["operation"]["id"] for status, _, body in answers if status == 202]  # type: ignore[index]
+    ends = [stack.get(f"/operations/{id}", user="admin") for id in accepted]
     assert Counter(answer[:2] for answer in answers) == {
         (202, ""): PLACES,
         (409, "quota_exceeded"): CLIENTS - PLACES,
-    }
+    }, ends
     refusal = next(body for status, _, body in answers if status == 409)
     assert (refusal["resource"], refusal["limit"], refusal["used"], refusal["requested"]) == ("vms", PLACES, PLACES, 1)
     for status, _, body in answers:

@@ -116,6 +116,7 @@ PAGES: dict[str, Page] = {
     "operation-detail": Page(busy, ACME_READS),
     "operation-fragment": Page(busy, ACME_READS),
     "operation-cancel": Page(busy, posts=send(MEMBERS_DO)),
+    "operation-retry": Page(stuck, posts=send("302 403 403 403 404 302 403")),
     "operation-unwind": Page(stuck, posts=send("302 403 403 403 404 302 403")),
     # one's own
     "ssh-keys": Page(get=SIGNED_IN, posts=send(EVERYBODY, public_key=SSH_KEY)),

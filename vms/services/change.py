@@ -38,7 +38,9 @@ def resize(*, actor: Actor, vm: VM, flavor: str) -> Operation:
     quotas.hold(vm.tenant, vm.pk, {"vms": 1, **meanwhile}, field="flavor")
     placement.resize(vm.host, vm.pk, meanwhile)
     params = {"flavor": str(wanted.pk), "before": vm.wanted, "after": after}
-    return operations.submit(RESIZE, actor=actor, target=vm, title=f"Resize {vm.name} to {wanted.name}", params=params)
+    return operations.submit(
+        RESIZE, actor=actor, target=vm, title=f"Resize {vm.name} to {wanted.name}", params=params, lane=vm.host_id
+    )
 
 
 def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -70,7 +70,9 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     vm.host = placement.place(vm.pk, vm.wanted)
     _save(vm)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
-    operation = operations.submit(CREATE, actor=actor, target=vm, title=f"Create VM {vm.name}", params=choices)
+    operation = operations.submit(
+        CREATE, actor=actor, target=vm, title=f"Create VM {vm.name}", params=choices, lane=vm.host_id
+    )
     return vm, operation
 
 

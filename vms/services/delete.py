@@ -22,4 +22,4 @@ def delete_vm(*, actor: Actor, vm: VM) -> Operation:
     if not rows.update(lifecycle=Lifecycle.DELETING):  # protected between the look and the leap
         raise Conflict("It is protected against deletion; remove the protection first.", code="protected")
     vm.lifecycle = Lifecycle.DELETING
-    return operations.submit(DELETE, actor=actor, target=vm, title=f"Delete {vm.name}")
+    return operations.submit(DELETE, actor=actor, target=vm, title=f"Delete {vm.name}", lane=vm.host_id)

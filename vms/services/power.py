@@ -37,4 +37,6 @@ def change_power(*, actor: Actor, vm: VM, action: Action) -> Operation:
     if action in _DESIRED:
         rows = VM.objects.unscoped("a machine in hand")
         rows.filter(pk=vm.pk).update(desired_power=_DESIRED[action])
-    return operations.submit(workflows.WORKFLOWS[action], actor=actor, target=vm, title=f"{_TITLES[action]} {vm.name}")
+    return operations.submit(
+        workflows.WORKFLOWS[action], actor=actor, target=vm, title=f"{_TITLES[action]} {vm.name}", lane=vm.host_id
+    )

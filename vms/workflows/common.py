@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hosts.connections import driver_for
+from hosts.connections import fenced_driver
 from hosts.driver.base import Driver
 from portal.operations.models import Operation
 from portal.operations.workflow import StepContext
@@ -18,14 +18,15 @@ def machine(operation: Operation) -> VM:
     return rows.get(pk=operation.target_id)
 
 
-def driver_of(vm: VM) -> Driver:
-    return driver_for(vm.host)
+def driver_of(context: StepContext, vm: VM) -> Driver:
+    """The driver of the machine's host; it refuses to be used by a worker that no longer holds the operation."""
+    return fenced_driver(vm.host, context.check)
 
 
 def observe_now(context: StepContext) -> None:
     """Ask the host how the machine is, so that the operation ends with the page showing the truth."""
     vm = machine(context.operation)
-    state = driver_of(vm).state(vm.pk)
+    state = driver_of(context, vm).state(vm.pk)
     observed.note(vm.pk, state.power if state else None)
 
 

@@ -20,7 +20,7 @@ from vms.workflows.common import GIB, driver_of, machine
 def bring_image(context: StepContext) -> Output:
     """Images are read-only and shared by all machines of the host, so there is nothing to undo."""
     vm = machine(context.operation)
-    driver, name = driver_of(vm), vm.image.file_name
+    driver, name = driver_of(context, vm), vm.image.file_name
     if driver.volume(vm.host.pool_name, name) is None:
         source = image_store.path(vm.image)
         if not source.is_file():
@@ -33,61 +33,61 @@ def make_disk(context: StepContext) -> Output:
     vm = machine(context.operation)
     for disk in vm.disks.all():
         size = disk.size_gib * GIB
-        driver_of(vm).ensure_overlay(vm.host.pool_name, disk.volume_name, vm.image.file_name, size)
+        driver_of(context, vm).ensure_overlay(vm.host.pool_name, disk.volume_name, vm.image.file_name, size)
     return None
 
 
 def delete_disk(context: StepContext) -> None:
     vm = machine(context.operation)
     for disk in vm.disks.all():
-        driver_of(vm).delete_volume(vm.host.pool_name, disk.volume_name)
+        driver_of(context, vm).delete_volume(vm.host.pool_name, disk.volume_name)
 
 
 def make_seed(context: StepContext) -> Output:
     vm = machine(context.operation)
     iso = seed_iso(instance_id=str(vm.pk), hostname=vm.name, ssh_keys=vm.ssh_keys, user_data=vm.user_data)
-    driver_of(vm).upload(vm.host.pool_name, vm.seed_volume, iso, "raw")
+    driver_of(context, vm).upload(vm.host.pool_name, vm.seed_volume, iso, "raw")
     return None
 
 
 def delete_seed(context: StepContext) -> None:
     vm = machine(context.operation)
-    driver_of(vm).delete_volume(vm.host.pool_name, vm.seed_volume)
+    driver_of(context, vm).delete_volume(vm.host.pool_name, vm.seed_volume)
 
 
 def reserve_address(context: StepContext) -> Output:
     vm = machine(context.operation)
     for nic in vm.nics.all():
-        driver_of(vm).ensure_dhcp_host(vm.host.network_name, nic.mac, nic.ip)
+        driver_of(context, vm).ensure_dhcp_host(vm.host.network_name, nic.mac, nic.ip)
     return None
 
 
 def free_address(context: StepContext) -> None:
     vm = machine(context.operation)
     for nic in vm.nics.all():
-        driver_of(vm).delete_dhcp_host(vm.host.network_name, nic.mac)
+        driver_of(context, vm).delete_dhcp_host(vm.host.network_name, nic.mac)
 
 
 def define(context: StepContext) -> Output:
     vm = machine(context.operation)
-    driver_of(vm).define(domain_spec(vm, vm.host, context.fence))
+    driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))
     return None
 
 
 def undefine(context: StepContext) -> None:
     vm = machine(context.operation)
-    driver_of(vm).undefine(vm.pk)
+    driver_of(context, vm).undefine(vm.pk)
 
 
 def start(context: StepContext) -> Output:
     vm = machine(context.operation)
-    driver_of(vm).start(vm.pk)
+    driver_of(context, vm).start(vm.pk)
     return None
 
 
 def cut_power(context: StepContext) -> None:
     vm = machine(context.operation)
-    driver_of(vm).destroy(vm.pk)
+    driver_of(context, vm).destroy(vm.pk)
 
 
 def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:

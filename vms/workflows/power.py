@@ -24,10 +24,10 @@ PRESS_AGAIN_SECONDS = 10
 def start(context: StepContext) -> Output:
     """Defined anew from the database first, so that what was lost or changed on the host does not matter."""
     vm = machine(context.operation)
-    state = driver_of(vm).state(vm.pk)
+    state = driver_of(context, vm).state(vm.pk)
     if state is None or state.power in (PowerState.STOPPED, PowerState.CRASHED):
-        driver_of(vm).define(domain_spec(vm, vm.host, context.fence))
-    driver_of(vm).start(vm.pk)
+        driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))
+    driver_of(context, vm).start(vm.pk)
     observe_now(context)
     return None
 
@@ -35,7 +35,7 @@ def start(context: StepContext) -> Output:
 def stop(context: StepContext) -> Output:
     vm, begun = machine(context.operation), time.monotonic()
     while (elapsed := time.monotonic() - begun) < STOP_TIMEOUT_SECONDS:
-        driver_of(vm).shutdown(vm.pk)
+        driver_of(context, vm).shutdown(vm.pk)
         if _is_off(context, elapsed):
             observe_now(context)
             return None
@@ -52,7 +52,7 @@ def _is_off(context: StepContext, elapsed: float) -> bool:
         waited = elapsed + second
         context.progress(waited / STOP_TIMEOUT_SECONDS, f"Waiting for the guest to power off: {waited:.0f} s")
         try:
-            driver_of(vm).wait_for(vm.pk, [PowerState.STOPPED, PowerState.CRASHED], deadline=1.0)
+            driver_of(context, vm).wait_for(vm.pk, [PowerState.STOPPED, PowerState.CRASHED], deadline=1.0)
         except errors.Timeout:
             continue
         return True
@@ -61,28 +61,28 @@ def _is_off(context: StepContext, elapsed: float) -> bool:
 
 def reboot(context: StepContext) -> Output:
     vm = machine(context.operation)
-    driver_of(vm).reboot(vm.pk)
+    driver_of(context, vm).reboot(vm.pk)
     observe_now(context)
     return None
 
 
 def force_off(context: StepContext) -> Output:
     vm = machine(context.operation)
-    driver_of(vm).destroy(vm.pk)
+    driver_of(context, vm).destroy(vm.pk)
     observe_now(context)
     return None
 
 
 def pause(context: StepContext) -> Output:
     vm = machine(context.operation)
-    driver_of(vm).suspend(vm.pk)
+    driver_of(context, vm).suspend(vm.pk)
     observe_now(context)
     return None
 
 
 def resume(context: StepContext) -> Output:
     vm = machine(context.operation)
-    driver_of(vm).resume(vm.pk)
+    driver_of(context, vm).resume(vm.pk)
     observe_now(context)
     return None
 

@@ -20,7 +20,7 @@ from vms.workflows.common import GIB, driver_of, machine
 def _define(context: StepContext, size: Mapping[str, int]) -> None:
     vm = machine(context.operation)
     spec = domain_spec(vm, vm.host, context.fence)
-    driver_of(vm).define(replace(spec, vcpus=size["vcpus"], memory_mib=size["memory_mib"]))
+    driver_of(context, vm).define(replace(spec, vcpus=size["vcpus"], memory_mib=size["memory_mib"]))
 
 
 def define_new(context: StepContext) -> Output:
@@ -35,7 +35,7 @@ def define_old(context: StepContext) -> None:
 def grow_disk(context: StepContext) -> Output:
     vm = machine(context.operation)
     root = vm.disks.get(target="vda")
-    driver_of(vm).grow_volume(vm.host.pool_name, root.volume_name, context.params["after"]["disk_gib"] * GIB)
+    driver_of(context, vm).grow_volume(vm.host.pool_name, root.volume_name, context.params["after"]["disk_gib"] * GIB)
     return None
 
 

@@ -18,6 +18,7 @@ _WORDS = {
     "vm.console_opened": "had its console opened",
     "operation.cancel_requested": "is to be cancelled",
     "operation.unwind_requested": "is to be undone again",
+    "operation.retry_requested": "is to go on after all",
     "tenant.created": "was created",
     "tenant.renamed": "was renamed",
     "member.set": "had a member set",

@@ -96,6 +96,7 @@ class OperationView(OperationRow):
     cancel_url: str
     cancel_reason: str
     unwind_url: str
+    go_on_url: str
     is_cancelling: bool
 
 
@@ -121,7 +122,8 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         fragment_url=reverse("operation-fragment", args=[operation.pk]),
         cancel_url="" if reason else reverse("operation-cancel", args=[operation.pk]),
         cancel_reason=reason if operation.is_active else "",
-        unwind_url=_unwind_url(actor, operation),
+        unwind_url=_rescue_url(actor, operation, "operation-unwind"),
+        go_on_url=_rescue_url(actor, operation, "operation-retry"),
         is_cancelling=operation.is_active and operation.cancel_requested_at is not None,
     )
 
@@ -180,6 +182,6 @@ def _retry_url(operation: Operation, slug: str) -> str:
     return "" if operation.is_active else target_url(operation, slug)
 
 
-def _unwind_url(actor: Actor, operation: Operation) -> str:
+def _rescue_url(actor: Actor, operation: Operation, name: str) -> str:
     may = operation.needs_attention and actor.can(Permission.HOST_WRITE)
-    return reverse("operation-unwind", args=[operation.pk]) if may else ""
+    return reverse(name, args=[operation.pk]) if may else ""

@@ -57,9 +57,17 @@ def operation_cancel(request: HttpRequest, operation_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def operation_retry(request: HttpRequest, operation_id: UUID) -> HttpResponse:
+    with refusals_as_notice(request):
+        services.retry(actor=actor_of(request), operation_id=operation_id)
+        messages.info(request, "It goes on from the first step that is not done.")
+    return redirect("operation-detail", operation_id)
+
+
+@require_POST
 def operation_unwind(request: HttpRequest, operation_id: UUID) -> HttpResponse:
     with refusals_as_notice(request):
-        services.unwind_again(actor=actor_of(request), operation_id=operation_id)
+        services.unwind(actor=actor_of(request), operation_id=operation_id)
         messages.info(request, "The undo is tried once more.")
     return redirect("operation-detail", operation_id)
 

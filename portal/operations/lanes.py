@@ -1,0 +1,44 @@
+"""Slots: operations of one lane (a host) share a few workers, so that a slow or dead host holds up no other.
+
+The figures go with the four processes of a worker (deploy/supervisor.py). They bound what a burst can take, and are
+looked at without a lock: two claims at the same instant may pass one slot too many.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from portal.operations.models import Operation
+from portal.operations.states import ACTIVE
+
+SLOTS = 3
+SLOTS_WHILE_DOWN = 1
+SLOTS_OF_ALL_DOWN = 2
+LOOK_AGAIN = timedelta(seconds=1)
+
+
+def has_slot(operation: Operation, now: datetime) -> bool:
+    """Whether one more of its lane may be worked on. A lane whose host does not answer gets one; all such, two."""
+    if not operation.lane:
+        return True
+    rows = Operation.objects.unscoped("engine").filter(state__in=ACTIVE).exclude(pk=operation.pk).exclude(lane="")
+    held = Counter(rows.filter(lease_until__gt=now).values_list("lane", flat=True))
+    down = set(rows.filter(is_lane_down=True).values_list("lane", flat=True))
+    if operation.is_lane_down:
+        down.add(operation.lane)
+    if operation.lane not in down:
+        return held[operation.lane] < SLOTS
+    return held[operation.lane] < SLOTS_WHILE_DOWN and sum(held[lane] for lane in down) < SLOTS_OF_ALL_DOWN
+
+
+def wait_for_slot(now: datetime) -> dict[str, Any]:
+    """What to write to an operation that finds no slot."""
+    return {"waiting_for": "its turn: its host is busy with other operations", "not_before": now + LOOK_AGAIN}
+
+
+def next_in(lane: str) -> Operation | None:
+    """The one that has waited longest for a slot of the lane."""
+    rows = Operation.objects.unscoped("engine").filter(lane=lane, state__in=ACTIVE, lease_owner="")
+    return rows.exclude(not_before=None).filter(is_lane_down=False).order_by("created_at").first() if lane else None

@@ -1,0 +1,290 @@
+"""What the engine does where a worker, a step, a host or a version is in the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils import timezone
+
+from portal.core.errors import Conflict
+from portal.core.ids import uuid7
+from portal.operations import endings, engine, heartbeat, lanes, lease, services, workflow
+from portal.operations.models import Operation
+from portal.operations.states import State
+from portal.operations.workflow import Step, StepFailed, TransientError
+from portal.tenancy.gate import SYSTEM
+from portal.tenancy.models import Tenant
+from tests.engine.kind import Killed, World, expire_lease, fresh, run_to_the_end, submit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def change_kind(world: World, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    world.kind = replace(world.kind, **changes)  # type: ignore[attr-defined]
+    monkeypatch.setitem(workflow._registry, "test.kind", world.kind)  # type: ignore[attr-defined]
+
+
+def change_step(world: World, monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> None:
+    steps: tuple[Step, ...] = world.kind.steps  # type: ignore[attr-defined]
+    changed = tuple(replace(step, **changes) if step.name == name else step for step in steps)
+    change_kind(world, monkeypatch, steps=changed)
+
+
+# -- fencing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_more(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sleep_past_the_lease(context: Any) -> None:
+        real, later = time.monotonic, lease.LEASE.total_seconds() + 1
+        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: real() + later)
+        with pytest.raises(lease.LeaseLost):
+            context.check()
+        context.progress(0.5, "still here")
+
+    change_step(world, monkeypatch, "two", run=sleep_past_the_lease)
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.RUNNING, "left as it was, for whoever takes it over"
+    assert world.log == ["run one"]
+
+
+def test_fences_rise_from_operation_to_operation(world: World, operation: Operation, target: Tenant) -> None:
+    engine.run(operation.pk)
+    second = submit(world, target)
+    engine.run(second.pk)
+    assert fresh(second).fence > fresh(operation).fence
+
+
+def test_a_database_that_goes_away_in_the_middle_undoes_nothing(world: World, operation: Operation) -> None:
+    world.trouble["two"] = [OperationalError("server closed the connection unexpectedly")]
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.RUNNING
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+    assert world.log.count("undo one") == 0
+
+
+# -- steps that do not move, or cannot be repeated -------------------------------------------------------------------
+
+
+class TestStuckStep:
+    @pytest.fixture(autouse=True)
+    def quick_beats(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.05)
+
+    def test_its_process_ends_and_the_operation_is_tried_again(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended: list[int] = []
+        monkeypatch.setattr(heartbeat, "end_process", lambda: ended.append(os.getpid()))
+        steps = world.kind.steps  # type: ignore[attr-defined]
+        slow = [lambda context: time.sleep(1.5)]
+        monkeypatch.setattr(world, "stumble", lambda at: slow.pop()(None) if at == "two" and slow else None)
+        change_step(world, monkeypatch, "two", deadline=timedelta(seconds=0.3))
+        engine.run(operation.pk)
+        assert ended == [os.getpid()]
+        assert fresh(operation).state == State.QUEUED
+        assert "did not move" in fresh(operation).waiting_for
+        assert len(steps) == 3
+        assert run_to_the_end(operation).state == State.SUCCEEDED
+
+    def test_one_that_tells_its_progress_is_not_stuck(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended: list[int] = []
+        monkeypatch.setattr(heartbeat, "end_process", lambda: ended.append(1))
+
+        def slow(context: Any) -> None:
+            for i in range(10):
+                time.sleep(0.1)
+                context.progress(i / 10, "copying")
+
+        change_step(world, monkeypatch, "two", run=slow, deadline=timedelta(seconds=0.5))
+        engine.run(operation.pk)
+        assert (fresh(operation).state, ended) == (State.SUCCEEDED, [])
+
+
+def test_a_step_that_cannot_be_repeated_is_not_run_again_after_a_crash(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_step(world, monkeypatch, "two", repeatable=False)
+    world.trouble["two done"] = [Killed()]
+    with pytest.raises(Killed):
+        engine.run(operation.pk)
+    done = run_to_the_end(operation)
+    assert (done.state, done.error["code"]) == (State.FAILED, "interrupted")
+    assert world.log.count("run two") == 1
+    assert world.made == set()
+
+
+def test_a_step_that_cannot_be_repeated_is_not_tried_again(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_step(world, monkeypatch, "two", repeatable=False)
+    world.trouble["two"] = [TransientError("the host did not answer in time")]
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.FAILED
+    assert world.log.count("run two") == 1
+
+
+# -- the dead letter -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stuck(world: World, operation: Operation) -> Operation:
+    world.trouble["three"] = [StepFailed("no_space", "full")]
+    world.trouble["undo one"] = [ValueError("broken")] * endings.UNDO_ATTEMPTS
+    engine.run(operation.pk)
+    while fresh(operation).state == State.UNWINDING:
+        expire_lease(operation)
+        engine.run(operation.pk)
+    assert fresh(operation).state == State.STUCK
+    return fresh(operation)
+
+
+def test_a_stuck_operation_can_go_on_after_all(world: World, stuck: Operation) -> None:
+    services.retry(actor=SYSTEM, operation_id=stuck.pk)
+    done = run_to_the_end(stuck)
+    assert (done.state, done.error) == (State.SUCCEEDED, None)
+    assert world.made == {"one", "two", "three"}
+
+
+def test_only_a_stuck_one_can_be_retried_or_unwound(world: World, operation: Operation) -> None:
+    for rescue in (services.retry, services.unwind):
+        with pytest.raises(Conflict) as refusal:
+            rescue(actor=SYSTEM, operation_id=operation.pk)
+        assert refusal.value.code == "not_stuck"
+    assert fresh(operation).state == State.QUEUED
+
+
+# -- stopping and upgrading ------------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_is_told_to_stop_gives_the_operation_back_between_two_steps(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "is_shutting_down", lambda: "run two" in world.log)
+    engine.run(operation.pk)
+    given_back = fresh(operation)
+    assert (given_back.state, given_back.lease_owner, given_back.attempts) == (State.QUEUED, "", 0)
+    assert world.log == ["run one", "run two"]
+    monkeypatch.setattr(engine, "is_shutting_down", lambda: False)
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.SUCCEEDED
+    assert world.log.count("run two") <= 2
+
+
+class TestUpgrade:
+    """The journal was written by one version, and another finds it."""
+
+    def begin(self, world: World, operation: Operation) -> None:
+        world.trouble["two"] = [TransientError("the host does not answer")]
+        engine.run(operation.pk)
+
+    def test_a_version_that_is_continued_goes_on(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.begin(world, operation)
+        change_kind(world, monkeypatch, version=2, continues=frozenset({1}))
+        assert run_to_the_end(operation).state == State.SUCCEEDED
+
+    def test_one_that_is_not_continued_undoes_what_it_did(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.begin(world, operation)
+        change_kind(world, monkeypatch, version=2)
+        done = run_to_the_end(operation)
+        assert (done.state, done.error["code"]) == (State.FAILED, "upgraded")
+        assert world.made == set()
+
+    def test_steps_that_are_gone_and_were_not_begun_do_not_hinder_the_undo(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.begin(world, operation)
+        steps = world.kind.steps  # type: ignore[attr-defined]
+        change_kind(world, monkeypatch, version=2, steps=steps[:2])
+        assert run_to_the_end(operation).state == State.FAILED
+        assert world.made == set()
+
+    @pytest.mark.parametrize("change", ["newer journal", "step gone"])
+    def test_what_this_version_cannot_know_waits_for_one_that_does(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        self.begin(world, operation)
+        steps = world.kind.steps  # type: ignore[attr-defined]
+        if change == "newer journal":
+            Operation.objects.unscoped("test").filter(pk=operation.pk).update(version=7)
+        else:
+            change_kind(world, monkeypatch, version=2, steps=steps[1:])
+        expire_lease(operation)
+        engine.run(operation.pk)
+        assert "another version" in fresh(operation).waiting_for
+        assert world.made == {"one"}
+
+
+# -- lanes -----------------------------------------------------------------------------------------------------------
+
+
+class TestLanes:
+    def make(self, world: World, lane: Any, count: int, **fields: Any) -> list[Operation]:
+        made = []
+        for _ in range(count):
+            target = Tenant.objects.create(name="T", slug=f"t-{uuid7().hex[-8:]}")
+            operation = services.submit(world.kind, actor=SYSTEM, target=target, title="T", lane=lane)  # type: ignore[attr-defined]
+            Operation.objects.unscoped("test").filter(pk=operation.pk).update(**fields) if fields else None
+            made.append(operation)
+        return made
+
+    def test_one_lane_takes_only_its_slots_and_says_so(self, world: World) -> None:
+        full, other = uuid7(), uuid7()
+        first = self.make(world, full, lanes.SLOTS + 1)
+        claimed = [lease.claim(operation.pk) for operation in first]
+        assert [bool(each) for each in claimed] == [True] * lanes.SLOTS + [False]
+        assert "its turn" in fresh(first[-1]).waiting_for
+        assert lease.claim(self.make(world, other, 1)[0].pk) is not None
+
+    def test_who_waits_for_a_slot_is_woken_when_one_is_free(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rung: list[Any] = []
+        monkeypatch.setattr(services, "ring", rung.append)
+        lane = uuid7()
+        made = self.make(world, lane, lanes.SLOTS + 1)
+        for operation in made[1:]:
+            lease.claim(operation.pk)
+        assert lease.claim(made[0].pk) is None
+        rung.clear()
+        services.ring_next(str(lane))
+        assert rung == [made[0].pk]
+
+    def test_hosts_that_are_down_share_two_slots(self, world: World) -> None:
+        hosts = [uuid7() for _ in range(3)]
+        waiting = [self.make(world, host, 2, is_lane_down=True, attempts=1) for host in hosts]
+        claimed = [lease.claim(operation.pk) for group in waiting for operation in group]
+        assert [bool(each) for each in claimed] == [True, False, True, False, False, False]
+        assert lease.claim(self.make(world, uuid7(), 1)[0].pk) is not None
+
+    def test_an_operation_that_finds_its_host_away_marks_its_lane_until_a_step_is_done(
+        self, world: World, target: Tenant
+    ) -> None:
+        operation = self.make(world, uuid7(), 1)[0]
+        world.trouble["two"] = [TransientError("the host does not answer", is_lane_down=True)]
+        engine.run(operation.pk)
+        assert fresh(operation).is_lane_down
+        assert run_to_the_end(operation).state == State.SUCCEEDED
+        assert not fresh(operation).is_lane_down
+
+
+def test_a_clock_that_is_ahead_steals_no_lease(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease.claim(operation.pk)
+    ahead = timezone.now() + timedelta(hours=1)
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+    assert lease.claim(operation.pk) is None
