@@ -78,6 +78,7 @@ class OperationOut(OperationBrief):
     resource = ResourceOut(source="*")
     error = serializers.SerializerMethodField()
     cancellable = serializers.SerializerMethodField(help_text="Whether you can cancel it now.")
+    deadline_at = serializers.DateTimeField(help_text="When it gives up waiting, and undoes what was done.")
     needs_attention = serializers.BooleanField(help_text="It is stuck: an administrator retries or unwinds it.")
     created_by = serializers.CharField(source="actor")
     created_at = serializers.DateTimeField()

@@ -20,7 +20,7 @@ SHOWN = {"id", "name", "tenant", "status", "flavor", "image", "vcpus", "memory_m
     *("observed_at", "observed_since"),
 }
 OPERATION = {"id", "kind", "status", "progress", "step", "steps", "resource", "error", "created_at", "started_at"} | {
-    *("finished_at", "title", "tenant", "waiting_for", "cancellable", "needs_attention", "created_by")
+    *("finished_at", "title", "tenant", "waiting_for", "cancellable", "deadline_at", "needs_attention", "created_by")
 }
 
 

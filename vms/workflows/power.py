@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hosts.driver import errors
@@ -59,10 +59,15 @@ def _is_off(context: StepContext, elapsed: float) -> bool:
     return False
 
 
+def reach(context: StepContext) -> Output:
+    """Waits for a host that is away, before anything is asked of it."""
+    observe_now(context)
+    return None
+
+
 def reboot(context: StepContext) -> Output:
     vm = machine(context.operation)
     driver_of(context, vm).reboot(vm.pk)
-    observe_now(context)
     return None
 
 
@@ -91,12 +96,12 @@ def _nothing_to_settle(operation: Operation, outputs: Mapping[str, Any]) -> None
     return None
 
 
-def _workflow(action: Action, title: str, run: Callable[[StepContext], Output]) -> Workflow:
+def _workflow(action: Action, *steps: Step) -> Workflow:
     return register(
         Workflow(
             kind=f"vm.{action}",
             permission=Permission.VM_WRITE,
-            steps=(Step(action.value, title, run),),
+            steps=steps,
             succeeded=_nothing_to_settle,
             unwound=settle_desired_power,
             translate=translate,
@@ -105,10 +110,15 @@ def _workflow(action: Action, title: str, run: Callable[[StepContext], Output]) 
 
 
 WORKFLOWS = {
-    Action.START: _workflow(Action.START, "Starting it", start),
-    Action.STOP: _workflow(Action.STOP, "Asking the guest to power off", stop),
-    Action.REBOOT: _workflow(Action.REBOOT, "Asking the guest to restart", reboot),
-    Action.FORCE_OFF: _workflow(Action.FORCE_OFF, "Cutting the power", force_off),
-    Action.PAUSE: _workflow(Action.PAUSE, "Pausing it", pause),
-    Action.RESUME: _workflow(Action.RESUME, "Resuming it", resume),
+    Action.START: _workflow(Action.START, Step("start", "Starting it", start)),
+    Action.STOP: _workflow(Action.STOP, Step("stop", "Asking the guest to power off", stop)),
+    # whether a guest was restarted cannot be seen from outside, so nothing is asked twice
+    Action.REBOOT: _workflow(
+        Action.REBOOT,
+        Step("reach", "Reaching the host", reach),
+        Step("reboot", "Asking the guest to restart", reboot, repeatable=False),
+    ),
+    Action.FORCE_OFF: _workflow(Action.FORCE_OFF, Step("force-off", "Cutting the power", force_off)),
+    Action.PAUSE: _workflow(Action.PAUSE, Step("pause", "Pausing it", pause)),
+    Action.RESUME: _workflow(Action.RESUME, Step("resume", "Resuming it", resume)),
 }

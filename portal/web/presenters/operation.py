@@ -149,7 +149,7 @@ def _row_fields(operation: Operation) -> dict[str, Any]:
         "source": operation.source,
         "created_at": operation.created_at,
         "finished_at": operation.finished_at,
-        "waiting_for": operation.waiting_for if operation.is_active else "",
+        "waiting_for": _waiting_for(operation),
         "detail": _error(operation, "detail"),
         "is_active": operation.is_active,
         "needs_attention": operation.needs_attention,
@@ -167,6 +167,14 @@ def _elapsed(operation: Operation) -> float | None:
     if operation.started_at is None:
         return None
     return ((operation.finished_at or timezone.now()) - operation.started_at).total_seconds()
+
+
+def _waiting_for(operation: Operation) -> str:
+    """What it waits for, and until when; undoing never gives up."""
+    if not operation.is_active or not operation.waiting_for or operation.state != State.QUEUED:
+        return operation.waiting_for if operation.is_active else ""
+    left = operation.deadline_at - timezone.now()
+    return f"{operation.waiting_for}; it gives up in {max(round(left.total_seconds() / 60), 1)} min"
 
 
 def _error(operation: Operation, key: str) -> str:
