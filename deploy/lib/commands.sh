@@ -7,6 +7,7 @@ command_help() {
 ./run status           what runs, since when
 ./run logs [PART]      follow the logs: all of them, or web, worker, beat, observer, redis, setup
 ./run doctor           look for trouble and say what to do about it
+./run audit [--json]   compare the database with the hosts and list what is wrong
 ./run token USER [--tenant SLUG] [--scope SCOPE ...]
                        print a new API token
 ./run reset [--yes]    delete everything: machines, disks, accounts, data
@@ -48,6 +49,11 @@ command_logs() {
 command_doctor() {
     needs_setup
     manage doctor "$@"
+}
+
+command_audit() {
+    needs_setup
+    manage audit "$@"
 }
 
 command_token() {

@@ -23,6 +23,7 @@ from .types import (
     DomainSpec,
     DomainState,
     HostFacts,
+    Inventory,
     Lease,
     PoolFacts,
     PowerState,
@@ -52,6 +53,9 @@ class Driver(Protocol):
 
         Returns the CIDR the network has (that of an existing one, if it exists).
         """
+
+    def inventory(self, pool: str, network: str) -> Inventory:
+        """Everything there is, looked at anew: also what was changed on the host's disk behind the daemon's back."""
 
     def delete_pool(self, name: str) -> None:
         """Stop the pool and remove its definition; its files stay. No effect where it is gone."""

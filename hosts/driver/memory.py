@@ -23,10 +23,15 @@ from hosts.driver.base import Progress
 from hosts.driver.types import (
     Accelerator,
     AcceleratorVerdict,
+    CdromSpec,
+    DiskFacts,
+    DiskSpec,
     DomainEvent,
+    DomainFacts,
     DomainSpec,
     DomainState,
     HostFacts,
+    Inventory,
     Lease,
     PoolFacts,
     PowerState,
@@ -47,6 +52,7 @@ class MemoryHost:
     domains: dict[UUID, tuple[DomainSpec, PowerState]] = field(default_factory=dict)
     pools: dict[str, Path] = field(default_factory=dict)
     volumes: dict[tuple[str, str], VolumeFacts] = field(default_factory=dict)
+    unfinished: set[tuple[str, str]] = field(default_factory=set)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: list[tuple[Callable[[DomainEvent], None], Callable[[], None]]] = field(default_factory=list)
@@ -135,6 +141,17 @@ class MemoryDriver:
                 host.dhcp_hosts[name] = {}
             return host.networks[name]
 
+    def inventory(self, pool: str, network: str) -> Inventory:
+        with self._call("inventory") as host:
+            return Inventory(
+                domains=tuple(_domain_facts(spec, power) for spec, power in host.domains.values()),
+                volumes=tuple(volume for (place, _), volume in host.volumes.items() if place == pool)
+                if pool in host.pools
+                else None,
+                unfinished=tuple(sorted(name for place, name in host.unfinished if place == pool)),
+                dhcp_hosts=dict(host.dhcp_hosts[network]) if network in host.networks else None,
+            )
+
     def delete_pool(self, name: str) -> None:
         with self._call("delete_pool") as host:
             host.pools.pop(name, None)
@@ -174,16 +191,13 @@ class MemoryDriver:
         with self._call("upload") as host:
             _pool_exists(host, pool)
             host.volumes.pop((pool, name), None)
-        head, size = _head_and_size(source)
-        if (head[:4] == QCOW2_MAGIC) != (fmt == "qcow2"):
-            raise errors.Invalid(f"{name} is not a whole {fmt}")
-        for sent in range(CHUNK_BYTES, size + CHUNK_BYTES, CHUNK_BYTES):
-            if progress is not None:
-                progress(min(sent, size) / size)
-        capacity = int.from_bytes(head[24:32]) if fmt == "qcow2" else size  # of the qcow2 header, in the format's order
-        made = VolumeFacts(name, str(host.pools[pool] / name), fmt, capacity, size)
-        with host.lock:
-            host.volumes[pool, name] = made
+            host.unfinished.add((pool, name))
+        try:
+            made = _received(host.pools[pool] / name, source, fmt, progress)
+            with host.lock:
+                host.volumes[pool, name] = made
+        finally:
+            host.unfinished.discard((pool, name))
         return made
 
     def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
@@ -194,6 +208,7 @@ class MemoryDriver:
 
     def delete_volume(self, pool: str, name: str) -> None:
         with self._call("delete_volume") as host:
+            host.unfinished.discard((pool, name))
             host.volumes.pop((pool, name), None)
 
     # -- network -------------------------------------------------------------------------------------------------
@@ -321,6 +336,22 @@ class MemoryDriver:
         """Nothing is open."""
 
 
+def _domain_facts(spec: DomainSpec, power: PowerState) -> DomainFacts:
+    disks: list[DiskSpec | CdromSpec] = [*spec.disks, *spec.cdroms]
+    return DomainFacts(
+        uuid=spec.uuid,
+        name=spec.name,
+        power=power,
+        owner=spec.owner or None,
+        vcpus=spec.vcpus,
+        vcpus_max=spec.vcpus,
+        memory_mib=spec.memory_mib,
+        memory_max_mib=spec.memory_mib,
+        disks=tuple(DiskFacts(disk.target, disk.pool, disk.volume) for disk in disks),
+        macs=tuple(nic.mac for nic in spec.nics),
+    )
+
+
 def _pool_facts(name: str, path: Path) -> PoolFacts:
     return PoolFacts(name, str(path), True, POOL_BYTES, POOL_BYTES)
 
@@ -381,6 +412,18 @@ def _first_free(candidates: Sequence[str], taken: Iterable[str]) -> str:
         if not any(IPv4Network(cidr).overlaps(other) for other in used):
             return cidr
     raise errors.Unsupported("no candidate subnet is free")
+
+
+def _received(path: Path, source: Path | bytes, fmt: str, progress: Progress | None) -> VolumeFacts:
+    """The volume an upload makes."""
+    head, size = _head_and_size(source)
+    if (head[:4] == QCOW2_MAGIC) != (fmt == "qcow2"):
+        raise errors.Invalid(f"{path.name} is not a whole {fmt}")
+    for sent in range(CHUNK_BYTES, size + CHUNK_BYTES, CHUNK_BYTES):
+        if progress is not None:
+            progress(min(sent, size) / size)
+    capacity = int.from_bytes(head[24:32]) if fmt == "qcow2" else size  # of the qcow2 header, in the format's order
+    return VolumeFacts(path.name, str(path), fmt, capacity, size)
 
 
 def _head_and_size(source: Path | bytes) -> tuple[bytes, int]:

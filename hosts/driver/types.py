@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -142,6 +143,50 @@ class VolumeFacts:
     capacity_bytes: int
     allocation_bytes: int
     backing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFacts:
+    """A disk or CD-ROM of a real definition. `pool` is "" where the source is no volume of a pool; `volume` then is
+    its path, or "" for an empty drive."""
+
+    target: str
+    pool: str
+    volume: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """What a host has on a domain: its state, and its definition as the next start takes it.
+
+    `owner` is our mark in its metadata, None where there is none. `vcpus` and `memory_mib` are what it starts with, the
+    `_max` ones what it may grow to without a restart.
+    """
+
+    uuid: UUID
+    name: str
+    power: PowerState
+    owner: str | None
+    vcpus: int
+    vcpus_max: int
+    memory_mib: int
+    memory_max_mib: int
+    disks: tuple[DiskFacts, ...] = ()
+    macs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All domains of a host, all volumes of one pool, the static hosts (address by MAC) of one network.
+
+    `volumes` is None where the pool is missing or off, `dhcp_hosts` where the network is missing. `unfinished` has the
+    names of volumes whose upload has not ended; these are not among `volumes`.
+    """
+
+    domains: tuple[DomainFacts, ...]
+    volumes: tuple[VolumeFacts, ...] | None
+    unfinished: tuple[str, ...]
+    dhcp_hosts: Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from hosts.driver.kvm.domains import DomainCalls
 from hosts.driver.kvm.events import EventCalls
 from hosts.driver.kvm.host import HostCalls
+from hosts.driver.kvm.inventory import InventoryCalls
 from hosts.driver.kvm.networks import NetworkCalls
 from hosts.driver.kvm.probe import ProbeCalls
 from hosts.driver.kvm.storage import StorageCalls
 from hosts.driver.kvm.streams import StreamCalls
 
 
-class KvmDriver(ProbeCalls, HostCalls, StorageCalls, NetworkCalls, DomainCalls, StreamCalls, EventCalls):
+class KvmDriver(
+    ProbeCalls, HostCalls, StorageCalls, NetworkCalls, DomainCalls, InventoryCalls, StreamCalls, EventCalls
+):
     """`hosts.driver.base.Driver` for a libvirt URI of the QEMU driver, e.g. "qemu:///system".
 
     Connects on the first call, so that it may be made before a fork, and again after a break. RuntimeError in the child

@@ -38,6 +38,11 @@ def is_whole(name: str, names: Collection[str]) -> bool:
     return not _MARK.fullmatch(name) and not _marks_of(name, names)
 
 
+def unfinished_in(names: Collection[str]) -> tuple[str, ...]:
+    """The volumes whose marks are among the names of a pool, whether a byte of them is there or not."""
+    return tuple(sorted({mark["name"] for name in names if (mark := _MARK.fullmatch(name))}))
+
+
 def delete_with_marks(pool: libvirt.virStoragePool, name: str) -> None:
     """The volume first, so that what is left after an interruption is never a part without its mark."""
     names = pool.listVolumes()

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Interface
 from pathlib import PurePosixPath
+from uuid import UUID
 from xml.etree.ElementTree import Element, fromstring
 
-from hosts.driver.types import Accelerator, VolumeFacts
+from hosts.driver.types import Accelerator, DiskFacts, DomainFacts, PowerState, VolumeFacts
+from hosts.driver.xml.domain import NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,34 @@ def dhcp_hosts(xml: str) -> dict[str, str]:
     """The network's static hosts: address by MAC."""
     hosts = _root(xml).iterfind("ip/dhcp/host")
     return {str(host.get("mac")).lower(): str(host.get("ip")) for host in hosts if host.get("mac")}
+
+
+def domain(xml: str, power: PowerState) -> DomainFacts:
+    """The inactive definition of a domain that is in that state."""
+    root = _root(xml)
+    vcpu, memory_kib = root.find("vcpu"), int(root.findtext("memory", "0"))
+    vcpus_max = int(root.findtext("vcpu", "1"))
+    current_kib = int(root.findtext("currentMemory", "0")) or memory_kib
+    return DomainFacts(
+        uuid=UUID(root.findtext("uuid", "")),
+        name=root.findtext("name", ""),
+        power=power,
+        owner=root.findtext(f"metadata/{{{NAMESPACE}}}vm/{{{NAMESPACE}}}owner") or None,
+        vcpus=int(_attribute(vcpu, "current") or vcpus_max),
+        vcpus_max=vcpus_max,
+        memory_mib=current_kib // 1024,
+        memory_max_mib=memory_kib // 1024,
+        disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
+        macs=tuple(_attribute(mac, "address").lower() for mac in root.iterfind("devices/interface/mac")),
+    )
+
+
+def _disk(disk: Element) -> DiskFacts:
+    source = disk.find("source")
+    path = next(
+        (_attribute(source, name) for name in ("volume", "file", "dev", "name") if _attribute(source, name)), ""
+    )
+    return DiskFacts(_attribute(disk.find("target"), "dev"), _attribute(source, "pool"), path)
 
 
 def _attribute(element: Element | None, name: str) -> str:

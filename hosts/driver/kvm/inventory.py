@@ -1,0 +1,86 @@
+"""Everything that a host has of ours and of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.kvm.connection import Calls
+from hosts.driver.kvm.domains import power_state
+from hosts.driver.kvm.errors import translate
+from hosts.driver.kvm.upload import is_whole, unfinished_in
+from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
+from hosts.driver.xml import parse
+
+INVENTORY_SECONDS = 60.0  # libvirt opens each volume of the pool
+
+T = TypeVar("T")
+Volumes = tuple[tuple[VolumeFacts, ...] | None, tuple[str, ...]]
+
+
+class InventoryCalls(Calls):
+    def inventory(self, pool: str, network: str) -> Inventory:
+        return self._connection.call(lambda connect: _inventory(connect, pool, network), seconds=INVENTORY_SECONDS)
+
+
+def _inventory(connect: libvirt.virConnect, pool: str, network: str) -> Inventory:
+    volumes, unfinished = _volumes(connect, pool)
+    return Inventory(_domains(connect), volumes, unfinished, _dhcp_hosts(connect, network))
+
+
+def _domains(connect: libvirt.virConnect) -> tuple[DomainFacts, ...]:
+    return tuple(facts for domain in connect.listAllDomains() if (facts := _unless_gone(partial(_domain, domain))))
+
+
+def _domain(domain: libvirt.virDomain) -> DomainFacts:
+    state, reason = domain.state()
+    flags = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
+    return parse.domain(domain.XMLDesc(flags), power_state(state, reason))
+
+
+def _unless_gone(read: Callable[[], T]) -> T | None:
+    """None for what was removed since the list was made."""
+    try:
+        return read()
+    except libvirt.libvirtError as error:
+        if isinstance(translate(error), errors.NotFound):
+            return None
+        raise
+
+
+def _volumes(connect: libvirt.virConnect, name: str) -> Volumes:
+    try:
+        pool = connect.storagePoolLookupByName(name)
+        if not pool.isActive():
+            return None, ()
+        _refresh(pool)
+        volumes = pool.listAllVolumes()
+    except libvirt.libvirtError as error:
+        if isinstance(translate(error), errors.NotFound | errors.InvalidState):
+            return None, ()
+        raise
+    names = [volume.name() for volume in volumes]
+    whole = [volume for volume in volumes if is_whole(volume.name(), names)]
+    facts = [_unless_gone(partial(_volume, volume)) for volume in whole]
+    return tuple(volume for volume in facts if volume is not None), unfinished_in(names)
+
+
+def _volume(volume: libvirt.virStorageVol) -> VolumeFacts:
+    return parse.volume(volume.XMLDesc())
+
+
+def _refresh(pool: libvirt.virStoragePool) -> None:
+    """libvirt looks at a pool's directory only when told; it refuses while a volume is being made there."""
+    try:
+        pool.refresh()
+    except libvirt.libvirtError as error:
+        if not isinstance(translate(error), errors.Busy):
+            raise
+
+
+def _dhcp_hosts(connect: libvirt.virConnect, name: str) -> dict[str, str] | None:
+    return _unless_gone(lambda: parse.dhcp_hosts(connect.networkLookupByName(name).XMLDesc()))

@@ -1,0 +1,42 @@
+"""A host in memory that has exactly what the rows say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+from hosts.connections import driver_for
+from hosts.driver import memory
+from hosts.driver.memory import MemoryHost
+from hosts.models import Host
+from tests.world import GIB, World
+from vms.design import domain_spec
+from vms.models import VM, Power
+
+
+def mirrored(world: World) -> MemoryHost:
+    """The world's host, now in memory."""
+    world.host.uri = f"memory://{uuid4()}"
+    world.host.save()
+    driver = driver_for(world.host)
+    driver.ensure_pool("berth", Path("/pool"))
+    driver.ensure_network("berth", [world.host.network_cidr])
+    driver.upload("berth", world.image.file_name, b"QFI\xfb" + bytes(28), "qcow2")
+    for vm in VM.objects.unscoped("test").prefetch_related("disks", "nics"):
+        put(vm, world.host)
+    return memory.host(world.host.uri)
+
+
+def put(vm: VM, host: Host) -> None:
+    """What a create leaves, in the state that the row has."""
+    driver = driver_for(host)
+    for disk in vm.disks.all():
+        driver.ensure_overlay("berth", disk.volume_name, vm.image.file_name, disk.size_gib * GIB)
+    driver.upload("berth", vm.seed_volume, b"seed", "raw")
+    for nic in vm.nics.all():
+        driver.ensure_dhcp_host("berth", nic.mac, nic.ip)
+    driver.define(domain_spec(vm, host, 1))
+    if vm.desired_power != Power.STOPPED:
+        driver.start(vm.pk)
+    if vm.desired_power == Power.PAUSED:
+        driver.suspend(vm.pk)

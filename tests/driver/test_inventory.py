@@ -1,0 +1,97 @@
+"""What an inventory tells, over the host in memory and real QEMU alike."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hosts.driver.types import CdromSpec, DiskFacts, NicSpec, PowerState
+from tests.driver.guests import guest
+from tests.driver.rig import NETWORK, POOL, Rig
+
+MIB = 1 << 20
+MAC = "52:54:00:12:34:56"
+
+
+def test_all_that_there_is(rig: Rig, echo_image: Path) -> None:
+    rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    rig.driver.ensure_overlay(POOL, "disk", "image", 4 * MIB)
+    rig.driver.upload(POOL, "seed", b"\0" * MIB, "raw")
+    address = rig.cidr.replace(".0/24", ".9")
+    rig.driver.ensure_dhcp_host(NETWORK, MAC, address)
+    nics = (NicSpec(NETWORK, MAC, address),)
+    spec = guest("disk", cdroms=(CdromSpec(POOL, "seed"),), nics=nics, owner="a tenant", vcpus=2)
+    rig.driver.define(spec)
+    found = rig.other.inventory(POOL, NETWORK)
+    (domain,) = found.domains
+    assert (domain.uuid, domain.name, domain.power) == (spec.uuid, spec.name, PowerState.STOPPED)
+    assert domain.owner == "a tenant"
+    assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (2, 2, 32, 32)
+    assert set(domain.disks) == {DiskFacts("vda", POOL, "disk"), DiskFacts("sda", POOL, "seed")}
+    assert domain.macs == (MAC,)
+    assert found.volumes is not None
+    assert {volume.name: volume.backing for volume in found.volumes} == {"image": None, "disk": "image", "seed": None}
+    assert found.unfinished == ()
+    assert found.dhcp_hosts == {MAC: address}
+
+
+def test_the_definition_is_the_one_of_the_next_start(rig: Rig, echo_image: Path) -> None:
+    rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    spec = guest("image")
+    rig.driver.define(spec)
+    rig.driver.start(spec.uuid)
+    rig.driver.define(replace(spec, vcpus=2, memory_mib=48))
+    (domain,) = rig.other.inventory(POOL, NETWORK).domains
+    assert (domain.power, domain.vcpus, domain.memory_mib, domain.owner) == (PowerState.RUNNING, 2, 48, None)
+
+
+def test_an_upload_that_has_not_ended(rig: Rig) -> None:
+    seen = []
+
+    def look(fraction: float) -> None:
+        seen.append(rig.other.inventory(POOL, NETWORK))
+
+    rig.driver.upload(POOL, "image", b"x" * MIB, "raw", look)
+    assert [(inventory.volumes, inventory.unfinished) for inventory in seen] == [((), ("image",))]
+    assert rig.other.inventory(POOL, NETWORK).unfinished == ()
+
+
+def test_what_is_not_there_is_not_an_empty_one(rig: Rig) -> None:
+    found = rig.driver.inventory("nowhere", "nowhere")
+    assert (found.domains, found.volumes, found.unfinished, found.dhcp_hosts) == ((), None, (), None)
+
+
+def test_what_was_changed_behind_the_daemon_is_seen(kvm_rig: Rig, virsh: Callable[..., str]) -> None:
+    made = kvm_rig.driver.upload(POOL, "seed", b"x" * MIB, "raw")
+    spec = guest("seed", vcpus=2)
+    kvm_rig.driver.define(replace(spec, disks=()))
+    Path(made.path).unlink()
+    virsh("setvcpus", str(spec.uuid), "1", "--config")
+    virsh("setmem", str(spec.uuid), "16M", "--config")
+    found = kvm_rig.other.inventory(POOL, NETWORK)
+    assert found.volumes == ()
+    (domain,) = found.domains
+    assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (1, 2, 16, 32)
+
+
+def test_a_pool_that_is_off(kvm_rig: Rig, virsh: Callable[..., str]) -> None:
+    virsh("pool-destroy", POOL)
+    assert kvm_rig.driver.inventory(POOL, NETWORK).volumes is None
+    virsh("pool-start", POOL)
+    assert kvm_rig.driver.inventory(POOL, NETWORK).volumes == ()
+
+
+@pytest.fixture
+def virsh(kvm_rig: Rig) -> Callable[..., str]:
+    """As an administrator by hand."""
+
+    def run(*arguments: str) -> str:
+        return subprocess.run(
+            ["virsh", "-q", "-c", kvm_rig.uri, *arguments], check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    return run

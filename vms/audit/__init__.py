@@ -1,0 +1,1 @@
+"""What the database says against what the hosts have: read both, compare, write nothing."""

@@ -1,0 +1,75 @@
+"""The books by themselves: claims against machines, machines against operations, operations against the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from portal.operations.models import Operation
+from portal.operations.states import State
+from vms.audit.findings import Finding, Kind
+from vms.audit.rows import Amounts, Machine, Rows
+from vms.models import Lifecycle
+
+# The reaper rings every five seconds for what is due; what nobody took for this long, nobody will.
+UNATTENDED_AFTER = timedelta(seconds=45)
+_WITH_OPERATION_ONLY = (Lifecycle.BUILDING, Lifecycle.DELETING)
+
+
+def findings(rows: Rows) -> Iterator[Finding]:
+    yield from _claims(rows)
+    yield from _unowned_claims(rows)
+    yield from _machines(rows)
+    for operation in rows.operations:
+        yield from _operation(operation, rows.at)
+
+
+def _claims(rows: Rows) -> Iterator[Finding]:
+    """Each machine holds what it is, of its tenant and of its host, and of nobody else."""
+    for machine in rows.machines.values():
+        if machine.id in rows.busy:
+            continue
+        wanted = {machine.tenant_id: {"vms": 1, **machine.size}, machine.host_id: machine.size}
+        others = {account for account, holder in rows.claims if holder == machine.id and account not in wanted}
+        for account in (*wanted, *others):
+            held, right = rows.claims.get((account, machine.id), {}), wanted.get(account, {})
+            if held != right:
+                words = f"{machine.name} holds {_words(held)} of {rows.accounts.get(account)}, and is {_words(right)}"
+                yield Finding(Kind.CLAIM_WRONG, "", str(machine.id), words, vm_id=machine.id)
+
+
+def _unowned_claims(rows: Rows) -> Iterator[Finding]:
+    hosts = {host.id: host.name for host in rows.hosts}
+    for (account, holder), held in rows.claims.items():
+        if holder not in rows.machines and holder not in rows.busy:
+            words = f"{_words(held)} of {rows.accounts.get(account, account)} are held by nothing"
+            is_host = account in hosts
+            yield Finding(
+                Kind.CLAIM_WITHOUT_VM, hosts.get(account, ""), str(holder), words, account if is_host else None
+            )
+
+
+def _machines(rows: Rows) -> Iterator[Finding]:
+    for machine in rows.machines.values():
+        if machine.lifecycle in _WITH_OPERATION_ONLY and machine.id not in rows.busy:
+            yield _of(machine, Kind.VM_WITHOUT_OPERATION, f"{machine.name} is {machine.lifecycle}, and nobody does it")
+
+
+def _of(machine: Machine, kind: Kind, words: str) -> Finding:
+    return Finding(kind, "", str(machine.id), words, vm_id=machine.id)
+
+
+def _operation(operation: Operation, now: datetime) -> Iterator[Finding]:
+    name = str(operation.pk)
+    if operation.state == State.STUCK:
+        yield Finding(Kind.OPERATION_STUCK, "", name, f"{operation.title}: waits for {operation.waiting_for}")
+        return
+    moments = (operation.created_at, operation.lease_until, operation.not_before)
+    due = max(moment for moment in moments if moment is not None)
+    if now - due > UNATTENDED_AFTER:
+        words = f"{operation.title}: due since {due:%Y-%m-%d %H:%M:%S} UTC, and nobody works on it"
+        yield Finding(Kind.OPERATION_ABANDONED, "", name, words)
+
+
+def _words(amounts: Amounts) -> str:
+    return ", ".join(f"{amount} {resource}" for resource, amount in sorted(amounts.items())) or "nothing"

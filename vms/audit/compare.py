@@ -1,0 +1,122 @@
+"""One host's inventory against the rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from hosts.driver.types import DomainFacts, Inventory
+from vms.audit.definition import differences
+from vms.audit.findings import Finding, Kind
+from vms.audit.rows import HostRow, Machine, Rows
+from vms.models import Lifecycle
+
+
+def findings(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Finding]:
+    yield from _Comparison(host, inventory, rows).findings()
+
+
+def duplicates(inventories: Mapping[UUID, Inventory], rows: Rows) -> Iterator[Finding]:
+    """Machines that are defined on a host beside their own, too."""
+    names = {host.id: host.name for host in rows.hosts}
+    for host_id, inventory in inventories.items():
+        for domain in inventory.domains:
+            machine = rows.machines.get(domain.uuid)
+            if machine is not None and machine.host_id != host_id and machine.id not in rows.busy:
+                words = f"{machine.name} belongs on {names.get(machine.host_id, '')}"
+                yield Finding(Kind.DUPLICATE_DOMAIN, names[host_id], domain.name, words, host_id, machine.id)
+
+
+def is_ours(domain: DomainFacts, pool: str) -> bool:
+    """By its name or our mark; one whose disks lie in another pool belongs to another installation of Berth."""
+    pools = {disk.pool for disk in domain.disks}
+    return (domain.name.startswith("berth-") or domain.owner is not None) and (not pools or pool in pools)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    host: HostRow
+    inventory: Inventory
+    rows: Rows
+
+    def findings(self) -> Iterator[Finding]:
+        here = [machine for machine in self.rows.machines.values() if machine.host_id == self.host.id]
+        settled = [machine for machine in here if self._is_settled(machine)]
+        yield from self._domains(settled)
+        yield from self._unknown_domains()
+        yield from self._volumes(settled)
+        yield from self._addresses(settled)
+
+    def _is_settled(self, machine: Machine) -> bool:
+        """What was built and is not about to go should be there in full; of a failed delete anything may be left."""
+        return machine.lifecycle == Lifecycle.READY and machine.id not in self.rows.busy
+
+    def _domains(self, settled: list[Machine]) -> Iterator[Finding]:
+        there = {domain.uuid: domain for domain in self.inventory.domains}
+        for machine in settled:
+            domain = there.get(machine.id)
+            if domain is None:
+                yield self._of(machine, Kind.UNDEFINED_OUTSIDE, machine.spec.name, f"{machine.name} is not defined")
+            elif found := differences(domain, machine.spec):
+                yield self._of(machine, Kind.DEFINITION_CHANGED, domain.name, "; ".join(found))
+
+    @property
+    def is_being_checked(self) -> bool:
+        """Its check makes the pool and the network, and a guest with a disk that are gone in a moment."""
+        return self.host.id in self.rows.busy
+
+    def _unknown_domains(self) -> Iterator[Finding]:
+        if self.is_being_checked:
+            return
+        for domain in self.inventory.domains:
+            if domain.uuid in self.rows.machines or domain.uuid in self.rows.busy:
+                continue
+            if is_ours(domain, self.host.pool):
+                words = f"it is {domain.power}, and no machine has its id"
+                yield self._finding(Kind.DOMAIN_WITHOUT_VM, domain.name, words)
+            else:
+                yield self._finding(Kind.FOREIGN_DOMAIN, domain.name, f"it is {domain.power}, and not Berth's")
+
+    def _volumes(self, settled: list[Machine]) -> Iterator[Finding]:
+        if self.inventory.volumes is None:
+            if self.host.is_checked and not self.is_being_checked:
+                yield self._finding(Kind.POOL_UNAVAILABLE, self.host.pool, "the storage pool is missing or off")
+            return
+        there = {volume.name for volume in self.inventory.volumes}
+        for machine in settled:
+            for volume in machine.volumes:
+                if volume not in there:
+                    yield self._of(machine, Kind.DISK_MISSING, volume, f"{machine.name} needs it")
+        yield from self._unknown_volumes(there)
+
+    def _unknown_volumes(self, there: set[str]) -> Iterator[Finding]:
+        """Volumes are named by ids, so those of a pool that hosts share are told apart as well."""
+        if self.is_being_checked:
+            return
+        for name in sorted(there - self.rows.names):
+            yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, "no machine and no image has it")
+        if str(self.host.id) not in self.rows.busy_lanes:  # an image is brought by any operation that needs it
+            for name in self.inventory.unfinished:
+                yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way")
+
+    def _addresses(self, settled: list[Machine]) -> Iterator[Finding]:
+        there = self.inventory.dhcp_hosts
+        if there is None:
+            if self.host.is_checked and not self.is_being_checked:
+                yield self._finding(Kind.NETWORK_UNAVAILABLE, self.host.network, "the network is missing")
+            return
+        for machine in settled:
+            for nic in machine.spec.nics:
+                if there.get(nic.mac) != nic.ip:
+                    words = f"{machine.name} should have {nic.ip} by DHCP"
+                    yield self._of(machine, Kind.ADDRESS_MISSING, nic.mac, words)
+        for mac in sorted(set(there) - self.rows.names):
+            words = f"no machine has it; {there[mac]} is kept for it"
+            yield self._finding(Kind.ADDRESS_WITHOUT_OWNER, mac, words)
+
+    def _of(self, machine: Machine, kind: Kind, name: str, words: str) -> Finding:
+        return Finding(kind, self.host.name, name, words, self.host.id, machine.id)
+
+    def _finding(self, kind: Kind, name: str, words: str) -> Finding:
+        return Finding(kind, self.host.name, name, words, self.host.id)

@@ -1,0 +1,47 @@
+"""What an audit can find. Everything here is shown to administrators only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    # of a host as a whole
+    HOST_UNREAD = "host_unread"
+    POOL_UNAVAILABLE = "pool_unavailable"
+    NETWORK_UNAVAILABLE = "network_unavailable"
+    # a machine that is not on its host as it should be
+    UNDEFINED_OUTSIDE = "undefined_outside"
+    DEFINITION_CHANGED = "definition_changed"
+    DISK_MISSING = "disk_missing"
+    ADDRESS_MISSING = "address_missing"
+    # what nobody here knows
+    DOMAIN_WITHOUT_VM = "domain_without_vm"
+    FOREIGN_DOMAIN = "foreign_domain"
+    DUPLICATE_DOMAIN = "duplicate_domain"
+    VOLUME_WITHOUT_OWNER = "volume_without_owner"
+    UNFINISHED_VOLUME = "unfinished_volume"
+    ADDRESS_WITHOUT_OWNER = "address_without_owner"
+    # the books
+    CLAIM_WITHOUT_VM = "claim_without_vm"
+    CLAIM_WRONG = "claim_wrong"
+    VM_WITHOUT_OPERATION = "vm_without_operation"
+    OPERATION_ABANDONED = "operation_abandoned"
+    OPERATION_STUCK = "operation_stuck"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`host` is a host's name, "" where none is concerned; `object` names the thing as its host or the database does.
+
+    `host_id` and `vm_id` are for who acts on it.
+    """
+
+    kind: Kind
+    host: str
+    object: str
+    detail: str
+    host_id: UUID | None = None
+    vm_id: UUID | None = None

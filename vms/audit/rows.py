@@ -1,0 +1,134 @@
+"""What the database says, as plain values that were read at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from hosts.driver.types import Accelerator, DomainSpec
+from hosts.models import Host
+from portal.operations.models import Operation
+from portal.operations.states import ACTIVE, FINAL
+from portal.quotas.models import Claim
+from portal.tenancy.models import Tenant
+from vms.design import domain_spec
+from vms.models import VM, Disk, Image, Nic
+
+Amounts = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine and the domain it should be. `size` is what it holds of its host."""
+
+    id: UUID
+    name: str
+    tenant_id: UUID
+    host_id: UUID
+    lifecycle: str
+    size: Amounts
+    spec: DomainSpec
+
+    @property
+    def volumes(self) -> list[str]:
+        return [disk.volume for disk in self.spec.disks] + [cdrom.volume for cdrom in self.spec.cdroms]
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """`is_checked`: its pool and its network were made."""
+
+    id: UUID
+    name: str
+    pool: str
+    network: str
+    is_checked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """`claims` are the amounts by account and holder; `accounts` their owners' words.
+
+    `busy` has the ids of machines and hosts with an operation under way, or that had one since the hosts were read:
+    what belongs to these may change under the reader's eyes. `busy_lanes` are the hosts of those operations. `names`
+    are all volumes and MACs that a row has, or had before the hosts were read.
+    """
+
+    at: datetime
+    hosts: Sequence[HostRow]
+    machines: Mapping[UUID, Machine]
+    names: frozenset[str]
+    claims: Mapping[tuple[UUID, UUID], Amounts]
+    accounts: Mapping[UUID, str]
+    operations: Sequence[Operation]
+    busy: frozenset[UUID]
+    busy_lanes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is noted before the hosts are read: a volume whose row goes meanwhile must not look as if it had none."""
+
+    at: datetime
+    names: frozenset[str]
+
+
+def note() -> Before:
+    at = timezone.now()
+    disks = [disk.volume_name for disk in Disk.objects.all()]
+    seeds = [VM(pk=id).seed_volume for id in VM.objects.unscoped("audit").values_list("pk", flat=True)]
+    images = [image.file_name for image in Image.objects.unscoped("audit")]
+    return Before(at, frozenset([*disks, *seeds, *images, *Nic.objects.values_list("mac", flat=True)]))
+
+
+@transaction.atomic
+def load(before: Before) -> Rows:
+    """All of it, as it is now."""
+    hosts = {host.pk: host for host in Host.objects.all()}
+    tenants = Tenant.objects.unscoped("audit").values_list("pk", "slug")
+    operations = Operation.objects.unscoped("audit")
+    lately = list(operations.filter(Q(state__in=ACTIVE) | Q(finished_at__gte=before.at)).annotate(now=Now()))
+    return Rows(
+        at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
+        hosts=[_host(host) for host in hosts.values()],
+        machines={machine.id: machine for machine in map(_machine, _vms(hosts))},
+        names=before.names | note().names,
+        claims=_claims(),
+        accounts={**dict(tenants), **{host.pk: host.name for host in hosts.values()}},
+        operations=[operation for operation in lately if operation.state not in FINAL],
+        busy=frozenset(operation.target_id for operation in lately),
+        busy_lanes=frozenset(operation.lane for operation in lately),
+    )
+
+
+def _host(host: Host) -> HostRow:
+    return HostRow(host.pk, host.name, host.pool_name, host.network_name, host.checked_at is not None)
+
+
+def _vms(hosts: Mapping[UUID, Host]) -> list[VM]:
+    vms = list(VM.objects.unscoped("audit").prefetch_related("disks", "nics"))
+    for vm in vms:
+        vm.host = hosts[vm.host_id]
+        # how guests run there may be unknown for the moment; it is not compared
+        vm.host.accelerator = vm.host.accelerator or Accelerator.TCG
+    return vms
+
+
+def _machine(vm: VM) -> Machine:
+    return Machine(vm.pk, vm.name, vm.tenant_id, vm.host_id, vm.lifecycle, vm.wanted, domain_spec(vm, vm.host, 0))
+
+
+def _claims() -> dict[tuple[UUID, UUID], dict[str, int]]:
+    found: dict[tuple[UUID, UUID], dict[str, int]] = {}
+    for account_id, holder_id, resource, amount in Claim.objects.values_list(
+        "account_id", "holder_id", "resource", "amount"
+    ):
+        found.setdefault((account_id, holder_id), {})[resource] = amount
+    return found
