@@ -35,6 +35,7 @@ from hosts.driver.types import (
     Lease,
     PoolFacts,
     PowerState,
+    Reason,
     VolumeFacts,
 )
 
@@ -42,6 +43,7 @@ CHUNK_BYTES = 1 << 20
 POOL_BYTES = 1 << 40
 QCOW2_MAGIC = b"QFI\xfb"
 _OFF = (PowerState.STOPPED, PowerState.CRASHED)
+_REASONS = {"shutdown": Reason.GUEST, "destroyed": Reason.DESTROYED, "suspended": Reason.ASKED}
 
 
 @dataclass
@@ -52,6 +54,7 @@ class MemoryHost:
     domains: dict[UUID, tuple[DomainSpec, PowerState]] = field(default_factory=dict)
     pools: dict[str, Path] = field(default_factory=dict)
     volumes: dict[tuple[str, str], VolumeFacts] = field(default_factory=dict)
+    reasons: dict[UUID, Reason] = field(default_factory=dict)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -63,6 +66,11 @@ class MemoryHost:
     def fail_next(self, method: str, error: errors.DriverError) -> None:
         """The next call of `method` raises `error` before it does anything; several are raised in turn."""
         self.faults.setdefault(method, deque()).append(error)
+
+    def lose_power(self) -> None:
+        """All guests die at once, and nobody is told."""
+        self.domains = {uuid: (spec, PowerState.STOPPED) for uuid, (spec, _) in self.domains.items()}
+        self.reasons.clear()
 
     def lose_connection(self) -> None:
         """Tell all who watch that the connection broke."""
@@ -144,7 +152,7 @@ class MemoryDriver:
     def inventory(self, pool: str, network: str) -> Inventory:
         with self._call("inventory") as host:
             return Inventory(
-                domains=tuple(_domain_facts(spec, power) for spec, power in host.domains.values()),
+                domains=tuple(_domain_facts(host, uuid) for uuid in host.domains),
                 volumes=tuple(volume for (place, _), volume in host.volumes.items() if place == pool)
                 if pool in host.pools
                 else None,
@@ -336,7 +344,8 @@ class MemoryDriver:
         """Nothing is open."""
 
 
-def _domain_facts(spec: DomainSpec, power: PowerState) -> DomainFacts:
+def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:
+    spec, power = host.domains[uuid]
     disks: list[DiskSpec | CdromSpec] = [*spec.disks, *spec.cdroms]
     return DomainFacts(
         uuid=spec.uuid,
@@ -349,6 +358,7 @@ def _domain_facts(spec: DomainSpec, power: PowerState) -> DomainFacts:
         memory_max_mib=spec.memory_mib,
         disks=tuple(DiskFacts(disk.target, disk.pool, disk.volume) for disk in disks),
         macs=tuple(nic.mac for nic in spec.nics),
+        reason=Reason.NONE if power is PowerState.RUNNING else host.reasons.get(uuid, Reason.UNKNOWN),
     )
 
 
@@ -398,6 +408,7 @@ def _turn(host: MemoryHost, uuid: UUID, power: PowerState, reason: str) -> None:
     spec, before = host.domains[uuid]
     if power is not before:
         host.domains[uuid] = (spec, power)
+        host.reasons[uuid] = _REASONS.get(reason, Reason.UNKNOWN)
         _tell(host, spec, power, reason)
 
 

@@ -18,6 +18,21 @@ class PowerState(StrEnum):
     CRASHED = "crashed"
 
 
+class Reason(StrEnum):
+    """Why a domain is off or paused. UNKNOWN: nobody stopped it; its host, or the daemon there, went down with it."""
+
+    NONE = ""
+    GUEST = "guest"
+    DESTROYED = "destroyed"
+    CRASHED = "crashed"
+    FAILED = "failed"
+    SAVED = "saved"
+    MIGRATED = "migrated"
+    ASKED = "asked"
+    IO_ERROR = "io_error"
+    UNKNOWN = "unknown"
+
+
 class Accelerator(StrEnum):
     """How a host runs guest code; the value is libvirt's domain type."""
 
@@ -173,6 +188,7 @@ class DomainFacts:
     memory_max_mib: int
     disks: tuple[DiskFacts, ...] = ()
     macs: tuple[str, ...] = ()
+    reason: Reason = Reason.NONE
 
 
 @dataclass(frozen=True, slots=True)

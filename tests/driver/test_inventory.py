@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hosts.driver.types import CdromSpec, DiskFacts, NicSpec, PowerState
-from tests.driver.guests import guest
+from hosts.driver.types import CdromSpec, DiskFacts, NicSpec, PowerState, Reason
+from tests.driver.guests import guest, wait_for_echo
 from tests.driver.rig import NETWORK, POOL, Rig
 
 MIB = 1 << 20
@@ -47,6 +47,30 @@ def test_the_definition_is_the_one_of_the_next_start(rig: Rig, echo_image: Path)
     rig.driver.define(replace(spec, vcpus=2, memory_mib=48))
     (domain,) = rig.other.inventory(POOL, NETWORK).domains
     assert (domain.power, domain.vcpus, domain.memory_mib, domain.owner) == (PowerState.RUNNING, 2, 48, None)
+
+
+def test_why_it_is_off(rig: Rig, echo_image: Path) -> None:
+    rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    spec = guest("image")
+    rig.driver.define(spec)
+
+    def reason() -> Reason:
+        (domain,) = rig.other.inventory(POOL, NETWORK).domains
+        return domain.reason
+
+    assert reason() is Reason.UNKNOWN
+    rig.driver.start(spec.uuid)
+    assert reason() is Reason.NONE
+    rig.driver.suspend(spec.uuid)
+    assert reason() is Reason.ASKED
+    rig.driver.destroy(spec.uuid)
+    assert reason() is Reason.DESTROYED
+    rig.driver.start(spec.uuid)
+    with rig.driver.open_serial(spec.uuid) as serial:
+        wait_for_echo(serial)
+    rig.driver.shutdown(spec.uuid)
+    rig.driver.wait_for(spec.uuid, [PowerState.STOPPED], 15)
+    assert reason() is Reason.GUEST
 
 
 def test_an_upload_that_has_not_ended(rig: Rig) -> None:

@@ -10,7 +10,7 @@ import libvirt
 
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
-from hosts.driver.types import DomainSpec, DomainState, PowerState
+from hosts.driver.types import DomainSpec, DomainState, PowerState, Reason
 from hosts.driver.xml.domain import domain_xml
 
 POWER_SECONDS = 30.0  # QEMU starts and ends in a second, and takes many on a loaded machine
@@ -32,6 +32,17 @@ _POWER_BY_REASON = {
     # QEMU is loaded and the guest has not run an instruction yet.
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP): PowerState.STOPPED,
 }
+_REASONS = {
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN): Reason.GUEST,
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED): Reason.DESTROYED,
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED): Reason.CRASHED,
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_FAILED): Reason.FAILED,
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SAVED): Reason.SAVED,
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED): Reason.MIGRATED,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER): Reason.ASKED,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR): Reason.IO_ERROR,
+    (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_CRASHED): Reason.CRASHED,
+}
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -43,6 +54,13 @@ _UNDEFINE = (
 def power_state(state: int, reason: int) -> PowerState:
     """Of libvirt's virDomainState and its reason."""
     return _POWER_BY_REASON.get((state, reason), _POWER.get(state, PowerState.STOPPED))
+
+
+def stop_reason(state: int, reason: int) -> Reason:
+    """Why it is off or paused; NONE while it runs."""
+    if power_state(state, reason) is PowerState.RUNNING:
+        return Reason.NONE
+    return _REASONS.get((state, reason), Reason.UNKNOWN)
 
 
 def lookup(connect: libvirt.virConnect, uuid: UUID) -> libvirt.virDomain:

@@ -10,13 +10,13 @@ import libvirt
 
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
-from hosts.driver.kvm.domains import power_state
+from hosts.driver.kvm.domains import power_state, stop_reason
 from hosts.driver.kvm.errors import translate
 from hosts.driver.kvm.upload import is_whole, unfinished_in
 from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
 from hosts.driver.xml import parse
 
-INVENTORY_SECONDS = 60.0  # libvirt opens each volume of the pool
+INVENTORY_SECONDS = 30.0  # libvirt opens each volume of the pool
 
 T = TypeVar("T")
 Volumes = tuple[tuple[VolumeFacts, ...] | None, tuple[str, ...]]
@@ -39,7 +39,7 @@ def _domains(connect: libvirt.virConnect) -> tuple[DomainFacts, ...]:
 def _domain(domain: libvirt.virDomain) -> DomainFacts:
     state, reason = domain.state()
     flags = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
-    return parse.domain(domain.XMLDesc(flags), power_state(state, reason))
+    return parse.domain(domain.XMLDesc(flags), power_state(state, reason), stop_reason(state, reason))
 
 
 def _unless_gone(read: Callable[[], T]) -> T | None:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from uuid import UUID
 from xml.etree.ElementTree import Element, fromstring
 
-from hosts.driver.types import Accelerator, DiskFacts, DomainFacts, PowerState, VolumeFacts
+from hosts.driver.types import Accelerator, DiskFacts, DomainFacts, PowerState, Reason, VolumeFacts
 from hosts.driver.xml.domain import NAMESPACE
 
 
@@ -77,8 +77,8 @@ def dhcp_hosts(xml: str) -> dict[str, str]:
     return {str(host.get("mac")).lower(): str(host.get("ip")) for host in hosts if host.get("mac")}
 
 
-def domain(xml: str, power: PowerState) -> DomainFacts:
-    """The inactive definition of a domain that is in that state."""
+def domain(xml: str, power: PowerState, reason: Reason) -> DomainFacts:
+    """The inactive definition of a domain that is in that state, for that reason."""
     root = _root(xml)
     vcpu, memory_kib = root.find("vcpu"), int(root.findtext("memory", "0"))
     vcpus_max = int(root.findtext("vcpu", "1"))
@@ -94,6 +94,7 @@ def domain(xml: str, power: PowerState) -> DomainFacts:
         memory_max_mib=memory_kib // 1024,
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
         macs=tuple(_attribute(mac, "address").lower() for mac in root.iterfind("devices/interface/mac")),
+        reason=reason,
     )
 
 
