@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from datetime import timedelta
@@ -9,7 +10,7 @@ from multiprocessing.sharedctypes import RawValue
 from uuid import UUID
 
 from celery import shared_task
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutting_down
 from django.core.cache import cache
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -56,6 +57,13 @@ _stopping = RawValue("b", 0)
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop_at_next_safe_point(**_: object) -> None:
     _stopping.value = 1
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def _before_forking(**_: object) -> None:
+    """What the parent has loaded the children share, as long as the garbage collector leaves it alone."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]
