@@ -21,6 +21,7 @@ from hosts.models import Host
 from portal.events import live
 
 POLL_SECONDS = 5.0
+ROUND_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ EventListener = Callable[[Host, DomainEvent], None]
 ReadingListener = Callable[[Host, Reading], None]
 event_listeners: list[EventListener] = []
 reading_listeners: list[ReadingListener] = []
+# Called one round after the other beside the watchers, for slower looks at all hosts together.
+round_listeners: list[Callable[[], None]] = []
 logger = logging.getLogger(__name__)
 
 
@@ -94,8 +97,19 @@ class HostWatcher:
         live.tell(None, f"host:{self.host.pk}")
 
 
+def go_rounds(stop: threading.Event) -> None:
+    while not stop.wait(ROUND_SECONDS):
+        close_old_connections()
+        for listener in round_listeners:
+            try:
+                listener()
+            except Exception:  # the next round sees what this one did not
+                logger.exception("a round over all hosts")
+
+
 def watch_all(stop: threading.Event) -> None:
     """A watcher for each host, also for those added later; returns when `stop` is set."""
+    threading.Thread(target=go_rounds, args=(stop,), name="rounds", daemon=True).start()
     watched: dict[object, threading.Thread] = {}
     while not stop.is_set():
         close_old_connections()

@@ -18,6 +18,9 @@ PERSONAS = ("anonymous", "scopeless", "viewer", "member", "owner", "foreign", "a
 COVERED = ("api/v1/",)
 
 
+NOBODY = "018f0000-0000-7000-8000-00000000dead"
+
+
 @dataclass(frozen=True)
 class Call:
     """A valid call: its statuses by persona, and its body."""
@@ -55,6 +58,7 @@ _MEMBERS = "401 403 403 {0} {0} 404 {0} 403"
 _OWNERS = " 401 403 403 403 {0} 404 {0} 403"
 _ADMINS = " 401 403 403 403 403 403 {0} 403"
 _ADMINS_IN_ACME = "401 403 403 403 403 404 {0} 403"
+_DRIFT = "401 403 404 404 404 404 {0} 403"
 _OWN = "    401 403 {0} {0} {0} {0} {0} {0}"
 _ONLY_OWNERS_OWN = "401 403 404 404 {0} 404 404 404"
 
@@ -65,6 +69,10 @@ def _machine(name: str, tail: str = "") -> Callable[[World], str]:
 
 def _at(path: str) -> Callable[[World], str]:
     return lambda world: f"/api/v1/{path}"
+
+
+def _drift(tail: str = "", **facts: Any) -> Callable[[World], str]:
+    return lambda world: f"/api/v1/drift/{world.drift(**facts).pk}{tail}"
 
 
 def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _nothing) -> Route:
@@ -206,6 +214,25 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/hosts/<slug:host>/actions/check": Route(
         _at("hosts/one/actions/check"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
+    # -- drift: what others may not see looks as if it did not exist
+    "api/v1/drift": Route(_at("drift"), {"GET": STAFF_READS}),
+    "api/v1/drift/<uuid:id>": Route(_drift(), {"GET": _call("401 403 404 404 404 404 200 200")}),
+    "api/v1/drift/<uuid:id>/actions/adopt": Route(
+        _drift("/actions/adopt"), {"POST": _call(_DRIFT.format(202), _nothing)}
+    ),
+    "api/v1/drift/<uuid:id>/actions/restore": Route(
+        _drift("/actions/restore"), {"POST": _call(_DRIFT.format(202), _nothing)}
+    ),
+    "api/v1/drift/<uuid:id>/actions/clean-up": Route(
+        _drift("/actions/clean-up", kind="claim_without_vm", evidence={"holder": NOBODY}, host=None, vm=None),
+        {"POST": _call(_DRIFT.format(202), _nothing)},
+    ),
+    "api/v1/drift/<uuid:id>/actions/ignore": Route(
+        _drift("/actions/ignore"), {"POST": _call(_DRIFT.format(200), _nothing)}
+    ),
+    "api/v1/drift/<uuid:id>/actions/reopen": Route(
+        _drift("/actions/reopen", state="ignored"), {"POST": _call(_DRIFT.format(200), _nothing)}
     ),
     # -- one's own
     "api/v1/tokens": Route(

@@ -29,7 +29,7 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
 from vms.addresses import free_address, mac_for
-from vms.models import VM, Disk, Flavor, Image, Lifecycle, Nic, Power
+from vms.models import VM, Disk, Drift, Flavor, Image, Lifecycle, Nic, Power
 from vms.states import Action
 from vms.workflows.power import WORKFLOWS
 
@@ -129,6 +129,21 @@ class World:
     def operation(self, vm: VM) -> Operation:
         """A reboot that was accepted and waits for a worker."""
         return operations.submit(WORKFLOWS[Action.REBOOT], actor=SYSTEM, target=vm, title=f"Reboot {vm.name}")
+
+    def drift(self, **more: Any) -> Drift:
+        """A machine that was started by hand, seen a minute ago and still so."""
+        vm = self.machines["cold"]
+        values = {
+            "host": self.host,
+            "kind": "started_outside",
+            "object": vm.domain_name,
+            "vm": vm,
+            "detail": f"{vm.name} is running: it was started on the host",
+            "evidence": {"is": {"power": "running"}, "should": {"power": "stopped"}},
+            "first_seen": timezone.now(),
+            "last_seen": timezone.now(),
+        }
+        return Drift.objects.create(**{**values, **more})
 
 
 def make_world() -> World:

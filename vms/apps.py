@@ -7,9 +7,14 @@ class VmsConfig(AppConfig):
     def ready(self) -> None:
         from hosts import observe
         from portal.core import health
+        from portal.web import navigation
+        from vms import drift_health, observed, selectors, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
-        from vms import observed, workflows  # noqa: F401  registers the kinds of operation
+        from vms.reconcile.turn import Reconciler
 
         observe.event_listeners.append(observed.take_event)
         observe.reading_listeners.append(observed.take_reading)
+        observe.round_listeners.append(Reconciler().turn)
         health.collectors["vms"] = of_vms.metrics
+        health.collectors["drift"] = drift_health.metrics
+        navigation.badges["drift-list"] = selectors.open_drift

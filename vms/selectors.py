@@ -15,7 +15,9 @@ from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
-from vms.models import VM, Flavor, Image
+from vms import resolutions as of_drift
+from vms.models import VM, Drift, DriftState, Flavor, Image
+from vms.resolutions import Resolution
 from vms.states import Action, Facts, Verdict, verdicts
 
 M = TypeVar("M", bound=Model)
@@ -78,6 +80,43 @@ def _with_role(actor: Actor, vm: VM, action: Action, verdict: Verdict) -> Verdic
     if actor.can(permission, vm.tenant_id):
         return verdict
     return Verdict(False, actor.why_not(permission, vm.tenant_id))
+
+
+def drift(actor: Actor, *, state: str = "", host: str = "") -> QuerySet[Drift]:
+    """Newest first, with all that a card shows; of one host by its name."""
+    actor.require(Permission.HOST_READ)
+    rows = Drift.objects.for_actor(actor).select_related("host", "vm__tenant")
+    if host:
+        rows = rows.filter(host__name=host)
+    return rows.filter(state=state) if state else rows
+
+
+def one_drift(actor: Actor, id: UUID | str, permission: Permission = Permission.HOST_READ) -> Drift:
+    return gate.get(Drift, actor, permission, id, related=("host", "vm__tenant"))
+
+
+def open_drift(actor: Actor) -> int:
+    """How many wait for an administrator."""
+    return drift(actor, state=DriftState.OPEN).count()
+
+
+def busy_with(cards: Iterable[Drift]) -> dict[UUID, Operation]:
+    """What works on each of them or on its machine now, by id of the drift. One query."""
+    cards = list(cards)
+    targets = {target for drift in cards for target in (drift.pk, drift.vm_id) if target is not None}
+    rows = Operation.objects.unscoped("of drift the caller holds").filter(target_id__in=targets, state__in=ACTIVE)
+    found: dict[UUID | None, Operation] = {operation.target_id: operation for operation in rows}
+    working = {drift.pk: found.get(drift.pk) or found.get(drift.vm_id) for drift in cards}
+    return {id: operation for id, operation in working.items() if operation is not None}
+
+
+def resolutions(actor: Actor, drift: Drift, operation: Operation | None) -> Mapping[Resolution, Verdict]:
+    """What this actor may do about it now, and why not."""
+    if not actor.can(Permission.HOST_WRITE):
+        refusal = Verdict(False, actor.why_not(Permission.HOST_WRITE))
+        return dict.fromkeys(Resolution, refusal)
+    busy = operation.title if operation else ""
+    return of_drift.verdicts(of_drift.Facts(drift.kind, drift.state, drift.evidence, busy_with=busy))
 
 
 def images(actor: Actor, tenant: Tenant | None = None) -> QuerySet[Image]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.urls import reverse
@@ -16,6 +17,7 @@ class NavItem:
     icon: str
     url: str
     is_current: bool
+    badge: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,16 @@ _TENANT = (
 _PROVIDER = (
     ("Hosts", "host", "host-list", ("host-",)),
     ("Operations", "operation", "provider-operations", ("provider-operation",)),
+    ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),
     ("Users", "user", "provider-users", ("provider-user",)),
     ("Images", "image", "provider-images", ("provider-image",)),
     ("Sizes", "flavor", "provider-flavors", ("provider-flavor",)),
 )
+
+
+# How much waits behind an address, for who may open it; the apps add what they know of at start.
+badges: dict[str, Callable[[Actor], int]] = {}
 
 
 def groups(actor: Actor, slug: str, current: str) -> list[NavGroup]:
@@ -50,10 +57,16 @@ def groups(actor: Actor, slug: str, current: str) -> list[NavGroup]:
     if slug:
         found.append(NavGroup("", [_item(entry, current, slug) for entry in _TENANT]))
     if actor.can(Permission.HOST_READ):
-        found.append(NavGroup("Provider", [_item(entry, current) for entry in _PROVIDER]))
+        found.append(
+            NavGroup("Provider", [_item(entry, current, badge=_badge(actor, entry[2])) for entry in _PROVIDER])
+        )
     return found
 
 
-def _item(entry: tuple[str, str, str, tuple[str, ...]], current: str, *args: str) -> NavItem:
+def _badge(actor: Actor, name: str) -> int:
+    return badges[name](actor) if name in badges else 0
+
+
+def _item(entry: tuple[str, str, str, tuple[str, ...]], current: str, *args: str, badge: int = 0) -> NavItem:
     label, icon, name, beginnings = entry
-    return NavItem(label, icon, reverse(name, args=args), current.startswith(beginnings))
+    return NavItem(label, icon, reverse(name, args=args), current.startswith(beginnings), badge)

@@ -20,7 +20,7 @@ from tests.web.conftest import Browser
 from tests.world import World
 from vms.models import VM
 
-FOLDERS = ("portal", "vms", "hosts", "operations", "accounts", "generic")
+FOLDERS = ("portal", "vms", "hosts", "drift", "operations", "accounts", "generic")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=|javascript:", re.IGNORECASE)
 
 
@@ -41,7 +41,7 @@ def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
     owner, admin, viewer = browser("owner"), browser("admin"), browser("viewer")
     for name, page in PAGES.items():
         if page.get:
-            client = admin if name.startswith(("host", "provider")) else owner
+            client = admin if name.startswith(("host", "drift", "provider")) else owner
             yield name, client.get(page.url(name, world), follow=True).content
             yield name, viewer.get(page.url(name, world), follow=True).content
     yield from special_states(world, browser, owner)

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from vms.api import catalogue, views
+from vms.api import catalogue, drift, views
+from vms.resolutions import Resolution
 from vms.services import power
 
 urlpatterns = [
@@ -13,6 +14,16 @@ urlpatterns = [
     path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
+    path("drift", drift.DriftList.as_view()),
+    path("drift/<uuid:id>", drift.DriftDetail.as_view()),
+    *(
+        path(f"drift/<uuid:id>/actions/{resolution}", drift.DriftResolve.as_view(resolution=resolution))
+        for resolution in (Resolution.ADOPT, Resolution.RESTORE, Resolution.CLEAN_UP)
+    ),
+    *(
+        path(f"drift/<uuid:id>/actions/{resolution}", drift.DriftMark.as_view(resolution=resolution))
+        for resolution in (Resolution.IGNORE, Resolution.REOPEN)
+    ),
     path("images", catalogue.Images.as_view()),
     path("images/<slug:image>", catalogue.ImageDetail.as_view()),
     path("flavors", catalogue.Flavors.as_view()),

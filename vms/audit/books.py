@@ -35,18 +35,16 @@ def _claims(rows: Rows) -> Iterator[Finding]:
             held, right = rows.claims.get((account, machine.id), {}), wanted.get(account, {})
             if held != right:
                 words = f"{machine.name} holds {_words(held)} of {rows.accounts.get(account)}, and is {_words(right)}"
-                yield Finding(Kind.CLAIM_WRONG, "", str(machine.id), words, vm_id=machine.id)
+                name, evidence = f"{machine.id} of {account}", {"is": held, "should": right}
+                yield Finding(Kind.CLAIM_WRONG, "", name, words, vm_id=machine.id, evidence=evidence)
 
 
 def _unowned_claims(rows: Rows) -> Iterator[Finding]:
-    hosts = {host.id: host.name for host in rows.hosts}
     for (account, holder), held in rows.claims.items():
         if holder not in rows.machines and holder not in rows.busy:
             words = f"{_words(held)} of {rows.accounts.get(account, account)} are held by nothing"
-            is_host = account in hosts
-            yield Finding(
-                Kind.CLAIM_WITHOUT_VM, hosts.get(account, ""), str(holder), words, account if is_host else None
-            )
+            evidence = {"is": held, "holder": str(holder)}
+            yield Finding(Kind.CLAIM_WITHOUT_VM, "", f"{holder} of {account}", words, evidence=evidence)
 
 
 def _machines(rows: Rows) -> Iterator[Finding]:

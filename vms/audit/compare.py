@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from hosts.driver.types import DomainFacts, Inventory
+from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
+from vms.audit import names
 from vms.audit.definition import differences
+from vms.audit.definition import evidence as evidence_of
 from vms.audit.findings import Finding, Kind
 from vms.audit.rows import HostRow, Machine, Rows
 from vms.models import Lifecycle
@@ -19,13 +22,15 @@ def findings(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Findin
 
 def duplicates(inventories: Mapping[UUID, Inventory], rows: Rows) -> Iterator[Finding]:
     """Machines that are defined on a host beside their own, too."""
-    names = {host.id: host.name for host in rows.hosts}
+    hosts = {host.id: host.name for host in rows.hosts}
     for host_id, inventory in inventories.items():
         for domain in inventory.domains:
             machine = rows.machines.get(domain.uuid)
             if machine is not None and machine.host_id != host_id and machine.id not in rows.busy:
-                words = f"{machine.name} belongs on {names.get(machine.host_id, '')}"
-                yield Finding(Kind.DUPLICATE_DOMAIN, names[host_id], domain.name, words, host_id, machine.id)
+                own, here = hosts.get(machine.host_id, ""), hosts[host_id]
+                words = f"{machine.name} belongs on {own}, and is {domain.power} here as well"
+                evidence = {"is": {"host": here, "power": domain.power}, "should": {"host": own}}
+                yield Finding(Kind.DUPLICATE_DOMAIN, here, domain.name, words, host_id, machine.id, evidence)
 
 
 def is_ours(domain: DomainFacts, pool: str) -> bool:
@@ -57,9 +62,12 @@ class _Comparison:
         for machine in settled:
             domain = there.get(machine.id)
             if domain is None:
-                yield self._of(machine, Kind.UNDEFINED_OUTSIDE, machine.spec.name, f"{machine.name} is not defined")
+                evidence = {"is": {"domain": "not defined"}, "should": {"domain": machine.spec.name}}
+                words = f"{machine.name} is not defined on its host"
+                yield self._of(machine, Kind.UNDEFINED_OUTSIDE, machine.spec.name, words, evidence)
             elif found := differences(domain, machine.spec):
-                yield self._of(machine, Kind.DEFINITION_CHANGED, domain.name, "; ".join(found))
+                words = f"{machine.name} has {'; '.join(found)}"
+                yield self._of(machine, Kind.DEFINITION_CHANGED, domain.name, words, evidence_of(domain, machine.spec))
 
     @property
     def is_being_checked(self) -> bool:
@@ -72,33 +80,40 @@ class _Comparison:
         for domain in self.inventory.domains:
             if domain.uuid in self.rows.machines or domain.uuid in self.rows.busy:
                 continue
+            kind, words = Kind.FOREIGN_DOMAIN, f"it is {domain.power}, and not Berth's"
             if is_ours(domain, self.host.pool):
-                words = f"it is {domain.power}, and no machine has its id"
-                yield self._finding(Kind.DOMAIN_WITHOUT_VM, domain.name, words)
-            else:
-                yield self._finding(Kind.FOREIGN_DOMAIN, domain.name, f"it is {domain.power}, and not Berth's")
+                kind, words = Kind.DOMAIN_WITHOUT_VM, f"it is {domain.power}, and no machine has its id"
+            volumes = [disk.volume for disk in domain.disks]
+            facts = {"power": domain.power, "vcpus": domain.vcpus, "memory_mib": domain.memory_mib, "disks": volumes}
+            yield self._finding(kind, domain.name, words, {"is": facts, "uuid": str(domain.uuid)})
 
     def _volumes(self, settled: list[Machine]) -> Iterator[Finding]:
         if self.inventory.volumes is None:
             if self.host.is_checked and not self.is_being_checked:
                 yield self._finding(Kind.POOL_UNAVAILABLE, self.host.pool, "the storage pool is missing or off")
             return
-        there = {volume.name for volume in self.inventory.volumes}
+        there = {volume.name: volume for volume in self.inventory.volumes}
         for machine in settled:
             for volume in machine.volumes:
                 if volume not in there:
-                    yield self._of(machine, Kind.DISK_MISSING, volume, f"{machine.name} needs it")
+                    evidence = {"is": {"volume": "missing"}, "should": {"volume": volume}}
+                    is_seed = volume in {cdrom.volume for cdrom in machine.spec.cdroms}
+                    words = f"{machine.name} needs it"
+                    yield self._of(machine, Kind.DISK_MISSING, volume, words, {**evidence, "can_be_made": is_seed})
         yield from self._unknown_volumes(there)
 
-    def _unknown_volumes(self, there: set[str]) -> Iterator[Finding]:
+    def _unknown_volumes(self, there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
         """Volumes are named by ids, so those of a pool that hosts share are told apart as well."""
         if self.is_being_checked:
             return
-        for name in sorted(there - self.rows.names):
-            yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, "no machine and no image has it")
+        for name in sorted(set(there) - self.rows.names):
+            facts = {"bytes": there[name].allocation_bytes, "format": there[name].format}
+            evidence = {"is": facts, "is_ours": names.is_ours(name)}
+            yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, "no machine and no image has it", evidence)
         if str(self.host.id) not in self.rows.busy_lanes:  # an image is brought by any operation that needs it
             for name in self.inventory.unfinished:
-                yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way")
+                evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name)}
+                yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way", evidence)
 
     def _addresses(self, settled: list[Machine]) -> Iterator[Finding]:
         there = self.inventory.dhcp_hosts
@@ -110,13 +125,16 @@ class _Comparison:
             for nic in machine.spec.nics:
                 if there.get(nic.mac) != nic.ip:
                     words = f"{machine.name} should have {nic.ip} by DHCP"
-                    yield self._of(machine, Kind.ADDRESS_MISSING, nic.mac, words)
+                    evidence = {"is": {nic.mac: there.get(nic.mac)}, "should": {nic.mac: nic.ip}}
+                    yield self._of(machine, Kind.ADDRESS_MISSING, nic.mac, words, evidence)
         for mac in sorted(set(there) - self.rows.names):
             words = f"no machine has it; {there[mac]} is kept for it"
-            yield self._finding(Kind.ADDRESS_WITHOUT_OWNER, mac, words)
+            yield self._finding(Kind.ADDRESS_WITHOUT_OWNER, mac, words, {"is": {mac: there[mac]}})
 
-    def _of(self, machine: Machine, kind: Kind, name: str, words: str) -> Finding:
-        return Finding(kind, self.host.name, name, words, self.host.id, machine.id)
+    def _of(
+        self, machine: Machine, kind: Kind, name: str, words: str, evidence: Mapping[str, Any] | None = None
+    ) -> Finding:
+        return Finding(kind, self.host.name, name, words, self.host.id, machine.id, evidence or {})
 
-    def _finding(self, kind: Kind, name: str, words: str) -> Finding:
-        return Finding(kind, self.host.name, name, words, self.host.id)
+    def _finding(self, kind: Kind, name: str, words: str, evidence: Mapping[str, Any] | None = None) -> Finding:
+        return Finding(kind, self.host.name, name, words, self.host.id, evidence=evidence or {})

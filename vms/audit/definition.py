@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from hosts.driver.types import DomainFacts, DomainSpec
+from typing import Any
+
+from hosts.driver.types import CdromSpec, DiskSpec, DomainFacts, DomainSpec
+
+
+def is_size_only(domain: DomainFacts, spec: DomainSpec) -> bool:
+    """Whether vCPUs and memory are all that differs."""
+    is_like = {(disk.target, disk.volume) for disk in domain.disks} == {(d.target, d.volume) for d in _all_disks(spec)}
+    return is_like and set(domain.macs) == {nic.mac for nic in spec.nics}
 
 
 def differences(domain: DomainFacts, spec: DomainSpec) -> list[str]:
@@ -14,9 +22,28 @@ def differences(domain: DomainFacts, spec: DomainSpec) -> list[str]:
     ):
         if there != wanted:
             found.append(f"{_amount(*there)} {words} instead of {wanted[0]}")
-    found += _set("disk", {f"{disk.target} {disk.volume}" for disk in domain.disks}, _disks(spec))
+    found += _set("disk", {f"{disk.target} {disk.volume}".strip() for disk in domain.disks}, _disks(spec))
     found += _set("network interface", set(domain.macs), {nic.mac for nic in spec.nics})
     return found
+
+
+def evidence(domain: DomainFacts, spec: DomainSpec) -> dict[str, Any]:
+    """Both sides, and the size to take over where that is all that differs."""
+    there = {"vcpus": domain.vcpus, "memory_mib": domain.memory_mib}
+    wanted = {"vcpus": spec.vcpus, "memory_mib": spec.memory_mib}
+    return {
+        "is": {
+            **there,
+            "disks": sorted(f"{disk.target} {disk.volume}".strip() for disk in domain.disks),
+            "network interfaces": sorted(domain.macs),
+        },
+        "should": {
+            **wanted,
+            "disks": sorted(_disks(spec)),
+            "network interfaces": sorted(nic.mac for nic in spec.nics),
+        },
+        "size": there if is_size_only(domain, spec) else None,
+    }
 
 
 def _amount(now: int, most: int) -> str:
@@ -24,8 +51,11 @@ def _amount(now: int, most: int) -> str:
 
 
 def _disks(spec: DomainSpec) -> set[str]:
-    disks = {f"{disk.target} {disk.volume}" for disk in spec.disks}
-    return disks | {f"{cdrom.target} {cdrom.volume}" for cdrom in spec.cdroms}
+    return {f"{disk.target} {disk.volume}" for disk in _all_disks(spec)}
+
+
+def _all_disks(spec: DomainSpec) -> list[DiskSpec | CdromSpec]:
+    return [*spec.disks, *spec.cdroms]
 
 
 def _set(what: str, there: set[str], wanted: set[str]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 
@@ -12,6 +14,9 @@ class Kind(StrEnum):
     HOST_UNREAD = "host_unread"
     POOL_UNAVAILABLE = "pool_unavailable"
     NETWORK_UNAVAILABLE = "network_unavailable"
+    # a machine whose power is not as its owner wants it; for the inbox only, an audit looks once
+    STARTED_OUTSIDE = "started_outside"
+    STOPPED_OUTSIDE = "stopped_outside"
     # a machine that is not on its host as it should be
     UNDEFINED_OUTSIDE = "undefined_outside"
     DEFINITION_CHANGED = "definition_changed"
@@ -36,7 +41,8 @@ class Kind(StrEnum):
 class Finding:
     """`host` is a host's name, "" where none is concerned; `object` names the thing as its host or the database does.
 
-    `host_id` and `vm_id` are for who acts on it.
+    `host_id` and `vm_id` are for who acts on it; `evidence` has what "is" and what "should" be, in JSON's types, and
+    what a resolution needs to know.
     """
 
     kind: Kind
@@ -45,3 +51,4 @@ class Finding:
     detail: str
     host_id: UUID | None = None
     vm_id: UUID | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)

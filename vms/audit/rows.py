@@ -19,20 +19,25 @@ from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.design import domain_spec
-from vms.models import VM, Disk, Image, Nic
+from vms.models import VM, Disk, Image, Nic, Power
 
 Amounts = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine and the domain it should be. `size` is what it holds of its host."""
+    """A machine and the domain it should be. `size` is what it holds of its host.
+
+    `off_since` is when it was first seen off, None where it was last seen otherwise.
+    """
 
     id: UUID
     name: str
     tenant_id: UUID
     host_id: UUID
     lifecycle: str
+    desired_power: str
+    off_since: datetime | None
     size: Amounts
     spec: DomainSpec
 
@@ -122,7 +127,17 @@ def _vms(hosts: Mapping[UUID, Host]) -> list[VM]:
 
 
 def _machine(vm: VM) -> Machine:
-    return Machine(vm.pk, vm.name, vm.tenant_id, vm.host_id, vm.lifecycle, vm.wanted, domain_spec(vm, vm.host, 0))
+    return Machine(
+        id=vm.pk,
+        name=vm.name,
+        tenant_id=vm.tenant_id,
+        host_id=vm.host_id,
+        lifecycle=vm.lifecycle,
+        desired_power=vm.desired_power,
+        off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
+        size=vm.wanted,
+        spec=domain_spec(vm, vm.host, 0),
+    )
 
 
 def _claims() -> dict[tuple[UUID, UUID], dict[str, int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 from hosts.connections import driver_for
 from hosts.driver.errors import DriverError
@@ -14,25 +16,42 @@ from vms.audit.findings import Finding, Kind
 MOST_AT_ONCE = 16
 
 
+Readings = Mapping[UUID, Inventory | str]
+
+
 def audit() -> list[Finding]:
     """All that is wrong now. A host that cannot be read is a finding, and nothing is said of what it has.
 
     Guests of somebody else's on a host are nothing wrong.
     """
-    before, hosts = rows.note(), list(Host.objects.all())
-    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-        readings = dict(zip((host.pk for host in hosts), pool.map(_read, hosts), strict=True))
+    before = rows.note()
+    readings = read(list(Host.objects.all()))
     found = rows.load(before)
+    unread = [_unread(host, readings.get(host.id)) for host in found.hosts]
+    told = [finding for finding in compare_all(found, readings) if finding.kind != Kind.FOREIGN_DOMAIN]
+    return [*filter(None, unread), *told]
+
+
+def read(hosts: Sequence[Host]) -> Readings:
+    """All hosts at once: what each has, or why it could not be read."""
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        return dict(zip((host.pk for host in hosts), pool.map(_read, hosts), strict=True))
+
+
+def compare_all(found: rows.Rows, readings: Readings) -> list[Finding]:
+    """The books, and each host that could be read."""
     inventories = {id: reading for id, reading in readings.items() if isinstance(reading, Inventory)}
     result = list(books.findings(found))
     for host in found.hosts:
-        reading = readings.get(host.id)
-        if isinstance(reading, Inventory):
-            result += [each for each in compare.findings(host, reading, found) if each.kind != Kind.FOREIGN_DOMAIN]
-        else:
-            words = reading or "it was added a moment ago"
-            result.append(Finding(Kind.HOST_UNREAD, host.name, host.name, words, host.id))
+        if host.id in inventories:
+            result += compare.findings(host, inventories[host.id], found)
     return result + list(compare.duplicates(inventories, found))
+
+
+def _unread(host: rows.HostRow, reading: Inventory | str | None) -> Finding | None:
+    if isinstance(reading, Inventory):
+        return None
+    return Finding(Kind.HOST_UNREAD, host.name, host.name, reading or "it was added a moment ago", host.id)
 
 
 def _read(host: Host) -> Inventory | str:

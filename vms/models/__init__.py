@@ -1,5 +1,18 @@
 from vms.models.catalogue import Flavor, Image
 from vms.models.console import ConsoleTicket
+from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.vm import VM, Disk, Lifecycle, Nic, Power
 
-__all__ = ["VM", "ConsoleTicket", "Disk", "Flavor", "Image", "Lifecycle", "Nic", "Power"]
+__all__ = [
+    "VM",
+    "Comparison",
+    "ConsoleTicket",
+    "Disk",
+    "Drift",
+    "DriftState",
+    "Flavor",
+    "Image",
+    "Lifecycle",
+    "Nic",
+    "Power",
+]

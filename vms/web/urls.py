@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.web.views import bulk, catalogue, create, detail, listing, overview, settings
+from vms.web.views import bulk, catalogue, create, detail, drift, listing, overview, settings
 
 VM = "t/<slug:slug>/vms/<uuid:vm_id>/"
 
@@ -18,6 +18,9 @@ urlpatterns = [
     path(f"{VM}settings/", settings.vm_settings, name="vm-settings"),
     path(f"{VM}actions/<slug:action>/", detail.vm_action, name="vm-action"),
     path("t/<slug:slug>/images/", catalogue.image_list, name="image-list"),
+    path("provider/drift/", drift.drift_list, name="drift-list"),
+    path("provider/drift/cards/", drift.drift_cards, name="drift-cards"),
+    path("provider/drift/<uuid:drift_id>/<slug:resolution>/", drift.drift_resolve, name="drift-resolve"),
     path("provider/images/", catalogue.provider_images, name="provider-images"),
     path("provider/images/<uuid:image_id>/", catalogue.provider_image_offer, name="provider-image-offer"),
     path("provider/flavors/", catalogue.provider_flavors, name="provider-flavors"),

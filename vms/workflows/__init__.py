@@ -1,3 +1,3 @@
-from vms.workflows import create, delete, power, resize
+from vms.workflows import adopt, clean_up, create, delete, power, repair, resize
 
-__all__ = ["create", "delete", "power", "resize"]
+__all__ = ["adopt", "clean_up", "create", "delete", "power", "repair", "resize"]

@@ -19,6 +19,13 @@ _WORDS = {
     "operation.cancel_requested": "is to be cancelled",
     "operation.unwind_requested": "is to be undone again",
     "operation.retry_requested": "is to go on after all",
+    "vm.powered_off_inside": "was powered off from inside",
+    "drift.found": "was found to differ",
+    "drift.resolved": "differs no more",
+    "drift.state_changed": "is looked at differently",
+    "drift.adopt_asked": "is to be adopted",
+    "drift.restore_asked": "is to be restored",
+    "drift.clean-up_asked": "is to be cleaned up",
     "tenant.created": "was created",
     "tenant.renamed": "was renamed",
     "member.set": "had a member set",
@@ -87,6 +94,8 @@ def _detail(data: dict[str, Any]) -> str:
         return str(error.get("detail", ""))
     if data.get("user"):
         return f"{data['user']}: {data.get('after') or 'removed'}"
+    if data.get("detail"):
+        return str(data["detail"])
     before, after = data.get("before"), data.get("after")
     if isinstance(before, dict) and isinstance(after, dict):
         return ", ".join(f"{key}: {before[key]} → {after[key]}" for key in after if before.get(key) != after[key])

@@ -131,6 +131,8 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
 def target_url(operation: Operation, slug: str) -> str:
     if operation.target_type == "vm" and slug:
         return reverse("vm-detail", args=[slug, operation.target_id])
+    if operation.target_type == "drift":
+        return reverse("drift-list")
     if operation.target_type == "host":
         return reverse("host-detail", args=[operation.target_name])
     return ""

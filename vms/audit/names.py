@@ -1,0 +1,13 @@
+"""Which names on a host are of Berth's making. What has another one is never touched."""
+
+from __future__ import annotations
+
+import re
+
+_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# Disk.volume_name, VM.seed_volume, Image.file_name
+_VOLUME = re.compile(rf"{_ID}\.qcow2|{_ID}-seed\.iso|image-[0-9a-f]{{32}}\.qcow2")
+
+
+def is_ours(volume: str) -> bool:
+    return bool(_VOLUME.fullmatch(volume))

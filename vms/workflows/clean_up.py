@@ -1,0 +1,118 @@
+"""Clean up: remove from a host what Berth made and nobody has. Each step looks again that nobody has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import UUID
+
+from hosts.connections import fenced_driver
+from hosts.driver.base import Driver
+from hosts.driver.types import Inventory
+from hosts.errors import translate
+from hosts.models import Host
+from portal.operations.models import Operation
+from portal.operations.states import ACTIVE
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
+from portal.quotas import ledger
+from portal.tenancy.roles import Permission
+from vms.audit import names, rows
+from vms.audit.compare import is_ours
+from vms.audit.findings import Kind
+from vms.models import VM, Drift
+
+
+def _drift(operation: Operation) -> Drift:
+    return Drift.objects.unscoped("workflow").select_related("host").get(pk=operation.target_id)
+
+
+def remove(context: StepContext) -> Output:
+    drift = _drift(context.operation)
+    if drift.host is not None:
+        driver = fenced_driver(drift.host, context.check)
+        found = driver.inventory(drift.host.pool_name, drift.host.network_name)
+        _REMOVE[Kind(drift.kind)](driver, drift, drift.host, found)
+    return None
+
+
+def _has_owner(words: str) -> StepFailed:
+    return StepFailed("has_an_owner", f"{words} It is left as it is.")
+
+
+def _domain(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
+    uuid = UUID(drift.evidence["uuid"])
+    domain = next((each for each in found.domains if each.uuid == uuid), None)
+    if domain is None:
+        return
+    if VM.objects.unscoped("workflow").filter(pk=uuid).exists() or not is_ours(domain, host.pool_name):
+        raise _has_owner("It is a machine's, or not Berth's.")
+    driver.destroy(uuid)
+    driver.undefine(uuid)
+
+
+def _volume(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
+    name = drift.object
+    if not names.is_ours(name) or name in rows.note().names:
+        raise _has_owner("It has an owner, or its name is not Berth's.")
+    _refuse_if_used(name, found)
+    driver.delete_volume(host.pool_name, name)
+
+
+def _unfinished(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
+    name = drift.object
+    if name not in found.unfinished:
+        return
+    is_image = name.startswith("image-")  # of which the next machine brings a whole one
+    if not names.is_ours(name) or (name in rows.note().names and not is_image):
+        raise _has_owner("It has an owner, or its name is not Berth's.")
+    others = Operation.objects.unscoped("workflow").filter(lane=str(host.pk), state__in=ACTIVE)
+    if others.exclude(target_id=drift.pk).exists():
+        raise StepFailed("resource_busy", "Operations on this host may be bringing it. Try again when they are done.")
+    _refuse_if_used(name, found)
+    driver.delete_volume(host.pool_name, name)
+
+
+def _refuse_if_used(name: str, found: Inventory) -> None:
+    users = [domain.name for domain in found.domains if name in {disk.volume for disk in domain.disks}]
+    users += [volume.name for volume in found.volumes or () if volume.backing == name]
+    if users:
+        raise _has_owner(f"{users[0]} stands on it.")
+
+
+def _address(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
+    if drift.object in rows.note().names:
+        raise _has_owner("It is a machine's by now.")
+    driver.delete_dhcp_host(host.network_name, drift.object)
+
+
+_REMOVE: Mapping[Kind, Callable[[Driver, Drift, Host, Inventory], None]] = {
+    Kind.DOMAIN_WITHOUT_VM: _domain,
+    Kind.VOLUME_WITHOUT_OWNER: _volume,
+    Kind.UNFINISHED_VOLUME: _unfinished,
+    Kind.ADDRESS_WITHOUT_OWNER: _address,
+}
+
+
+def release(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """A claim that nothing holds; in the books alone, so nothing is to be done on a host."""
+    drift = _drift(operation)
+    if drift.kind == Kind.CLAIM_WITHOUT_VM:
+        holder = UUID(drift.evidence["holder"])
+        if not VM.objects.unscoped("workflow").filter(pk=holder).exists():
+            ledger.release(holder)
+
+
+def leave(operation: Operation) -> None:
+    """What was removed belonged to nobody; there is nothing to bring back."""
+
+
+CLEAN_UP = register(
+    Workflow(
+        kind="drift.clean-up",
+        permission=Permission.HOST_WRITE,
+        steps=(Step("remove", "Removing what nobody has", remove),),
+        succeeded=release,
+        unwound=leave,
+        translate=translate,
+    )
+)

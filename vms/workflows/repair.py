@@ -1,0 +1,76 @@
+"""Repair: make a machine on its host what the database says. Also how machines come back when their host does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hosts.driver.types import PowerState
+from hosts.errors import translate
+from portal.operations.models import Operation
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.quotas import ledger
+from portal.quotas.models import Claim
+from portal.tenancy.roles import Permission
+from vms.models import Power
+from vms.workflows import create, power
+from vms.workflows.common import driver_of, machine, observe_now
+
+_OFF = (PowerState.STOPPED, PowerState.CRASHED)
+
+
+def make_missing_seed(context: StepContext) -> Output:
+    vm = machine(context.operation)
+    if driver_of(context, vm).volume(vm.host.pool_name, vm.seed_volume) is None:
+        create.make_seed(context)
+    return None
+
+
+def bring_power(context: StepContext) -> Output:
+    """On, off or paused, as its owner wants it."""
+    vm = machine(context.operation)
+    driver = driver_of(context, vm)
+    state = driver.state(vm.pk)
+    now = state.power if state else PowerState.STOPPED
+    if vm.desired_power == Power.STOPPED:
+        if now is PowerState.PAUSED:  # a paused guest does not hear the power key
+            driver.resume(vm.pk)
+        if now not in _OFF:
+            power.stop(context)
+    else:
+        driver.start(vm.pk)
+        if vm.desired_power == Power.PAUSED and now is not PowerState.PAUSED:
+            driver.suspend(vm.pk)
+        if vm.desired_power == Power.RUNNING and now is PowerState.PAUSED:
+            driver.resume(vm.pk)
+    observe_now(context)
+    return None
+
+
+def settle_claims(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """What it is, it holds, of its tenant and its host alone. It exists, so no limit is asked."""
+    vm = machine(operation)
+    ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
+    ledger.hold(vm.host_id, vm.pk, vm.wanted, {})
+    Claim.objects.filter(holder_id=vm.pk).exclude(account_id__in=[vm.tenant_id, vm.host_id]).delete()
+
+
+def keep_the_wish(operation: Operation) -> None:
+    """What its owner wants stays wanted, and what was repaired so far stays so: the way back is the broken state."""
+
+
+REPAIR = register(
+    Workflow(
+        kind="vm.repair",
+        permission=Permission.HOST_WRITE,
+        steps=(
+            Step("seed", "Looking for the first-boot settings", make_missing_seed),
+            Step("address", "Reserving the address", create.reserve_address),
+            Step("define", "Defining the machine", create.define),
+            Step("power", "Bringing it to the power state that is wanted", bring_power, weight=3),
+        ),
+        succeeded=settle_claims,
+        unwound=keep_the_wish,
+        translate=translate,
+    )
+)
