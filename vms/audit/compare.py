@@ -90,7 +90,8 @@ class _Comparison:
     def _volumes(self, settled: list[Machine]) -> Iterator[Finding]:
         if self.inventory.volumes is None:
             if self.host.is_checked and not self.is_being_checked:
-                yield self._finding(Kind.POOL_UNAVAILABLE, self.host.pool, "the storage pool is missing or off")
+                evidence = {"is": {"pool": "missing or off"}, "should": {"pool": self.host.pool}}
+                yield self._finding(Kind.POOL_UNAVAILABLE, self.host.pool, "the storage pool cannot be used", evidence)
             return
         there = {volume.name: volume for volume in self.inventory.volumes}
         for machine in settled:
@@ -119,7 +120,8 @@ class _Comparison:
         there = self.inventory.dhcp_hosts
         if there is None:
             if self.host.is_checked and not self.is_being_checked:
-                yield self._finding(Kind.NETWORK_UNAVAILABLE, self.host.network, "the network is missing")
+                evidence = {"is": {"network": "missing"}, "should": {"network": self.host.network}}
+                yield self._finding(Kind.NETWORK_UNAVAILABLE, self.host.network, "the network is missing", evidence)
             return
         for machine in settled:
             for nic in machine.spec.nics:
