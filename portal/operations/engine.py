@@ -229,7 +229,9 @@ class _Run:
         translated = self.workflow.translate(error)
         if translated is None:
             logger.exception("operation %s failed", self.operation.pk, exc_info=error)
-        return translated or error
+            return error
+        logger.warning("operation %s: %s: %s", self.operation.pk, type(error).__name__, error)  # tenants see no such text
+        return translated
 
 
 class _Target:
