@@ -65,7 +65,7 @@ def _submit(vm_id: UUID) -> None:
     try:
         with transaction.atomic():
             vm = VM.objects.unscoped("recovery").get(pk=vm_id)
-            title = f"Start {vm.name} again: its host was restarted"
+            title = f"Start {vm.name} again: nobody stopped it"
             operations.submit(REPAIR, actor=SYSTEM, target=vm, title=title, lane=vm.host_id)
     except (Conflict, VM.DoesNotExist):  # its owner was faster
         return

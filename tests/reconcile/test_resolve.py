@@ -1,0 +1,302 @@
+"""What administrators do about drift, carried out by the engine on a host in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from hosts.connections import driver_for
+from hosts.driver import errors
+from hosts.driver.memory import MemoryHost
+from hosts.driver.types import DiskSpec, PowerState
+from portal.core.errors import Conflict, Forbidden
+from portal.events.models import Event
+from portal.operations import engine
+from portal.operations.models import Operation
+from portal.quotas import ledger
+from portal.quotas.models import Claim, Quota
+from portal.tenancy.gate import actor_for
+from tests.audit.test_audit import change, claim, guest, volume
+from tests.reconcile.conftest import fresh
+from tests.world import World
+from vms.audit.run import audit
+from vms.models import VM, Disk, Drift
+from vms.resolutions import Facts, Resolution, verdict
+from vms.services.drift import resolve
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Turn = Callable[[], list[str]]
+Work = Callable[[], list[Operation]]
+Act = Callable[[str], str]
+OURS = f"{uuid4()}.qcow2"
+
+
+@pytest.fixture
+def act(world: World, turn: Turn, work: Work) -> Act:
+    """Two turns, then the administrator's choice about the one card; how its operation ended, "" for none."""
+
+    def choose(resolution: str, person: str = "admin") -> str:
+        turn(), turn()
+        card = Drift.objects.unscoped("test").select_related("host", "vm__tenant").exclude(state="resolved").get()
+        resolve(actor=actor_for(world.people[person]), drift=card, resolution=Resolution(resolution))
+        ended = work()
+        return ended[0].state if ended else ""
+
+    return choose
+
+
+def all_is_well(turn: Turn) -> bool:
+    return turn() == [] and audit() == []
+
+
+# -- restore -------------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_that_is_gone_is_defined_anew_and_started(
+    world: World, host: MemoryHost, act: Act, turn: Turn
+) -> None:
+    web = world.machines["web"]
+    host.domains.pop(web.pk)
+    assert act("restore") == "succeeded"
+    assert host.domains[web.pk][1] is PowerState.RUNNING
+    assert not fresh(web).is_missing
+    assert all_is_well(turn)
+    assert Drift.objects.unscoped("test").get().state == "resolved"
+
+
+@pytest.mark.parametrize(("name", "power"), [("web", "running"), ("cold", "stopped"), ("paused", "paused")])
+@pytest.mark.parametrize("outside", ["start", "destroy", "suspend", "undefine"])
+def test_power_is_restored_from_wherever_it_is(
+    world: World, host: MemoryHost, turn: Turn, act: Act, name: str, power: str, outside: str
+) -> None:
+    vm, driver = world.machines[name], driver_for(world.host)
+    if outside == "suspend":
+        driver.start(vm.pk)
+    if outside == "start":
+        driver.start(vm.pk)
+        driver.resume(vm.pk)
+    else:
+        getattr(driver, outside)(vm.pk)
+    turn()
+    if turn():
+        assert act("restore") == "succeeded"
+    assert str(host.domains[vm.pk][1]) == power
+    assert fresh(vm).desired_power == power
+    assert all_is_well(turn)
+
+
+def test_a_changed_definition_is_restored(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    change(host, world.machines["web"].pk, vcpus=8, disks=(DiskSpec("berth", "x", "vdb"),))
+    assert act("restore") == "succeeded"
+    assert all_is_well(turn)
+
+
+def test_a_missing_seed_is_made_and_a_missing_disk_is_not(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    web = world.machines["web"]
+    host.volumes.pop(("berth", web.seed_volume))
+    assert act("restore") == "succeeded"
+    assert all_is_well(turn)
+    host.volumes.pop(("berth", web.disks.get().volume_name))
+    for resolution in ("restore", "adopt", "clean-up"):
+        with pytest.raises(Conflict):
+            act(resolution)
+    assert Disk.objects.filter(vm=web).exists()
+
+
+def test_an_address_and_wrong_books_are_restored(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    web = world.machines["web"]
+    host.dhcp_hosts["berth"].pop(web.nics.get().mac)
+    assert act("restore") == "succeeded"
+    assert all_is_well(turn)
+    Claim.objects.filter(holder_id=web.pk, account=world.acme.pk).delete()
+    assert act("restore") == "succeeded"
+    claim(world.beta.pk, web.pk)
+    assert turn() == []
+    assert act("restore") == "succeeded"
+    assert all_is_well(turn)
+
+
+def test_a_pool_that_is_off_sends_for_the_hosts_check(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    world.host.pool_path = "/pool"
+    world.host.save()
+    host.pools.clear()
+    assert act("restore") == "succeeded"
+    assert Operation.objects.unscoped("test").get().kind == "host.preflight"
+    assert all_is_well(turn)
+
+
+def test_a_restore_that_fails_keeps_the_wish(world: World, host: MemoryHost, act: Act, turn: Turn, work: Work) -> None:
+    web = world.machines["web"]
+    host.domains.pop(web.pk)
+    host.fail_next("start", errors.NoMemory("full"))
+    assert act("restore") == "failed"
+    assert fresh(web).desired_power == "running"
+    assert turn() == []
+    (again,) = work()
+    assert (again.source, again.state) == ("system", "succeeded"), "defined, off, and nobody stopped it"
+    assert all_is_well(turn)
+
+
+# -- adopt ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_power_state_is_adopted(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    driver_for(world.host).destroy(world.machines["web"].pk)
+    assert act("adopt") == "succeeded"
+    assert fresh(world.machines["web"]).desired_power == "stopped"
+    driver_for(world.host).start(world.machines["cold"].pk)
+    assert act("adopt") == "succeeded"
+    assert fresh(world.machines["cold"]).desired_power == "running"
+    assert all_is_well(turn)
+
+
+def test_a_size_is_adopted_with_its_claims(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    web = world.machines["web"]
+    change(host, web.pk, vcpus=3, memory_mib=64)
+    assert act("adopt") == "succeeded"
+    assert fresh(web).wanted == {"vcpus": 3, "memory_mib": 64, "disk_gib": 1}
+    assert all_is_well(turn)
+
+
+def test_a_size_beyond_the_quota_is_not_adopted(world: World, host: MemoryHost, act: Act) -> None:
+    used = ledger.used(world.acme.pk)
+    Quota.objects.filter(tenant=world.acme).update(vcpus=used["vcpus"])
+    change(host, world.machines["web"].pk, vcpus=3)
+    with pytest.raises(ledger.Exceeded):
+        act("adopt")
+    assert ledger.used(world.acme.pk) == used
+
+
+def test_what_changed_since_is_not_adopted(world: World, host: MemoryHost, turn: Turn, work: Work) -> None:
+    web = world.machines["web"]
+    change(host, web.pk, vcpus=3)
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host", "vm__tenant").get()
+    resolve(actor=actor_for(world.people["admin"]), drift=card, resolution=Resolution.ADOPT)
+    change(host, web.pk, vcpus=5)
+    (operation,) = work()
+    assert (operation.state, operation.error["code"]) == ("failed", "changed_since")
+    assert fresh(web).vcpus == 1
+    assert [finding.kind for finding in audit()] == ["definition_changed"], "and the claims are as before"
+
+
+def test_disks_that_were_added_are_not_adopted(world: World, host: MemoryHost, act: Act) -> None:
+    change(host, world.machines["web"].pk, vcpus=3, disks=())
+    with pytest.raises(Conflict, match="Disks or network"):
+        act("adopt")
+
+
+def test_a_machine_that_is_gone_is_never_adopted(world: World, host: MemoryHost, act: Act) -> None:
+    host.domains.pop(world.machines["web"].pk)
+    for resolution in ("adopt", "clean-up"):
+        with pytest.raises(Conflict):
+            act(resolution)
+    assert VM.objects.unscoped("test").filter(pk=world.machines["web"].pk).exists()
+
+
+# -- clean up ------------------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_has_is_removed(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    spec = guest("berth-lost", disks=(DiskSpec("berth", OURS, "vda"),))
+    host.volumes["berth", OURS] = volume(OURS)
+    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    turn(), turn()
+    kinds = Drift.objects.unscoped("test").values_list("kind", flat=True)
+    assert sorted(kinds) == ["domain_without_vm", "volume_without_owner"]
+    actor = actor_for(world.people["admin"])
+    cards = {card.kind: card for card in Drift.objects.unscoped("test").select_related("host")}
+    assert _ended(actor, cards["volume_without_owner"]) == "failed", "its domain stands on it"
+    assert ("berth", OURS) in host.volumes
+    assert _ended(actor, cards["domain_without_vm"]) == "succeeded"
+    assert _ended(actor, cards["volume_without_owner"]) == "succeeded"
+    assert all_is_well(turn)
+
+
+def _ended(actor: object, card: Drift) -> str:
+    operation = resolve(actor=actor, drift=card, resolution=Resolution.CLEAN_UP)  # type: ignore[arg-type]
+    assert operation is not None
+    engine.run(operation.pk)
+    operation.refresh_from_db()
+    return str(operation.state)
+
+
+def test_addresses_uploads_and_claims_are_removed(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    host.dhcp_hosts["berth"]["52:54:00:00:00:99"] = "10.75.9.9"
+    assert act("clean-up") == "succeeded"
+    host.unfinished.add(("berth", OURS))
+    assert act("clean-up") == "succeeded"
+    claim(world.acme.pk, uuid4())
+    assert act("clean-up") == "succeeded"
+    assert all_is_well(turn)
+
+
+def test_what_is_not_ours_is_never_removed(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    host.volumes["berth", "backup-of-the-admin.tar"] = volume("backup-of-the-admin.tar")
+    with pytest.raises(Conflict, match="not one that Berth gives"):
+        act("clean-up")
+    host.volumes.pop(("berth", "backup-of-the-admin.tar"))
+    turn()
+    spec = guest("somebody-elses")
+    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    for resolution in ("clean-up", "adopt", "restore"):
+        with pytest.raises(Conflict):
+            act(resolution)
+    assert spec.uuid in host.domains
+
+
+def test_a_volume_that_found_an_owner_meanwhile_stays(world: World, host: MemoryHost, turn: Turn, work: Work) -> None:
+    id = uuid4()
+    host.volumes["berth", f"{id}.qcow2"] = volume(f"{id}.qcow2")
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host").get()
+    resolve(actor=actor_for(world.people["admin"]), drift=card, resolution=Resolution.CLEAN_UP)
+    Disk.objects.create(pk=id, vm=world.machines["web"], target="vdb", size_gib=1)
+    (operation,) = work()
+    assert (operation.state, operation.error["code"]) == ("failed", "has_an_owner")
+    assert ("berth", f"{id}.qcow2") in host.volumes
+
+
+def test_a_volume_that_another_stands_on_stays(world: World, host: MemoryHost, act: Act) -> None:
+    host.volumes["berth", OURS] = volume(OURS)
+    name = world.machines["web"].disks.get().volume_name
+    host.volumes["berth", name] = replace(host.volumes["berth", name], backing=OURS)
+    assert act("clean-up") == "failed"
+    assert ("berth", OURS) in host.volumes
+
+
+# -- ignore, and who may ---------------------------------------------------------------------------------------------
+
+
+def test_ignore_and_reopen(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    host.volumes["berth", OURS] = volume(OURS)
+    assert act("ignore") == ""
+    assert turn() == []
+    with pytest.raises(Conflict):
+        act("ignore")
+    act("reopen")
+    assert turn() == ["volume_without_owner"]
+    kinds = Event.objects.unscoped("test").filter(target_type="drift").values_list("kind", flat=True)
+    assert sorted(kinds) == ["drift.found", "drift.state_changed", "drift.state_changed"]
+
+
+@pytest.mark.parametrize("person", ["owner", "auditor"])
+def test_only_administrators_resolve(world: World, host: MemoryHost, act: Callable[..., str], person: str) -> None:
+    host.volumes["berth", OURS] = volume(OURS)
+    with pytest.raises(Forbidden):
+        act("ignore", person)
+
+
+def test_what_an_operation_works_on_is_not_resolved_beside_it(world: World, host: MemoryHost, act: Act) -> None:
+    host.domains.pop(world.machines["web"].pk)
+    facts = Facts("undefined_outside", busy_with="Reboot web")
+    assert "Reboot web" in verdict(Resolution.RESTORE, facts).reason
+    assert verdict(Resolution.IGNORE, facts).allowed
+
+
+def test_what_is_resolved_is_done(world: World) -> None:
+    facts = Facts("undefined_outside", state="resolved")
+    assert not any(verdict(resolution, facts).allowed for resolution in Resolution)
