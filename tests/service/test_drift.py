@@ -1,4 +1,4 @@
-"""Changes behind the portal's back, on real QEMU: each is shown and can be put right, and nothing of a tenant's is lost."""
+"""Changes behind the portal's back, on real QEMU: each is shown and put right; nothing of a tenant's is lost."""
 
 from __future__ import annotations
 
