@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from portal.operations.journal import Journal
+from portal.operations.services import ring
 from portal.operations.states import State, StepState
 from portal.operations.workflow import Step
 
@@ -20,6 +21,12 @@ def wait(journal: Journal, reason: str, *, is_lane_down: bool = False) -> None:
     seconds = BACKOFF_SECONDS[min(attempts, len(BACKOFF_SECONDS) - 1)]
     not_before = timezone.now() + timedelta(seconds=seconds)
     journal.release(waiting_for=reason, not_before=not_before, attempts=attempts + 1, is_lane_down=is_lane_down)
+
+
+def look_again(journal: Journal, seconds: float, reason: str) -> None:
+    """Until a step that waits for something outside is to look again; that is no failure, so nothing is counted."""
+    journal.release(waiting_for=reason, not_before=timezone.now() + timedelta(seconds=seconds))
+    ring(journal.operation.pk, after_seconds=seconds)
 
 
 def pause(journal: Journal) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from portal.events import log
@@ -23,7 +23,7 @@ from portal.operations.lease import LeaseLost, claim
 from portal.operations.models import Operation, OperationStep
 from portal.operations.services import ring_next
 from portal.operations.states import State, StepState
-from portal.operations.workflow import Step, StepContext, StepFailed, TransientError, Workflow, workflow_of
+from portal.operations.workflow import LookAgain, Step, StepContext, StepFailed, TransientError, Workflow, workflow_of
 from portal.tenancy.gate import Actor
 
 logger = logging.getLogger(__name__)
@@ -103,6 +103,8 @@ class _Run:
             self._run_steps()
         except (LeaseLost, Paused, OperationalError, InterfaceError):
             raise
+        except LookAgain as wait:
+            endings.look_again(self.journal, wait.seconds, str(wait))
         except Exception as error:
             self._stumbled(self._translated(error))
 
@@ -133,7 +135,7 @@ class _Run:
         return output
 
     def _succeed(self, last: OperationStep | None, output: dict[str, Any]) -> None:
-        with transaction.atomic():
+        with self.journal.ending():
             self.journal.advance(last, output, None)
             self.workflow.succeeded(self.operation, self.journal.outputs())
             self._finish(State.SUCCEEDED)
@@ -166,7 +168,13 @@ class _Run:
                 self._undo_failed(step, error)
                 return
             self.journal.mark(row, StepState.UNDONE, row.detail)
-        self._unwound()
+        try:
+            self._unwound()
+        except (LeaseLost, OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.exception("operation %s cannot settle its undo", self.operation.pk, exc_info=error)
+            endings.wait_to_undo(self.journal, "settling the undo", _problem(error)["detail"])
 
     def _undo_step(self, row: OperationStep, step: Step) -> None:
         self.heartbeat.watch(step)
@@ -177,7 +185,7 @@ class _Run:
 
     def _unwound(self) -> None:
         cancelled = (self.operation.error or {}).get("code") == "cancelled"
-        with transaction.atomic():
+        with self.journal.ending():
             self.workflow.unwound(self.operation)
             self._finish(State.CANCELLED if cancelled else State.FAILED)
 
@@ -212,7 +220,9 @@ class _Run:
 
         operation = self.operation
         outputs = self.journal.outputs()
-        return StepContext(operation, operation.params, outputs, operation.fence, progress, self.heartbeat.check)
+        begun_at = row.started_at or timezone.now()
+        check = self.heartbeat.check
+        return StepContext(operation, operation.params, outputs, operation.fence, begun_at, progress, check)
 
     def _stop_if_asked(self) -> None:
         self.heartbeat.check()
@@ -230,7 +240,9 @@ class _Run:
         if translated is None:
             logger.exception("operation %s failed", self.operation.pk, exc_info=error)
             return error
-        logger.warning("operation %s: %s: %s", self.operation.pk, type(error).__name__, error)  # tenants see no such text
+        logger.warning(
+            "operation %s: %s: %s", self.operation.pk, type(error).__name__, error
+        )  # tenants see no such text
         return translated
 
 

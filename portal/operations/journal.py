@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -42,8 +43,24 @@ class Journal:
                 finished, StepState.DONE, progress=1.0, finished_at=timezone.now(), output=dict(output), detail=""
             )
         if begun is not None:
-            self._set(begun, StepState.RUNNING, progress=0.0, started_at=timezone.now(), finished_at=None)
+            self._begin(begun)
         self._tell()
+
+    def _begin(self, step: OperationStep) -> None:
+        """One that goes on after a wait keeps its beginning and its progress."""
+        if step.state != StepState.RUNNING:
+            self._set(step, StepState.RUNNING, progress=0.0, started_at=timezone.now(), finished_at=None)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """A transaction whose failure leaves the operation in hand as it is in the database."""
+        before = self.operation.state
+        try:
+            with transaction.atomic():
+                yield
+        except BaseException:
+            self.operation.state = before
+            raise
 
     @transaction.atomic
     def mark(self, step: OperationStep, state: StepState, detail: str = "") -> None:

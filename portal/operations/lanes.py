@@ -35,10 +35,11 @@ def has_slot(operation: Operation, now: datetime) -> bool:
 
 def wait_for_slot(now: datetime) -> dict[str, Any]:
     """What to write to an operation that finds no slot."""
-    return {"waiting_for": "its turn: its host is busy with other operations", "not_before": now + LOOK_AGAIN}
+    words = "its turn: its host is busy with other operations"
+    return {"waiting_for": words, "waits_for_slot": True, "not_before": now + LOOK_AGAIN}
 
 
 def next_in(lane: str) -> Operation | None:
     """The one that has waited longest for a slot of the lane."""
-    rows = Operation.objects.unscoped("engine").filter(lane=lane, state__in=ACTIVE, lease_owner="")
-    return rows.exclude(not_before=None).filter(is_lane_down=False).order_by("created_at").first() if lane else None
+    rows = Operation.objects.unscoped("engine").filter(lane=lane, state__in=ACTIVE, waits_for_slot=True)
+    return rows.order_by("created_at").first() if lane else None

@@ -39,10 +39,19 @@ def claim(operation_id: UUID) -> Operation | None:
             lease_until=Now() + LEASE,
             not_before=None,
             waiting_for="",
-            started_at=found.started_at or timezone.now(),
+            waits_for_slot=False,
+            **_first_claim(found),
             state=State.RUNNING if found.state == State.QUEUED else found.state,
         )
         return rows.get() if taken else None
+
+
+def _first_claim(found: Operation) -> dict[str, datetime]:
+    """The deadline counts from here: waiting for a worker or a slot is not the operation's own time."""
+    if found.started_at is not None:
+        return {}
+    now = timezone.now()
+    return {"started_at": now, "deadline_at": now + (found.deadline_at - found.created_at)}
 
 
 def is_free(operation: Operation, now: datetime) -> bool:

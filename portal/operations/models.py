@@ -36,6 +36,7 @@ class Operation(Row):
     cancel_requested_at = models.DateTimeField(null=True)
     # who works on it; operations of one lane (a host) share its few slots
     lane = models.CharField(max_length=40, blank=True)
+    waits_for_slot = models.BooleanField(default=False)
     is_lane_down = models.BooleanField(default=False)
     fence = models.PositiveBigIntegerField(default=0)
     lease_owner = models.CharField(max_length=120, blank=True)

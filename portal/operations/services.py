@@ -98,12 +98,12 @@ def _refuse_if_busy(target_type: str, target_id: UUID) -> None:
         )
 
 
-def ring(operation_id: UUID) -> None:
-    """Wake a worker. A broker that is away costs seconds, never the work: the reaper rings again."""
+def ring(operation_id: UUID, after_seconds: float = 0) -> None:
+    """Wake a worker, now or soon. A broker that is away costs seconds, never the work: the reaper rings again."""
     from portal.operations.tasks import run_operation
 
     try:
-        run_operation.apply_async((str(operation_id),), retry=False)
+        run_operation.apply_async((str(operation_id),), retry=False, countdown=after_seconds or None)
     except Exception as error:  # kombu raises whatever its transport does
         logger.warning("bell not rung for %s: %s", operation_id, error)
 
@@ -134,8 +134,8 @@ def ring_next(lane: str) -> None:
         waiting = lanes.next_in(lane)
         if waiting is None:
             return
-        rows = Operation.objects.unscoped("engine").filter(pk=waiting.pk, fence=waiting.fence, lease_owner="")
-        if rows.update(not_before=None):
+        rows = Operation.objects.unscoped("engine").filter(pk=waiting.pk, waits_for_slot=True)
+        if rows.update(not_before=None, waits_for_slot=False):
             ring(waiting.pk)
     except DatabaseError as error:  # the reaper rings in some seconds
         logger.warning("nobody woken in lane %s: %s", lane, error)

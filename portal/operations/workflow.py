@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from portal.operations.models import Operation
@@ -23,6 +23,7 @@ class StepContext:
 
     `fence` is the number of this attempt; steps write it into what they make on a host.
     `progress(fraction, words)` also is the point at which a cancelled or fenced-off operation stops: it may raise.
+    `begun_at` is when the step began for the first time, in whichever process.
     `check()` raises where this worker no longer holds the operation; to be called before each change outside.
     """
 
@@ -30,6 +31,7 @@ class StepContext:
     params: Mapping[str, Any]
     outputs: dict[str, Any]
     fence: int
+    begun_at: datetime
     progress: Callable[[float, str], None]
     check: Callable[[], None]
 
@@ -65,6 +67,14 @@ class TransientError(Exception):
     def __init__(self, words: str, *, is_lane_down: bool = False) -> None:
         super().__init__(words)
         self.is_lane_down = is_lane_down
+
+
+class LookAgain(Exception):
+    """What the step waits for takes its time: run it again in some seconds. Until then it keeps no worker."""
+
+    def __init__(self, seconds: float, words: str) -> None:
+        super().__init__(words)
+        self.seconds = seconds
 
 
 class StepFailed(Exception):

@@ -7,11 +7,17 @@ from typing import Any
 
 import pytest
 
+from portal.core.errors import Conflict, NotFound
 from portal.core.ids import uuid7
 from portal.operations.models import Operation
-from portal.quotas.models import Quota
+from portal.quotas.models import Claim, Quota
+from portal.tenancy.gate import actor_for
 from tests.world import SSH_KEY, Caller, World
 from vms.models import VM, Nic, Power
+from vms.services.change import resize
+from vms.services.delete import delete_vm
+from vms.services.power import change_power
+from vms.states import Action
 
 Api = Callable[..., Caller]
 NEW = {"name": "new", "image": "tiny", "flavor": "small"}
@@ -295,3 +301,28 @@ def rows() -> tuple[int, ...]:
 
 def test_the_world_is_as_its_words_say(world: World) -> None:
     assert world.machines["cold"].observed_power == Power.STOPPED
+
+
+class TestStale:
+    """A machine that was read before somebody else changed it."""
+
+    def test_one_that_was_deleted_meanwhile_takes_no_action_and_no_quota(self, world: World) -> None:
+        stale = world.machines["cold"]
+        claims = Claim.objects.count()
+        VM.objects.unscoped("test").filter(pk=stale.pk).delete()
+        actor = actor_for(world.people["owner"])
+        for act in (
+            lambda: change_power(actor=actor, vm=stale, action=Action.START),
+            lambda: resize(actor=actor, vm=stale, flavor="large"),
+            lambda: delete_vm(actor=actor, vm=stale),
+        ):
+            with pytest.raises(NotFound):
+                act()
+        assert Claim.objects.count() == claims
+
+    def test_it_is_judged_as_it_is_now(self, world: World) -> None:
+        stale = world.machines["cold"]
+        VM.objects.unscoped("test").filter(pk=stale.pk).update(observed_power=Power.RUNNING)
+        with pytest.raises(Conflict) as refusal:
+            resize(actor=actor_for(world.people["owner"]), vm=stale, flavor="large")
+        assert refusal.value.code == "wrong_state"

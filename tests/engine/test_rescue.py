@@ -17,7 +17,7 @@ from portal.core.ids import uuid7
 from portal.operations import endings, engine, heartbeat, lanes, lease, services, workflow
 from portal.operations.models import Operation
 from portal.operations.states import State
-from portal.operations.workflow import Step, StepFailed, TransientError
+from portal.operations.workflow import LookAgain, Step, StepFailed, TransientError
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
 from tests.engine.kind import Killed, World, expire_lease, fresh, run_to_the_end, submit
@@ -43,8 +43,8 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_more(
     world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sleep_past_the_lease(context: Any) -> None:
-        real, later = time.monotonic, lease.LEASE.total_seconds() + 1
-        monkeypatch.setattr(heartbeat.time, "monotonic", lambda: real() + later)
+        real, later = heartbeat._now, lease.LEASE.total_seconds() + 1
+        monkeypatch.setattr(heartbeat, "_now", lambda: real() + later)
         with pytest.raises(lease.LeaseLost):
             context.check()
         context.progress(0.5, "still here")
@@ -279,6 +279,66 @@ class TestLanes:
         assert fresh(operation).is_lane_down
         assert run_to_the_end(operation).state == State.SUCCEEDED
         assert not fresh(operation).is_lane_down
+
+
+def test_a_wait_in_a_lane_is_as_long_as_without_one(world: World) -> None:
+    """Whoever lets go of a slot wakes another, not itself."""
+    operation = TestLanes().make(world, uuid7(), 1)[0]
+    world.trouble["two"] = [TransientError("busy")] * 50
+    for _ in range(3):
+        engine.run(operation.pk)
+    waiting = fresh(operation)
+    assert (waiting.attempts, world.log.count("run two")) == (1, 1)
+    assert waiting.not_before is not None
+
+
+def test_a_step_that_looks_again_keeps_no_worker_and_counts_no_attempt(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Any] = []
+
+    def look(context: Any) -> None:
+        begun.append(context.begun_at)
+        if len(begun) < 3:
+            raise LookAgain(0, "the guest to power off")
+
+    change_step(world, monkeypatch, "two", run=look)
+    engine.run(operation.pk)
+    waiting = fresh(operation)
+    assert (waiting.state, waiting.lease_owner, waiting.attempts) == (State.QUEUED, "", 0)
+    assert waiting.waiting_for == "the guest to power off"
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+    assert len(set(begun)) == 1, "it began once"
+
+
+@pytest.mark.parametrize("settle", ["succeeded", "unwound"])
+def test_what_cannot_be_settled_ends_before_an_administrator(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch, settle: str
+) -> None:
+    def broken(*args: Any) -> None:
+        raise ValueError("the row is gone")
+
+    if settle == "unwound":
+        world.trouble["three"] = [StepFailed("no_space", "full")]
+    change_kind(world, monkeypatch, **{settle: broken})
+    done = run_to_the_end_or_stuck(operation)
+    assert done.state == (State.STUCK if settle == "unwound" else State.FAILED)
+    assert world.made == set()
+
+
+def run_to_the_end_or_stuck(operation: Operation) -> Operation:
+    for _ in range(endings.UNDO_ATTEMPTS + 3):
+        expire_lease(operation)
+        engine.run(operation.pk)
+    return fresh(operation)
+
+
+def test_time_spent_waiting_for_a_worker_is_not_the_operations_own(world: World, operation: Operation) -> None:
+    long_ago = timezone.now() - timedelta(hours=3)
+    late = {"created_at": long_ago, "deadline_at": long_ago + timedelta(minutes=15)}
+    Operation.objects.unscoped("test").filter(pk=operation.pk).update(**late)
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.SUCCEEDED
 
 
 def test_a_clock_that_is_ahead_steals_no_lease(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
+
+from django.utils import timezone
 
 from hosts.driver import errors
 from hosts.driver.types import PowerState
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
+from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.states import Action
 from vms.workflows.common import driver_of, machine, observe_now, settle_desired_power
 
 STOP_TIMEOUT_SECONDS = 60
-# A guest that is still booting misses the power key, so it is pressed again.
-PRESS_AGAIN_SECONDS = 10
+# A guest that is still booting misses the power key, so it is pressed again at each look.
+LOOK_SECONDS = 5.0
+LOOK_AGAIN_SECONDS = 3.0
 
 
 def start(context: StepContext) -> Output:
@@ -33,30 +35,29 @@ def start(context: StepContext) -> Output:
 
 
 def stop(context: StepContext) -> Output:
-    vm, begun = machine(context.operation), time.monotonic()
-    while (elapsed := time.monotonic() - begun) < STOP_TIMEOUT_SECONDS:
-        driver_of(context, vm).shutdown(vm.pk)
-        if _is_off(context, elapsed):
-            observe_now(context)
-            return None
-    raise StepFailed(
-        "guest_did_not_stop",
-        f"The guest did not power off within {STOP_TIMEOUT_SECONDS} s. Look at its console, or force it off.",
-    )
-
-
-def _is_off(context: StepContext, elapsed: float) -> bool:
-    """Wait for one press of the power key to work."""
+    """Presses the power key at each look; between looks no worker is kept."""
     vm = machine(context.operation)
-    for second in range(PRESS_AGAIN_SECONDS):
-        waited = elapsed + second
-        context.progress(waited / STOP_TIMEOUT_SECONDS, f"Waiting for the guest to power off: {waited:.0f} s")
-        try:
-            driver_of(context, vm).wait_for(vm.pk, [PowerState.STOPPED, PowerState.CRASHED], deadline=1.0)
-        except errors.Timeout:
-            continue
-        return True
-    return False
+    driver_of(context, vm).shutdown(vm.pk)
+    if _is_off(context):
+        observe_now(context)
+        return None
+    waited = (timezone.now() - context.begun_at).total_seconds()
+    if waited >= STOP_TIMEOUT_SECONDS:
+        raise StepFailed(
+            "guest_did_not_stop",
+            f"The guest did not power off within {STOP_TIMEOUT_SECONDS} s. Look at its console, or force it off.",
+        )
+    context.progress(waited / STOP_TIMEOUT_SECONDS, f"Waiting for the guest to power off: {waited:.0f} s")
+    raise LookAgain(LOOK_AGAIN_SECONDS, f"the guest to power off ({waited:.0f} s of {STOP_TIMEOUT_SECONDS} s)")
+
+
+def _is_off(context: StepContext) -> bool:
+    vm = machine(context.operation)
+    try:
+        driver_of(context, vm).wait_for(vm.pk, [PowerState.STOPPED, PowerState.CRASHED], deadline=LOOK_SECONDS)
+    except errors.Timeout:
+        return False
+    return True
 
 
 def reach(context: StepContext) -> Output:

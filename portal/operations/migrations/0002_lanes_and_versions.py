@@ -22,6 +22,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='operation',
+            name='waits_for_slot',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='operation',
             name='version',
             field=models.PositiveSmallIntegerField(default=1),
         ),
