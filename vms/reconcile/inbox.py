@@ -44,8 +44,12 @@ class Inbox:
             if key not in known and key in self._seen:
                 _open(finding, self._seen[key], now)
         self._seen = {key: self._seen.get(key, now) for key in findings if key not in known}
-        for host_id in inventories:
-            Comparison.objects.update_or_create(host_id=host_id, defaults={"at": now})
+        Comparison.objects.bulk_create(
+            [Comparison(host_id=host.id, at=now) for host in rows.hosts if host.id in inventories],
+            update_conflicts=True,
+            unique_fields=["host"],
+            update_fields=["at"],
+        )
 
 
 def _unresolved() -> list[Drift]:
