@@ -12,6 +12,12 @@ from tests.world import Caller, World, make_world
 _redis: PrivateRedis | None = None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", action="store_true", help="the whole fault matrix, and the proof that it notices")
+    parser.addoption("--soak", action="store_true", help="the soak, and long random histories")
+    parser.addoption("--minutes", type=float, default=10, help="how long the soak goes on")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test is imported, in each process of xdist for itself."""
     global _redis
@@ -20,8 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
         _redis.use()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Browser tests come last: from the first of them on, Playwright keeps an event loop running in this thread."""
+    for mark in ("faults", "soak"):
+        if not config.getoption(f"--{mark}"):
+            items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     items.sort(key=lambda item: "browser" in item.keywords)
 
 

@@ -107,11 +107,16 @@ class Stack:
         assert not died, f"{died} ended at once\n{self.logs()}"
 
     def start_part(self, part: str, **extra: str) -> None:
-        """`extra` goes into the part's environment; BERTH_TEST_HOLD=moment:step holds a worker at that step."""
+        """`extra` goes into the part's environment.
+
+        BERTH_TEST_HOLD lets a worker take orders (tests.hold); MOMENT:STEP is the first one, "" none yet.
+        """
         # a test run that is killed takes its portal with it
-        command = ["setpriv", "--pdeathsig", "KILL", *self.command(part)] + (
-            ["-I", "tests.hold"] if "BERTH_TEST_HOLD" in extra else []
-        )
+        command = ["setpriv", "--pdeathsig", "KILL", *self.command(part)]
+        if "BERTH_TEST_HOLD" in extra:
+            command += ["-I", "tests.hold"]
+            if extra["BERTH_TEST_HOLD"]:
+                self.order(extra["BERTH_TEST_HOLD"])
         with (self.data / f"{part}.log").open("ab") as log:
             self.parts[part] = subprocess.Popen(
                 command,
@@ -123,7 +128,19 @@ class Stack:
                 start_new_session=True,
             )
 
+    def order(self, point: str, word: str = "hold") -> None:
+        """To whichever worker process comes by `point` (MOMENT:STEP) first; it is `held` until that file is gone."""
+        orders = self.data / "orders"
+        orders.mkdir(exist_ok=True)
+        (orders / "new").write_text(word)
+        (orders / "new").rename(orders / point)
+
+    @property
+    def held(self) -> Path:
+        return self.data / "held"
+
     def command(self, part: str) -> list[str]:
+        """A second worker is the part "worker-2"."""
         python, data = [sys.executable], str(self.data)
         commands = {
             "redis": ["redis-server", "--port", "0", "--unixsocket", f"{data}/redis.sock", "--save", "", "--dir", data],
@@ -145,14 +162,16 @@ class Stack:
                 "portal",
                 "worker",
                 "--concurrency",
-                "3",
+                "4",
                 "--loglevel",
                 "warning",
+                "--hostname",
+                f"{part}@%h",
             ],
             "beat": [*python, "-m", "celery", "-A", "portal", "beat", "-s", f"{data}/beat", "--loglevel", "warning"],
             "observer": [*python, "manage.py", "observe"],
         }
-        return commands[part]
+        return commands[part.partition("-")[0]]
 
     def kill(self, part: str, number: int = signal.SIGKILL) -> None:
         """The signal goes to the part and all its children at once."""
@@ -161,9 +180,9 @@ class Stack:
         process.wait(timeout=30)
 
     def stop(self) -> None:
-        for part in [*reversed(PARTS), "redis"]:
-            if part in self.parts and self.parts[part].poll() is None:
-                self.kill(part, signal.SIGKILL)
+        for part in reversed(list(self.parts)):
+            if self.parts[part].poll() is None:
+                self.kill(part)
 
     def is_ready(self) -> bool:
         try:

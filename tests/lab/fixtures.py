@@ -76,6 +76,10 @@ class LabHost:
         """For pools of the host's own: the same path inside and outside."""
         return self.lab.directory / f"h{self.number}"
 
+    def start_libvirtd(self) -> None:
+        """After it was killed; the guests have lived on."""
+        self.lab.run("start-libvirtd", str(self.number))
+
     def kill(self) -> None:
         """Power loss."""
         self.lab.run("kill-host", str(self.number))

@@ -1,0 +1,167 @@
+"""One portal over one host of its own, and everything that can be done to them. What is broken is mended by `heal`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from celery import Celery
+from redis import Redis
+
+from portal.env import broker_url
+from tests.lab.fixtures import LabHost
+from tests.service.host import Host
+from tests.stack import ROOT, Stack, wait_until
+
+POOL_GIB = 8
+TASK = "portal.operations.tasks.run_operation"
+
+
+class Bench:
+    """`host` is the host's own view of itself."""
+
+    def __init__(self, stack: Stack, lab_host: LabHost) -> None:
+        self.stack = stack
+        self.lab_host = lab_host
+        self.host = Host(stack.libvirt_uri, stack.pool_path, lab_host.netns)
+        self.vm_id = ""  # kept from cell to cell by the scenarios
+
+    # -- workers -------------------------------------------------------------------------------------------------
+
+    def start_worker(self, part: str = "worker", **extra: str) -> None:
+        self.stack.start_part(part, BERTH_TEST_HOLD="", **extra)
+
+    def kill_worker(self, part: str = "worker") -> None:
+        """With all its processes at once. Where it was held, nobody is any more."""
+        self.stack.kill(part)
+        self.release()
+
+    def signal_worker(self, number: int) -> None:
+        os.killpg(self.stack.parts["worker"].pid, number)
+
+    def wait_until_held(self, seconds: float = 60) -> None:
+        wait_until(self.stack.held.exists, seconds, f"a worker at the ordered point\n{self.stack.logs()}")
+
+    def release(self) -> None:
+        self.stack.held.unlink(missing_ok=True)
+
+    def trace(self) -> list[str]:
+        """What workers came by since the last `heal`: "PID MOMENT:STEP"."""
+        trace = self.stack.data / "orders" / "trace"
+        return trace.read_text().splitlines() if trace.exists() else []
+
+    # -- libvirtd ------------------------------------------------------------------------------------------------
+
+    def signal_libvirtd(self, number: int) -> None:
+        os.kill(self.lab_host.libvirtd_pid, number)
+
+    def kill_libvirtd(self) -> None:
+        pid = self.lab_host.libvirtd_pid
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), 10, "the end of libvirtd")
+
+    def is_libvirtd_up(self) -> bool:
+        done = subprocess.run(["virsh", "-c", self.stack.libvirt_uri, "uri"], capture_output=True, timeout=20)
+        return done.returncode == 0
+
+    # -- broker and database -------------------------------------------------------------------------------------
+
+    def lose_broker(self) -> None:
+        """It forgets everything, dies and comes back empty."""
+        self.redis().flushall()
+        self.stack.kill("redis")
+        (self.stack.data / "redis.sock").unlink(missing_ok=True)
+        self.start_broker()
+
+    def start_broker(self) -> None:
+        self.stack.start_part("redis")
+        wait_until((self.stack.data / "redis.sock").exists, 10, "redis")
+
+    def redis(self) -> Redis:
+        return Redis(unix_socket_path=f"{self.stack.data}/redis.sock")
+
+    def send(self, *arguments: object) -> None:
+        """A message to a worker: what the portal sends has one argument, an id."""
+        with Celery(broker=broker_url(f"unix://{self.stack.data}/redis.sock")) as app:
+            app.send_task(TASK, args=arguments, retry=False)
+
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """SQLite: nobody else can read or write."""
+        connection = sqlite3.connect(self.stack.data / "berth.sqlite3", timeout=60, isolation_level=None)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+            yield
+        finally:
+            connection.close()
+
+    def cut_database(self) -> None:
+        """PostgreSQL: every connection of the portal ends at once."""
+        with psycopg.connect(self.stack.database_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    # -- storage -------------------------------------------------------------------------------------------------
+
+    @property
+    def filler(self) -> Path:
+        """Beside the pool, where it is no volume of it, on the same small file system."""
+        return self.stack.pool_path.parent / "filler"
+
+    def fill_pool(self) -> None:
+        with self.filler.open("wb") as file:
+            for size in (1 << 30, 1 << 24, 1 << 18, 1 << 12):
+                with suppress(OSError):  # no space of this size is left
+                    while True:
+                        os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
+
+    # -- the whole -----------------------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Mend whatever a cell left broken, so that the next one starts from a portal that works."""
+        self.filler.unlink(missing_ok=True)
+        for order in (self.stack.data / "orders").glob("*"):
+            order.unlink()
+        self.release()
+        with suppress(ValueError):  # it is not there: started below
+            self.signal_libvirtd(signal.SIGCONT)
+        if not self.is_libvirtd_up():
+            self.lab_host.start()
+            self.lab_host.start_libvirtd()
+            wait_until(self.is_libvirtd_up, 20, "libvirtd")
+        if "worker-2" in self.stack.parts:
+            self.kill_worker("worker-2")
+        self._restart_what_died()
+
+    def _restart_what_died(self) -> None:
+        if "redis" not in self.stack.parts:
+            self.start_broker()
+        for part in ("web", "beat", "observer"):
+            if part not in self.stack.parts or self.stack.parts[part].poll() is not None:
+                self.stack.start_part(part)
+        if "worker" not in self.stack.parts or self.stack.parts["worker"].poll() is not None:
+            self.start_worker()
+
+    def audit(self) -> list[dict[str, str]]:
+        """What `./run audit --json` finds."""
+        command = [sys.executable, "manage.py", "audit", "--json"]
+        done = subprocess.run(command, cwd=ROOT, env=self.stack.environment, capture_output=True, text=True)
+        assert done.returncode in (0, 1), done.stderr
+        findings = json.loads(done.stdout)
+        assert bool(findings) == bool(done.returncode), "the audit's exit code belies its words"
+        return list(findings)
+
+    def shell(self, code: str) -> Any:
+        """The JSON that a piece of Python inside the portal prints."""
+        return json.loads(self.stack.manage("shell", "-v0", "-c", code))

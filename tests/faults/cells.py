@@ -1,0 +1,48 @@
+"""The matrix: each registered kind of operation, each of its steps, each fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from portal.operations import workflow
+from portal.operations.workflow import Step
+from tests.faults.faults import FAULTS
+
+# What also runs on PostgreSQL, where connections, locks and clocks behave otherwise.
+KINDS_ON_POSTGRES = ("vm.create", "vm.resize", "vm.delete")
+FAULTS_ON_POSTGRES = ("kill-during", "worker-paused", "database-cut", "delivered-twice")
+
+
+@dataclass(frozen=True)
+class Cell:
+    kind: str
+    step: str
+    fault: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}-{self.step}-{self.fault}"
+
+
+def whole() -> list[Cell]:
+    return [cell for kind in workflow.kinds() for cell in _of_kind(kind)]
+
+
+def on_postgres() -> list[Cell]:
+    return [cell for cell in whole() if cell.kind in KINDS_ON_POSTGRES and cell.fault in FAULTS_ON_POSTGRES]
+
+
+def short() -> list[Cell]:
+    """The worst moment of a crash, once per kind: after the last step's effect, before anybody wrote it down."""
+    return [Cell(kind, workflow.workflow_of(kind).steps[-1].name, "kill-after") for kind in workflow.kinds()]
+
+
+def _of_kind(kind: str) -> Iterator[Cell]:
+    for step in workflow.workflow_of(kind).steps:
+        for name, fault in FAULTS.items():
+            if can_be_undone(step) or not fault.is_of_undo:
+                yield Cell(kind, step.name, name)
+
+
+def can_be_undone(step: Step) -> bool:
+    return step.undo is not workflow._nothing

@@ -1,0 +1,217 @@
+"""The faults. Each asks for the scenario's operation and hits it at one step, exactly, by an order to the worker."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from tests.faults.bench import Bench
+from tests.faults.scenarios import Scenario
+from tests.stack import wait_until
+
+OUTAGE_SECONDS = 20.0
+Operation = dict[str, Any]
+Place = Callable[[Bench, Scenario, str], Operation]
+
+
+def nothing(bench: Bench, operation: Operation) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`place` returns when the fault is over. `late` happens after the operation has ended and was cleaned up.
+
+    `is_of_undo`: only for steps that can be undone.
+    """
+
+    place: Place
+    late: Callable[[Bench, Operation], None] = nothing
+    is_of_undo: bool = False
+
+
+def held_at(bench: Bench, scenario: Scenario, point: str) -> Operation:
+    """The operation, once a worker has come to `point` with it."""
+    bench.stack.order(point)
+    operation = scenario.request()
+    bench.wait_until_held()
+    return operation
+
+
+def kill(moment: str) -> Place:
+    def place(bench: Bench, scenario: Scenario, step: str) -> Operation:
+        operation = held_at(bench, scenario, f"{moment}:{step}")
+        bench.kill_worker()
+        bench.start_worker()
+        return operation
+
+    return place
+
+
+def kill_twice(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """The worker that takes over dies at the same place."""
+    operation = held_at(bench, scenario, f"during:{step}")
+    for is_last in (False, True):
+        bench.kill_worker()
+        if not is_last:
+            bench.stack.order(f"before:{step}")
+        bench.start_worker()
+        if not is_last and not wait_until_held_or_ended(bench, operation):
+            break  # a step that is not repeated: nobody came there again
+    return operation
+
+
+def wait_until_held_or_ended(bench: Bench, operation: Operation) -> bool:
+    def answer() -> str:
+        if bench.stack.held.exists():
+            return "held"
+        return "ended" if is_over(bench, operation) else ""
+
+    return bool(wait_until(answer, 60, "a worker that takes over") == "held")
+
+
+def is_over(bench: Bench, operation: Operation) -> bool:
+    now = bench.stack.get(f"/operations/{operation['id']}", user="admin")
+    return now["status"] in ("succeeded", "failed", "cancelled")
+
+
+def kill_in_undo(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """The step is done, then declared a failure; its undo is cut off half-way."""
+    bench.stack.order(f"after:{step}", "fail")
+    operation = held_at(bench, scenario, f"during-undo:{step}")
+    bench.kill_worker()
+    bench.start_worker()
+    return operation
+
+
+def pause_worker(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """It stops in the middle of the step for longer than its lease; another takes over and comes to an end."""
+    operation = held_at(bench, scenario, f"during:{step}")
+    bench.signal_worker(signal.SIGSTOP)
+    bench.start_worker("worker-2")
+    return operation
+
+
+def wake_paused_worker(bench: Bench, operation: Operation) -> None:
+    """By now its operation has ended, and what it worked on may be gone: it must leave everything alone."""
+    bench.signal_worker(signal.SIGCONT)
+    bench.release()
+    log = bench.stack.data / "worker.log"
+    words = f"operation {operation['id']} was taken over"
+    wait_until(lambda: words in log.read_text(), 15, "the first worker's words that it leaves the operation alone")
+    bench.kill_worker("worker-2")
+
+
+def kill_libvirtd(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """It is away until the operation says that it waits, or has found nothing to ask of the host."""
+    operation = held_at(bench, scenario, f"before:{step}")
+    bench.kill_libvirtd()
+    bench.release()
+    try:
+        wait_until_waiting(bench, operation, 10)
+    finally:
+        bench.lab_host.start_libvirtd()
+    return operation
+
+
+def wait_until_waiting(bench: Bench, operation: Operation, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not is_over(bench, operation):
+        if bench.stack.get(f"/operations/{operation['id']}", user="admin")["waiting_for"]:
+            return
+        time.sleep(0.1)
+
+
+def stop_libvirtd(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    operation = held_at(bench, scenario, f"before:{step}")
+    bench.signal_libvirtd(signal.SIGSTOP)
+    try:
+        bench.release()
+        time.sleep(OUTAGE_SECONDS)
+    finally:
+        bench.signal_libvirtd(signal.SIGCONT)
+    return operation
+
+
+def lose_broker(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    operation = held_at(bench, scenario, f"during:{step}")
+    bench.lose_broker()
+    bench.release()
+    return operation
+
+
+def lose_broker_and_worker(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """Nobody but the database knows of the operation any more."""
+    operation = held_at(bench, scenario, f"after:{step}")
+    bench.kill_worker()
+    bench.lose_broker()
+    bench.start_worker()
+    return operation
+
+
+def cut_database(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """SQLite is locked for 20 s, which is longer than a lease; PostgreSQL drops every connection."""
+    operation = held_at(bench, scenario, f"during:{step}")
+    if bench.stack.database_url:
+        bench.cut_database()
+        bench.release()
+        return operation
+    with bench.locked_database():
+        bench.release()
+        time.sleep(OUTAGE_SECONDS)
+    return operation
+
+
+def fill_pool(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """Not a byte is left in the pool until the operation has ended, or waits."""
+    operation = held_at(bench, scenario, f"before:{step}")
+    bench.fill_pool()
+    try:
+        bench.release()
+        wait_until_waiting(bench, operation, scenario.seconds + 30)
+    finally:
+        bench.filler.unlink()
+    return operation
+
+
+def deliver_twice(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """The same message to two workers at once, five times, with garbage in between."""
+    bench.start_worker("worker-2")
+    seen = len(bench.trace())
+    operation = held_at(bench, scenario, f"during:{step}")
+    for _ in range(5):
+        bench.send(operation["id"])
+        bench.send(str(uuid4()))
+        bench.send("../../etc/passwd")
+        bench.send({"not": "an id"})
+    broker = bench.redis()
+    wait_until(lambda: not broker.llen("celery") and broker.hlen("unacked") == 1, 30, "all but one message worked off")
+    came_by = [line for line in bench.trace()[seen:] if line.endswith(f" before:{step}")]
+    assert len(came_by) == 1, f"more than one worker began the step: {came_by}"
+    bench.release()
+    return operation
+
+
+def stop_second_worker(bench: Bench, operation: Operation) -> None:
+    bench.kill_worker("worker-2")
+
+
+FAULTS = {
+    "kill-before": Fault(kill("before")),
+    "kill-during": Fault(kill("during")),
+    "kill-after": Fault(kill("after")),
+    "kill-twice": Fault(kill_twice),
+    "kill-in-undo": Fault(kill_in_undo, is_of_undo=True),
+    "worker-paused": Fault(pause_worker, wake_paused_worker),
+    "libvirtd-killed": Fault(kill_libvirtd),
+    "libvirtd-stopped": Fault(stop_libvirtd),
+    "broker-lost": Fault(lose_broker),
+    "broker-and-worker-lost": Fault(lose_broker_and_worker),
+    "database-cut": Fault(cut_database),
+    "pool-full": Fault(fill_pool),
+    "delivered-twice": Fault(deliver_twice, stop_second_worker),
+}

@@ -1,0 +1,12 @@
+"""For each kind of operation: how it is asked for, and what is true afterwards. Kinds of tests/faults enter here."""
+
+from __future__ import annotations
+
+from tests.faults.scenarios import machines, power, provider
+from tests.faults.scenarios.base import Scenario
+
+__all__ = ["SCENARIOS", "Scenario"]
+
+SCENARIOS: dict[str, type[Scenario]] = {
+    scenario.kind: scenario for scenario in (*machines.SCENARIOS, *power.SCENARIOS, *provider.SCENARIOS)
+}

@@ -1,0 +1,87 @@
+"""Create, delete, resize."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from tests.faults.scenarios.base import LARGE, SMALL, Scenario
+
+GIB = 1024**3
+
+
+class Create(Scenario):
+    kind = "vm.create"
+
+    def request(self) -> dict[str, Any]:
+        body = {"name": f"f-{secrets.token_hex(4)}", "image": "tiny", "flavor": SMALL, "tenant": "demo"}
+        accepted = self.stack.accepted("POST", "/vms", body)
+        self.vm_id = str(accepted["vm"]["id"])
+        return dict(accepted["operation"])
+
+    def effect(self) -> bool:
+        return exists(self, self.vm_id)
+
+    def check(self, operation: dict[str, Any]) -> None:
+        super().check(operation)
+        if operation["status"] == "succeeded":
+            assert self.host.state(self.vm_id) == "running"
+            self.status_becomes(self.vm_id, "running")
+
+    def clean_up(self) -> None:
+        self.delete(self.vm_id)
+        assert not exists(self, self.vm_id)
+
+
+class Delete(Scenario):
+    kind = "vm.delete"
+
+    def prepare(self) -> None:
+        self.vm_id = self.new_vm()
+
+    def request(self) -> dict[str, Any]:
+        return dict(self.stack.accepted("DELETE", f"/vms/{self.vm_id}")["operation"])
+
+    def effect(self) -> bool:
+        return not exists(self, self.vm_id)
+
+
+class Resize(Scenario):
+    """Of a machine that is off, to one with more of everything."""
+
+    kind = "vm.resize"
+
+    def prepare(self) -> None:
+        self.vm_id = self.new_vm()
+        self.act(self.vm_id, "force-off")
+
+    def request(self) -> dict[str, Any]:
+        path = f"/vms/{self.vm_id}/actions/resize"
+        return dict(self.stack.accepted("POST", path, {"flavor": LARGE})["operation"])
+
+    def effect(self) -> bool:
+        vm, xml = self.vm(self.vm_id), self.host.xml(self.vm_id)
+        assert vm is not None
+        memory_mib = int(xml.findtext("memory") or 0) // 1024
+        volume = xml.find("devices/disk[@device='disk']/source").get("volume", "")  # type: ignore[union-attr]
+        disk_gib = int(self.host.virsh("vol-info", volume, "berth", "--bytes").split("Capacity:")[1].split()[0]) / GIB
+        assert (vm["flavor"], vm["memory_mib"], vm["disk_gib"]) in ((LARGE, 160, 2), (SMALL, 96, 1))
+        assert memory_mib == vm["memory_mib"]
+        assert disk_gib >= vm["disk_gib"]  # a disk that has grown stays so
+        return bool(vm["flavor"] == LARGE)
+
+    def clean_up(self) -> None:
+        self.act(self.vm_id, "start")
+        self.delete(self.vm_id)
+
+
+def exists(scenario: Scenario, vm_id: str) -> bool:
+    """In the database and on the host, or on neither."""
+    vm, traces = scenario.vm(vm_id), scenario.host.traces_of(vm_id)
+    assert (vm is not None) == bool(traces), (vm, traces)
+    if vm is not None:
+        assert scenario.host.name(vm_id) == f"berth-{vm_id}"
+    return vm is not None
+
+
+SCENARIOS = (Create, Delete, Resize)
