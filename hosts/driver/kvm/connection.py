@@ -7,6 +7,7 @@ the last thread to leave a dropped connection closes it. libvirt-python lets oth
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -192,6 +193,8 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
+# libvirt-python's own way of closing stumbles over an interpreter that is half gone; the system closes the socket.
+atexit.register(_forked)
 
 
 class Calls:
