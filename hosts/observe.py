@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import close_old_connections
 from django.utils import timezone
 
 from hosts.connections import driver_for
+from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError
 from hosts.driver.types import DomainEvent, DomainState, Lease
 from hosts.models import Host
+from portal.core.connection import release, released
 from portal.events import live
 
 POLL_SECONDS = 5.0
@@ -49,25 +50,29 @@ class HostWatcher:
         self.host = host
         self._stop = stop
         self._unwatch: Callable[[], None] | None = None
+        self._is_lost = threading.Event()
 
     def run(self) -> None:
         while not self._stop.is_set():
-            close_old_connections()
-            try:
-                self._turn()
-            except DriverError as error:
-                self._lost()
-                self._note(error=str(error))
-            except Exception:
-                logger.exception("watching %s", self.host.name)
+            with released():
+                self._guarded_turn()
             self._stop.wait(POLL_SECONDS)
-        self._lost()
+        self._stop_watching()
+
+    def _guarded_turn(self) -> None:
+        try:
+            self._turn()
+        except DriverError as error:
+            self._stop_watching()
+            self._note(error=str(error))
+        except Exception:
+            logger.exception("watching %s", self.host.name)
 
     def _turn(self) -> None:
         driver = driver_for(self.host)
         self.host.refresh_from_db()
-        if self._unwatch is None:
-            self._unwatch = driver.watch(self._on_event, self._lost)
+        release()  # the host may take its time to answer
+        self._watch(driver)
         at, states = timezone.now(), driver.list_domains()
         leases = driver.leases(self.host.network_name) if self.host.network_cidr else []
         for listener in reading_listeners:
@@ -75,14 +80,22 @@ class HostWatcher:
         self._note(error="")
 
     def _on_event(self, event: DomainEvent) -> None:
-        close_old_connections()
-        try:
-            for listener in event_listeners:
-                listener(self.host, event)
-        except Exception:  # the next poll brings what this event told
-            logger.exception("event of %s", self.host.name)
+        with released():
+            try:
+                for listener in event_listeners:
+                    listener(self.host, event)
+            except Exception:  # the next poll brings what this event told
+                logger.exception("event of %s", self.host.name)
 
-    def _lost(self) -> None:
+    def _watch(self, driver: Driver) -> None:
+        """Anew after a loss, of which another thread tells, perhaps before `watch` has returned."""
+        if self._unwatch is not None and not self._is_lost.is_set():
+            return
+        self._stop_watching()
+        self._is_lost = threading.Event()
+        self._unwatch = driver.watch(self._on_event, self._is_lost.set)
+
+    def _stop_watching(self) -> None:
         unwatch, self._unwatch = self._unwatch, None
         if unwatch is not None:
             unwatch()
@@ -99,12 +112,16 @@ class HostWatcher:
 
 def go_rounds(stop: threading.Event) -> None:
     while not stop.wait(ROUND_SECONDS):
-        close_old_connections()
-        for listener in round_listeners:
-            try:
-                listener()
-            except Exception:  # the next round sees what this one did not
-                logger.exception("a round over all hosts")
+        with released():
+            _go_round()
+
+
+def _go_round() -> None:
+    for listener in round_listeners:
+        try:
+            listener()
+        except Exception:  # the next round sees what this one did not
+            logger.exception("a round over all hosts")
 
 
 def watch_all(stop: threading.Event) -> None:
@@ -112,9 +129,9 @@ def watch_all(stop: threading.Event) -> None:
     threading.Thread(target=go_rounds, args=(stop,), name="rounds", daemon=True).start()
     watched: dict[object, threading.Thread] = {}
     while not stop.is_set():
-        close_old_connections()
         for host in Host.objects.exclude(pk__in=list(watched)):
             thread = threading.Thread(target=HostWatcher(host, stop).run, name=f"watch-{host.name}", daemon=True)
             thread.start()
             watched[host.pk] = thread
+        release()
         stop.wait(POLL_SECONDS)

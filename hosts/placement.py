@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.db import transaction
+
 from hosts.models import Host, HostState
 from portal.core.errors import Conflict
 from portal.quotas import ledger
@@ -28,7 +30,8 @@ def place(holder_id: UUID, wanted: Mapping[str, int]) -> Host:
     refusals = []
     for host in sorted(candidates, key=lambda host: _rank(host, used.get(host.pk, {}))):
         try:
-            ledger.hold(host.pk, holder_id, wanted, host.capacity)
+            with transaction.atomic():  # a host that refuses is let go of at once, or two requests wait for each other
+                ledger.hold(host.pk, holder_id, wanted, host.capacity)
         except ledger.Exceeded as refusal:
             refusals.append(refusal)
         else:

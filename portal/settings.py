@@ -111,6 +111,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 12 * 3600,
     "socket_connect_timeout": 2,
+    "socket_timeout": 3,  # longer than a worker's own waits of a second; nobody waits for a broker that hangs
     # for whoever rings the bell: one try; the worker's own reconnecting is another setting
     "max_retries": 1,
     "interval_start": 0,

@@ -22,13 +22,15 @@ _POWER = {
 }
 
 
-def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = None) -> bool:
+def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = None, host: Host | None = None) -> bool:
     """The machine was in that state at `at` (None: the host does not know it). True where that is news.
 
-    A reading older than what is known already changes nothing.
+    A reading older than what is known already changes nothing, nor one by a `host` that the machine is not on.
     """
     at = at or timezone.now()
     rows = VM.objects.unscoped("observation").filter(Q(observed_since=None) | Q(observed_since__lte=at), pk=vm_id)
+    if host is not None:
+        rows = rows.filter(host=host)
     if power is None:
         changed = rows.filter(is_missing=False, lifecycle=Lifecycle.READY).update(is_missing=True, observed_since=at)
     else:
@@ -41,7 +43,7 @@ def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = No
 
 
 def take_event(host: Host, event: DomainEvent) -> None:
-    note(event.uuid, event.power, event.at)
+    note(event.uuid, event.power, event.at, host)
 
 
 def take_reading(host: Host, reading: Reading) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from hosts.models import Host, HostState
+from hosts.uris import why_refused
 from hosts.workflows.preflight import PREFLIGHT
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
@@ -20,16 +20,14 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 
-SCHEMES = {"qemu", "qemu+unix", "qemu+ssh", "qemu+tls", "qemu+tcp", "memory"}
-
 
 @transaction.atomic
 def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
     """Register a host; its preflight decides whether it will run anything."""
     actor.require(Permission.HOST_WRITE)
     text.hostname(name)
-    if urlsplit(uri).scheme not in SCHEMES or len(uri) > 300:
-        raise Invalid("Use a libvirt URI, such as qemu:///system or qemu+ssh://host/system.", field="uri")
+    if refused := why_refused(uri):
+        raise Invalid(refused, field="uri")
     host = Host(
         name=name,
         uri=uri,

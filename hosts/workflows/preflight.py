@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from hosts.errors import translate
 from hosts.models import Host
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 
 # Emulation needs seconds to reach a boot sector; an accelerator that needs longer than this hangs.
@@ -61,6 +62,7 @@ def try_accelerators(context: StepContext) -> Output:
 def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
     facts, verdicts, now = outputs["facts"], outputs["verdicts"], timezone.now()
     usable = [verdict["accelerator"] for verdict in verdicts if verdict["usable"]]
+    accelerator, trouble = _chosen(Host.objects.get(pk=operation.target_id), usable)
     Host.objects.filter(pk=operation.target_id).update(
         hostname=facts["hostname"],
         cpu_model=facts["cpu_model"],
@@ -69,13 +71,21 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         libvirt_version=facts["libvirt_version"],
         qemu_version=facts["qemu_version"],
         verdicts=verdicts,
-        accelerator=usable[0] if usable else "",
+        accelerator=accelerator,
         pools=outputs["pools"],
         network_cidr=outputs["cidr"],
         checked_at=now,
         seen_at=now,
-        last_error="" if usable else "No accelerator ran the trivial guest.",
+        last_error=trouble,
     )
+
+
+def _chosen(host: Host, usable: Sequence[str]) -> tuple[str, str]:
+    """The accelerator, and what is wrong with it. Machines that stand on one are not moved to a lesser one unasked."""
+    if host.accelerator and host.accelerator not in usable and ledger.used(host.pk):
+        name = Accelerator(host.accelerator).name
+        return host.accelerator, f"{name} did not run the trivial guest this time; it stays, for machines stand on it."
+    return (usable[0], "") if usable else ("", "No accelerator ran the trivial guest.")
 
 
 def note_failure(operation: Operation) -> None:

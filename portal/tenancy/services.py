@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from portal.accounts.models import User
 from portal.core import text
@@ -77,7 +78,7 @@ def remove_member(*, actor: Actor, tenant: Tenant, membership_id: UUID | str) ->
 
 def _lock(tenant: Tenant) -> None:
     """Changes of one tenant's members wait for each other, so two owners cannot demote each other at once."""
-    Tenant.objects.unscoped("row lock").filter(pk=tenant.pk).update(name=tenant.name)
+    Tenant.objects.unscoped("row lock").filter(pk=tenant.pk).update(name=F("name"))
 
 
 def _refuse_last_owner(tenant: Tenant, membership: Membership) -> None:

@@ -11,7 +11,16 @@ from hosts.driver import errors
 from hosts.driver.types import PowerState
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
+from portal.operations.workflow import (
+    LookAgain,
+    Output,
+    Step,
+    StepContext,
+    StepFailed,
+    TransientError,
+    Workflow,
+    register,
+)
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.states import Action
@@ -26,6 +35,8 @@ LOOK_AGAIN_SECONDS = 3.0
 def start(context: StepContext) -> Output:
     """Defined anew from the database first, so that what was lost or changed on the host does not matter."""
     vm = machine(context.operation)
+    if not vm.host.is_ready:
+        raise TransientError("the host to be able to run machines: its check found no way")
     state = driver_of(context, vm).state(vm.pk)
     if state is None or state.power in (PowerState.STOPPED, PowerState.CRASHED):
         driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))

@@ -1,0 +1,34 @@
+"""Which libvirt URIs an administrator may give (https://libvirt.org/uri.html).
+
+libvirt runs whatever program the parameters `command` and `netcat` name, on the portal's machine. So parameters are
+allowed by name, and everything else is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+SCHEMES = frozenset({"qemu", "qemu+unix", "qemu+ssh", "qemu+tls", "qemu+tcp"})
+PARAMETERS = frozenset({"socket", "keyfile", "known_hosts", "pkipath"})
+LONGEST = 300
+_PLACE = re.compile(r"([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+_FILE = re.compile(r"/[\w./-]+")
+
+
+def why_refused(uri: str) -> str:
+    """In words; "" for a URI that is taken."""
+    try:
+        parts = urlsplit(uri)
+        parameters = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        return "This is not a URI."
+    if len(uri) > LONGEST or parts.scheme not in SCHEMES or parts.path not in ("/system", "/session"):
+        return "Use a libvirt URI, such as qemu:///system or qemu+ssh://host/system."
+    if parts.fragment or (parts.netloc and not _PLACE.fullmatch(parts.netloc)):
+        return "The host's name in it is not one."
+    if refused := sorted({name for name, _ in parameters} - PARAMETERS):
+        return f"The parameter {refused[0]} is not allowed; {', '.join(sorted(PARAMETERS))} are."
+    if not all(_FILE.fullmatch(value) for _, value in parameters):
+        return "Its parameters are absolute paths."
+    return ""

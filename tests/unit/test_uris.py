@@ -1,0 +1,47 @@
+"""Which URIs of hosts are taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from hosts.uris import why_refused
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "qemu:///system",
+        "qemu+unix:///system?socket=/var/run/libvirt/libvirt-sock",
+        "qemu+ssh://root@node-1.example.org:2222/system?keyfile=/etc/berth/key&known_hosts=/etc/berth/known_hosts",
+        "qemu+tls://10.0.0.5/system?pkipath=/etc/berth/pki",
+        "qemu+ssh://[fe80::1]/system",
+    ],
+)
+def test_taken(uri: str) -> None:
+    assert why_refused(uri) == ""
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "x",
+        "memory://one",
+        "test:///default",
+        "http://example.org/system",
+        "qemu+ext:///system?command=/bin/sh",
+        "qemu+ssh://node/system?command=/bin/sh",
+        "qemu+ssh://node/system?netcat=/bin/sh",
+        "qemu+ssh://node/system?keyfile=/a&command=/bin/sh",
+        "qemu+ssh://node/system?keyfile=$(id)",
+        "qemu+ssh://node/system?keyfile",
+        "qemu+ssh://-oProxyCommand=id/system",
+        "qemu+ssh://a@-b/system",
+        "qemu+ssh://node/system#x",
+        "qemu+ssh://node/../x",
+        "qemu+ssh://[::1/system",
+        "qemu+ssh://node/system?keyfile=/" + "a" * 300,
+    ],
+)
+def test_refused(uri: str) -> None:
+    assert why_refused(uri)
