@@ -1,9 +1,9 @@
 """Loaded into a worker by tests only (celery -I tests.hold): stops it, or lets a step fail, exactly where a test says.
 
 An order is a file `MOMENT:STEP` in BERTH_DATA/orders that holds a word: "hold" or "fail". The first worker process that
-comes there takes it, by renaming it to BERTH_DATA/held, and a hold lasts until that file is gone. Moments are "before", "during"
-and "after" a step, "undo" and "during-undo"; "during" is after the first call that changes a host, and where a step
-makes none it is its end. What each process comes by is written to BERTH_DATA/orders/trace.
+comes there takes it, by renaming it to BERTH_DATA/held, and a hold lasts until that file is gone.
+Moments are "before", "during" and "after" a step, "undo" and "during-undo"; "during" is after the first call that
+changes a host, and where a step makes none it is its end. What each process comes by is written to orders/trace.
 
 BERTH_TEST_MUTATION takes one safeguard away, so that tests can prove that they would notice: see `MUTATIONS`.
 """

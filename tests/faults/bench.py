@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,9 +17,10 @@ from celery import Celery
 from redis import Redis
 
 from portal.env import broker_url
+from tests.faults.forked import ForkedStack
 from tests.lab.fixtures import LabHost
 from tests.service.host import Host
-from tests.stack import ROOT, Stack, wait_until
+from tests.stack import wait_until
 
 POOL_GIB = 8
 TASK = "portal.operations.tasks.run_operation"
@@ -29,7 +29,7 @@ TASK = "portal.operations.tasks.run_operation"
 class Bench:
     """`host` is the host's own view of itself."""
 
-    def __init__(self, stack: Stack, lab_host: LabHost) -> None:
+    def __init__(self, stack: ForkedStack, lab_host: LabHost) -> None:
         self.stack = stack
         self.lab_host = lab_host
         self.host = Host(stack.libvirt_uri, stack.pool_path, lab_host.netns)
@@ -155,11 +155,10 @@ class Bench:
 
     def audit(self) -> list[dict[str, str]]:
         """What `./run audit --json` finds."""
-        command = [sys.executable, "manage.py", "audit", "--json"]
-        done = subprocess.run(command, cwd=ROOT, env=self.stack.environment, capture_output=True, text=True)
-        assert done.returncode in (0, 1), done.stderr
-        findings = json.loads(done.stdout)
-        assert bool(findings) == bool(done.returncode), "the audit's exit code belies its words"
+        code, words = self.stack.run_command("audit", "--json")
+        assert code in (0, 1), words
+        findings = json.loads(words)
+        assert bool(findings) == bool(code), "the audit's exit code belies its words"
         return list(findings)
 
     def shell(self, code: str) -> Any:

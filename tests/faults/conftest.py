@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bench import POOL_GIB, Bench
+from tests.faults.forked import ForkedStack
 from tests.faults.scenarios.base import FLAVORS
 from tests.lab.fixtures import Lab
 from tests.postgres import postgres  # noqa: F401  the fixture
-from tests.stack import Stack, running
+from tests.stack import running
 from tests.tiny import tiny_image  # noqa: F401  the fixture
 
 
@@ -23,7 +24,7 @@ def a_bench(data: Path, tiny: Path, database_url: str = "") -> Iterator[Bench]:
     with small_file_system(lab) as small:
         try:
             host = lab.up(1)[0]
-            stack = Stack(data, host.uri, small / "pool", tiny, database_url=database_url)
+            stack = ForkedStack(data, host.uri, small / "pool", tiny, database_url=database_url)
             with running(stack):
                 yield ready(Bench(stack, host))
         finally:
