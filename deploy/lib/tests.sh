@@ -27,6 +27,18 @@ build_test_image() {
     echo "$recipe" >"$image.recipe"
 }
 
+# What pytest gets beside the arguments, a word a line: the long tests run alone, the matrix on several portals at once.
+# In order, for cells of one kind share a machine.
+places_of_long_tests() {
+    local argument
+    for argument in "$@"; do
+        case $argument in
+            --faults) printf '%s\n' tests/faults -p no:randomly -n "${BERTH_TEST_PORTALS:-3}" ;;
+            --soak) printf '%s\n' tests/soak -s ;;
+        esac
+    done
+}
+
 check_code() {
     local bin=$ROOT/.venv/bin
     announce "ruff" "$bin/ruff" check .

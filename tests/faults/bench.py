@@ -33,12 +33,13 @@ class Bench:
         self.stack = stack
         self.lab_host = lab_host
         self.host = Host(stack.libvirt_uri, stack.pool_path, lab_host.netns)
+        self.mutation = ""  # of all workers started from now on, see tests.hold
         self.vm_id = ""  # kept from cell to cell by the scenarios
 
     # -- workers -------------------------------------------------------------------------------------------------
 
-    def start_worker(self, part: str = "worker", **extra: str) -> None:
-        self.stack.start_part(part, BERTH_TEST_HOLD="", **extra)
+    def start_worker(self, part: str = "worker") -> None:
+        self.stack.start_part(part, BERTH_TEST_HOLD="", BERTH_TEST_MUTATION=self.mutation)
 
     def kill_worker(self, part: str = "worker") -> None:
         """With all its processes at once. Where it was held, nobody is any more."""

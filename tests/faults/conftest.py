@@ -1,59 +1,18 @@
-"""A portal over a host of its own, whose storage pool is a small file system."""
+"""Benches, one for each database and process, and the table at the end."""
 
 from __future__ import annotations
 
-import subprocess
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import POOL_GIB, Bench
-from tests.faults.forked import ForkedStack
-from tests.faults.scenarios.base import FLAVORS
-from tests.lab.fixtures import Lab
+from tests.faults import report
+from tests.faults.bench import Bench
+from tests.faults.benches import a_bench
 from tests.postgres import postgres  # noqa: F401  the fixture
-from tests.stack import running
 from tests.tiny import tiny_image  # noqa: F401  the fixture
-
-
-@contextmanager
-def a_bench(data: Path, tiny: Path, database_url: str = "") -> Iterator[Bench]:
-    lab = Lab()
-    with small_file_system(lab) as small:
-        try:
-            host = lab.up(1)[0]
-            stack = ForkedStack(data, host.uri, small / "pool", tiny, database_url=database_url)
-            with running(stack):
-                yield ready(Bench(stack, host))
-        finally:
-            subprocess.run(["umount", "--lazy", small], check=True)
-            lab.down()
-
-
-@contextmanager
-def small_file_system(lab: Lab) -> Iterator[Path]:
-    """Mounted before the host is up, so that it is seen from inside. A sparse file: what fills it costs no storage."""
-    image, small = lab.directory.with_suffix(".ext4"), lab.directory / "h1" / "small"
-    small.mkdir(parents=True)
-    with image.open("wb") as file:
-        file.truncate(POOL_GIB << 30)
-    try:
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", image], check=True)
-        subprocess.run(["mount", "-o", "loop", image, small], check=True)
-        yield small
-    finally:
-        image.unlink()
-
-
-def ready(bench: Bench) -> Bench:
-    for flavor in FLAVORS:
-        body = {**flavor, "name": flavor["slug"], "vcpus": 1}
-        assert bench.stack.api("POST", "/flavors", body, user="admin").status_code == 201
-    bench.stack.kill("worker")  # for one that takes orders
-    bench.start_worker()
-    return bench
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +29,16 @@ def bench_on_postgres(
 ) -> Iterator[Bench]:
     with a_bench(tmp_path_factory.mktemp("portal-pg"), tiny_image, postgres) as bench:
         yield bench
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Of all processes of xdist together."""
+    results = [
+        {**dict(each.user_properties), "passed": outcome == "passed"}
+        for outcome in ("passed", "failed")
+        for each in terminalreporter.stats.get(outcome, [])
+        if each.when == "call" and "cell" in dict(each.user_properties)
+    ]
+    if results:
+        place = Path(os.environ.get("BERTH_DATA", "var/test")) / "faults"
+        terminalreporter.write_line(report.write(results, place))

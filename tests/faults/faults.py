@@ -79,6 +79,12 @@ def is_over(bench: Bench, operation: Operation) -> bool:
     return now["status"] in ("succeeded", "failed", "cancelled")
 
 
+def step_fails(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """What it has done by then must be undone."""
+    bench.stack.order(f"after:{step}", "fail")
+    return scenario.request()
+
+
 def kill_in_undo(bench: Bench, scenario: Scenario, step: str) -> Operation:
     """The step is done, then declared a failure; its undo is cut off half-way."""
     bench.stack.order(f"after:{step}", "fail")
@@ -205,6 +211,7 @@ FAULTS = {
     "kill-during": Fault(kill("during")),
     "kill-after": Fault(kill("after")),
     "kill-twice": Fault(kill_twice),
+    "step-fails": Fault(step_fails, is_of_undo=True),
     "kill-in-undo": Fault(kill_in_undo, is_of_undo=True),
     "worker-paused": Fault(pause_worker, wake_paused_worker),
     "libvirtd-killed": Fault(kill_libvirtd),

@@ -78,7 +78,7 @@ class Resize(Scenario):
 def exists(scenario: Scenario, vm_id: str) -> bool:
     """In the database and on the host, or on neither."""
     vm, traces = scenario.vm(vm_id), scenario.host.traces_of(vm_id)
-    assert (vm is not None) == bool(traces), (vm, traces)
+    assert (vm is not None) == bool(traces), f"the database has {vm}, traces on the host: {traces}"
     if vm is not None:
         assert scenario.host.name(vm_id) == f"berth-{vm_id}"
     return vm is not None

@@ -1,0 +1,47 @@
+"""The table of results: one row for each kind and step, one column for each fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tests.faults.faults import FAULTS
+
+SIGNS = {"succeeded": "G", "failed": "X", "cancelled": "C"}
+LEGEND = (
+    "G went on and succeeded, X failed truthfully and is undone, C cancelled, **red** an invariant was broken; "
+    "the figure is the seconds from the end of the fault to the end of the operation."
+)
+
+
+def write(results: Iterable[dict[str, Any]], place: Path) -> str:
+    """Writes `place`.json and `place`.md; returns the words for the end of the run."""
+    found = sorted(results, key=lambda result: str(result["cell"]))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_suffix(".json").write_text(json.dumps(found, indent=1))
+    place.with_suffix(".md").write_text(table(found))
+    red = [result["cell"] for result in found if not result["passed"]]
+    slowest = max(found, key=lambda result: float(result.get("seconds", 0)))
+    return (
+        f"fault matrix: {len(found)} cells, {len(red)} red; slowest end {slowest.get('seconds', 0)} s "
+        f"({slowest['cell']}); table in {place.with_suffix('.md')}"
+    )
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    rows: dict[str, dict[str, str]] = {}
+    for result in results:
+        kind, step, fault = str(result["cell"]).split("/")
+        rows.setdefault(f"{kind} {step}", {})[fault] = _words(result)
+    lines = [f"| step | {' | '.join(FAULTS)} |", f"|---|{'---|' * len(FAULTS)}"]
+    lines += [
+        f"| {name} | {' | '.join(row.get(fault, '') for fault in FAULTS)} |" for name, row in sorted(rows.items())
+    ]
+    return "\n".join([*lines, "", LEGEND, ""])
+
+
+def _words(result: dict[str, Any]) -> str:
+    sign = SIGNS.get(str(result.get("end")), "?")
+    return f"{sign} {result.get('seconds', '')}" if result["passed"] else "**red**"
