@@ -22,6 +22,7 @@ from portal.operations.models import Operation
 from portal.quotas.models import Account, Claim
 from tests.audit.mirror import mirrored, put
 from tests.world import World, make_host
+from vms.addresses import mac_for
 from vms.audit import rows as of_rows
 from vms.audit.findings import Finding, Kind
 from vms.audit.run import audit
@@ -166,6 +167,14 @@ def test_what_belongs_to_others_is_no_finding(world: World, host: MemoryHost) ->
     assert audit() == []
 
 
+def test_what_is_kept_for_later_is_no_finding(world: World, host: MemoryHost) -> None:
+    ip = "10.75.7.7"
+    host.dhcp_hosts["berth"][mac_for(world.host.pk, ip)] = ip
+    host.volumes["berth", "image-before"] = volume("image-before")
+    host.volumes["berth", "clone"] = replace(volume("clone"), backing="image-before")
+    assert [finding.object for finding in audit()] == ["clone"], "the image under a disk has an owner: the disk"
+
+
 def test_what_an_operation_works_on_is_no_finding(world: World, host: MemoryHost) -> None:
     busy = world.machines["busy"]
     host.domains.pop(busy.pk)
@@ -194,7 +203,7 @@ def test_what_ends_while_the_hosts_are_read_is_no_finding(
     assert audit() == []
     monkeypatch.undo()
     Operation.objects.unscoped("test").update(finished_at=long_ago())
-    assert sorted(kinds()) == ["address_without_owner", "domain_without_vm", *2 * ["volume_without_owner"]]
+    assert sorted(kinds()) == ["domain_without_vm", *2 * ["volume_without_owner"]]
 
 
 def test_of_a_host_that_cannot_be_read_nothing_else_is_said(world: World, host: MemoryHost) -> None:
@@ -202,6 +211,15 @@ def test_of_a_host_that_cannot_be_read_nothing_else_is_said(world: World, host: 
     host.fail_next("inventory", errors.Timeout("no answer"))
     finding = only(Kind.HOST_UNREAD)
     assert (finding.host, finding.detail) == ("one", "no answer")
+
+
+def test_a_host_that_answers_nonsense_hides_no_other(
+    world: World, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two = make_host("two", uri=f"memory://{uuid4()}")
+    monkeypatch.setattr(driver_for(two), "inventory", lambda pool, network: int("nonsense"))
+    host.domains.pop(world.machines[WEB].pk)
+    assert sorted(kinds()) == ["host_unread", "undefined_outside"]
 
 
 def test_a_failed_delete_may_have_left_anything(world: World, host: MemoryHost) -> None:

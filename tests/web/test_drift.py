@@ -27,7 +27,7 @@ def test_a_card_says_what_is_and_what_should_be(world: World, browser: Browser) 
     world.drift()
     page = browser("admin").get(PAGE).content.decode()
     assert "Machine was started by hand" in page
-    assert "Cold is running: it was started on the host" in page
+    assert "cold is running: it was started on the host" in page
     assert re.search(r"What is</dt>.*?power: <span class=\"mono\">running", page, re.DOTALL)
     assert re.search(r"What should be</dt>.*?power: <span class=\"mono\">stopped", page, re.DOTALL)
     assert f"/t/acme/vms/{world.machines['cold'].pk}/" in page

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
+from vms.addresses import mac_for
 from vms.audit import names
 from vms.audit.definition import differences
 from vms.audit.definition import evidence as evidence_of
@@ -107,7 +108,8 @@ class _Comparison:
         """Volumes are named by ids, so those of a pool that hosts share are told apart as well."""
         if self.is_being_checked:
             return
-        for name in sorted(set(there) - self.rows.names):
+        backing = {volume.backing for volume in there.values()}  # an image that was replaced, on which disks stand
+        for name in sorted(set(there) - self.rows.names - backing):
             facts = {"bytes": there[name].allocation_bytes, "format": there[name].format}
             evidence = {"is": facts, "is_ours": names.is_ours(name)}
             yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, "no machine and no image has it", evidence)
@@ -127,9 +129,11 @@ class _Comparison:
             for nic in machine.spec.nics:
                 if there.get(nic.mac) != nic.ip:
                     words = f"{machine.name} should have {nic.ip} by DHCP"
-                    evidence = {"is": {nic.mac: there.get(nic.mac)}, "should": {nic.mac: nic.ip}}
-                    yield self._of(machine, Kind.ADDRESS_MISSING, nic.mac, words, evidence)
+                    addresses = {"is": {nic.mac: there.get(nic.mac)}, "should": {nic.mac: nic.ip}}
+                    yield self._of(machine, Kind.ADDRESS_MISSING, nic.mac, words, addresses)
         for mac in sorted(set(there) - self.rows.names):
+            if mac == mac_for(self.host.id, there[mac]):  # kept for the next machine with this address
+                continue
             words = f"no machine has it; {there[mac]} is kept for it"
             yield self._finding(Kind.ADDRESS_WITHOUT_OWNER, mac, words, {"is": {mac: there[mac]}})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
@@ -10,10 +11,12 @@ from hosts.connections import driver_for
 from hosts.driver.errors import DriverError
 from hosts.driver.types import Inventory
 from hosts.models import Host
+from portal.core.connection import release
 from vms.audit import books, compare, rows
 from vms.audit.findings import Finding, Kind
 
 MOST_AT_ONCE = 16
+logger = logging.getLogger(__name__)
 
 
 Readings = Mapping[UUID, Inventory | str]
@@ -34,6 +37,7 @@ def audit() -> list[Finding]:
 
 def read(hosts: Sequence[Host]) -> Readings:
     """All hosts at once: what each has, or why it could not be read."""
+    release()  # they may take their time
     with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
         return dict(zip((host.pk for host in hosts), pool.map(_read, hosts), strict=True))
 
@@ -60,3 +64,6 @@ def _read(host: Host) -> Inventory | str:
         return driver_for(host).inventory(host.pool_name, host.network_name)
     except DriverError as error:
         return str(error)
+    except Exception as error:  # what one host answers must not hide the others
+        logger.exception("reading %s", host.name)
+        return f"its answer was not understood: {error}"

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
+from portal.web.presentation import mib, size
 from vms import selectors
 from vms.audit.findings import Kind
 from vms.models import Drift, DriftState
@@ -37,19 +38,19 @@ TITLES = {
 }
 _LOOKS = {DriftState.OPEN: "attention", DriftState.IGNORED: "stopped", DriftState.RESOLVED: "running"}
 _BUTTONS = {
-    Resolution.RESTORE: ("Restore", "undo"),
-    Resolution.ADOPT: ("Adopt", "check"),
-    Resolution.CLEAN_UP: ("Clean up", "delete"),
-    Resolution.IGNORE: ("Ignore", "close"),
-    Resolution.REOPEN: ("Reopen", "info"),
+    Resolution.RESTORE: "Restore",
+    Resolution.ADOPT: "Adopt",
+    Resolution.CLEAN_UP: "Clean up",
+    Resolution.IGNORE: "Ignore",
+    Resolution.REOPEN: "Reopen",
 }
+_NAMES = {"vcpus": "vCPUs", "memory_mib": "memory", "disk_gib": "disk GiB", "bytes": "size", "vms": "VMs"}
 
 
 @dataclass(frozen=True)
 class Button:
     id: str
     label: str
-    icon: str
     kind: str
     url: str
     allowed: bool
@@ -85,7 +86,7 @@ def card(actor: Actor, drift: Drift, operation: Operation | None) -> Card:
     return Card(
         id=drift.pk,
         title=TITLES.get(Kind(drift.kind), drift.kind),
-        detail=drift.detail[:1].upper() + drift.detail[1:],
+        detail=_sentence(drift.detail, vm.name if vm else ""),
         object=drift.object,
         host=host.name if host else "",
         host_url=reverse("host-detail", args=[host.name]) if host else "",
@@ -93,8 +94,8 @@ def card(actor: Actor, drift: Drift, operation: Operation | None) -> Card:
         vm_url=reverse("vm-detail", args=[vm.tenant.slug, vm.pk]) if vm else "",
         state=drift.state,
         look=_LOOKS[DriftState(drift.state)],
-        present=_pairs(drift.evidence.get("is")),
-        wanted=_pairs(drift.evidence.get("should")),
+        present=_pairs(drift.evidence.get("is"), drift.evidence.get("should")),
+        wanted=_pairs(drift.evidence.get("should"), drift.evidence.get("is")),
         first_seen=drift.first_seen,
         last_seen=drift.last_seen,
         resolved_at=drift.resolved_at,
@@ -115,8 +116,7 @@ def _buttons(actor: Actor, drift: Drift, operation: Operation | None) -> list[Bu
     return [
         Button(
             id=f"{resolution}-{drift.pk}",
-            label=_BUTTONS[resolution][0],
-            icon=_BUTTONS[resolution][1],
+            label=_BUTTONS[resolution],
             kind=_kind(resolution, first),
             url=reverse("drift-resolve", args=[drift.pk, resolution]),
             allowed=verdicts[resolution].allowed,
@@ -135,11 +135,23 @@ def _kind(resolution: Resolution, first: Resolution | None) -> str:
     return "primary" if resolution is first else ""
 
 
-def _pairs(values: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), _words(value)) for name, value in (values or {}).items()]
+def _sentence(words: str, name: str) -> str:
+    """With a capital, unless it begins with a machine's name."""
+    return words if name and words.startswith(name) else words[:1].upper() + words[1:]
 
 
-def _words(value: Any) -> str:
+def _pairs(values: Mapping[str, Any] | None, others: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Without what is the same on both sides."""
+    values, others = values or {}, others or {}
+    told = [name for name, value in values.items() if name not in others or others[name] != value]
+    return [(_NAMES.get(name, name), _words(name, values[name])) for name in told]
+
+
+def _words(name: str, value: Any) -> str:
+    if name == "memory_mib":
+        return mib(value)
+    if name == "bytes":
+        return size(value)
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
