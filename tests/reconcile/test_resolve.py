@@ -260,12 +260,17 @@ def test_a_volume_that_found_an_owner_meanwhile_stays(world: World, host: Memory
     assert ("berth", f"{id}.qcow2") in host.volumes
 
 
-def test_a_volume_that_another_stands_on_stays(world: World, host: MemoryHost, act: Act) -> None:
+def test_a_volume_that_another_stands_on_stays(world: World, host: MemoryHost, turn: Turn, work: Work) -> None:
     host.volumes["berth", OURS] = volume(OURS)
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host").get()
+    resolve(actor=actor_for(world.people["admin"]), drift=card, resolution=Resolution.CLEAN_UP)
     name = world.machines["web"].disks.get().volume_name
     host.volumes["berth", name] = replace(host.volumes["berth", name], backing=OURS)
-    assert act("clean-up") == "failed"
+    (operation,) = work()
+    assert (operation.state, operation.error["code"]) == ("failed", "has_an_owner")
     assert ("berth", OURS) in host.volumes
+    assert turn() == []
 
 
 # -- ignore, and who may ---------------------------------------------------------------------------------------------
