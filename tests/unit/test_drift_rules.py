@@ -21,6 +21,7 @@ from vms.reconcile.power import OBEY_GUEST_AFTER, Ruling, rule
 from vms.resolutions import Facts, Resolution, verdict
 from vms.web.drift import TITLES
 
+ID = "018f0000-0000-7000-8000-000000000001"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REAL = DomainFacts(
     uuid=FULL.uuid,
@@ -44,7 +45,7 @@ def test_names_that_berth_gives() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "backup.tar", "disk.qcow2", f"{uuid4()}.qcow2.bak", f"x{uuid4()}.qcow2", f"{uuid4()}.raw", "image-1.qcow2"],
+    ["", "backup.tar", "disk.qcow2", f"{ID}.qcow2.bak", f"x{ID}.qcow2", f"{ID}.raw", "image-1.qcow2"],
 )
 def test_names_that_it_does_not_give(name: str) -> None:
     assert not names.is_ours(name)
