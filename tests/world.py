@@ -28,7 +28,7 @@ from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
-from vms.addresses import free_address, mac_for
+from vms.addresses import free_address
 from vms.models import VM, Disk, Drift, Flavor, Image, Lifecycle, Nic, Power
 from vms.states import Action
 from vms.workflows.power import WORKFLOWS
@@ -118,9 +118,8 @@ class World:
         )
         vm.save(force_insert=True)
         Disk.objects.create(vm=vm, size_gib=vm.disk_gib)
-        nic = Nic(vm=vm, host=self.host, ip=free_address(self.host))
-        nic.mac = mac_for(nic.pk)
-        nic.save(force_insert=True)
+        ip, mac = free_address(self.host)
+        Nic.objects.create(vm=vm, host=self.host, ip=ip, mac=mac)
         ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
         ledger.hold(self.host.pk, vm.pk, vm.wanted, {})
         return vm

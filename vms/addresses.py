@@ -1,8 +1,14 @@
-"""MAC and IPv4 addresses, chosen in the transaction that accepts a machine."""
+"""MAC and IPv4 addresses, chosen in the transaction that accepts a machine.
+
+A MAC belongs to an address of a host, not to a machine. So an address can be given out again at once (a DHCP server
+would refuse it to another MAC until the last lease is over), and its reservation stays on the host for the next one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+from collections.abc import Iterator
 from uuid import UUID
 
 from hosts.models import Host
@@ -13,18 +19,27 @@ from vms.models import Nic
 _RESERVED_AT_START = 2
 
 
-def mac_for(id: UUID) -> str:
-    """QEMU's locally administered prefix and 32 random bits of the id."""
-    tail = id.bytes[-4:]
+def mac_for(host_id: UUID, ip: str) -> str:
+    """QEMU's locally administered prefix and 32 bits of a digest."""
+    tail = hashlib.blake2s(host_id.bytes + ip.encode(), digest_size=4).digest()
     return "52:54:" + ":".join(f"{byte:02x}" for byte in tail)
 
 
-def free_address(host: Host) -> str:
-    """The lowest free address of the host's network. The caller holds the host's ledger account, so nobody races."""
+def free_address(host: Host) -> tuple[str, str]:
+    """The lowest free address of the host's network, and its MAC.
+
+    The caller holds the host's ledger account, so nobody races. Raises Conflict where none is free.
+    """
     taken = set(Nic.objects.filter(host=host).values_list("ip", flat=True))
+    for ip in _addresses(host):
+        mac = mac_for(host.pk, ip)
+        # digests may meet: then a machine of another host has this MAC, and the address is passed over
+        if ip not in taken and not Nic.objects.filter(mac=mac).exists():
+            return ip, mac
+    raise Conflict("The network has no free address; delete a machine or ask an administrator.", code="no_address")
+
+
+def _addresses(host: Host) -> Iterator[str]:
     network = ipaddress.ip_network(host.network_cidr)
     for offset in range(_RESERVED_AT_START, network.num_addresses - 1):
-        address = str(network[offset])
-        if address not in taken:
-            return address
-    raise Conflict("The network has no free address; delete a machine or ask an administrator.", code="no_address")
+        yield str(network[offset])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
 
-from hosts.driver.types import DomainEvent, PowerState
+from hosts.driver.types import DomainEvent, Lease, PowerState
 from hosts.models import Host
 from hosts.observe import Reading
 from portal.events import live
 from vms.models import VM, Lifecycle, Nic, Power
 
+LEASE_TIME = timedelta(hours=1)  # for which libvirt's DHCP server gives an address
 _POWER = {
     PowerState.RUNNING: Power.RUNNING,
     PowerState.PAUSED: Power.PAUSED,
@@ -54,7 +56,7 @@ def take_reading(host: Host, reading: Reading) -> None:
         told = seen.get(vm_id)
         if _differs(told, power, is_missing):
             note(vm_id, told, reading.at)
-    _take_leases(host, {lease.mac for lease in reading.leases})
+    _take_leases(host, reading.leases)
 
 
 def _differs(told: PowerState | None, power: str, is_missing: bool) -> bool:
@@ -63,11 +65,14 @@ def _differs(told: PowerState | None, power: str, is_missing: bool) -> bool:
     return is_missing or _POWER[told] != power
 
 
-def _take_leases(host: Host, macs: set[str]) -> None:
-    waiting = Nic.objects.filter(host=host, seen_at=None, mac__in=macs)
-    for nic_id, vm_id in list(waiting.values_list("pk", "vm_id")):
-        Nic.objects.filter(pk=nic_id).update(seen_at=timezone.now())
-        _tell(vm_id)
+def _take_leases(host: Host, leases: Sequence[Lease]) -> None:
+    """A lease from before the machine was accepted is that of the one that had the address earlier."""
+    until = {lease.mac: lease.expires_at for lease in leases}
+    waiting = Nic.objects.filter(host=host, seen_at=None, mac__in=until).select_related("vm")
+    for nic in waiting:
+        if until[nic.mac] - LEASE_TIME > nic.vm.created_at - timedelta(seconds=1):  # leases know whole seconds
+            Nic.objects.filter(pk=nic.pk).update(seen_at=timezone.now())
+            _tell(nic.vm_id)
 
 
 def _tell(vm_id: UUID) -> None:

@@ -91,7 +91,7 @@ class Driver(Protocol):
     # -- network -------------------------------------------------------------------------------------------------
 
     def ensure_dhcp_host(self, network: str, mac: str, ip: str) -> None:
-        """The guest with this MAC gets this IPv4 address by DHCP."""
+        """The guest with this MAC gets this IPv4 address by DHCP, and no other guest does."""
 
     def delete_dhcp_host(self, network: str, mac: str) -> None: ...
 

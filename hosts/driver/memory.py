@@ -224,8 +224,8 @@ class MemoryDriver:
     def ensure_dhcp_host(self, network: str, mac: str, ip: str) -> None:
         with self._call("ensure_dhcp_host") as host:
             hosts = _dhcp_hosts(host, network)
-            if ip in (other for owner, other in hosts.items() if owner != mac.lower()):
-                raise errors.AlreadyExists(f"{ip} belongs to another MAC in network {network}")
+            for owner in [owner for owner, other in hosts.items() if other == ip]:
+                del hosts[owner]
             hosts[mac.lower()] = ip
 
     def delete_dhcp_host(self, network: str, mac: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
 from django.utils import timezone
@@ -16,9 +17,9 @@ UNDO_ATTEMPTS = 20
 
 
 def wait(journal: Journal, reason: str, *, is_lane_down: bool = False) -> None:
-    """Until later, with a longer pause each time."""
+    """Until later, with a longer pause each time; never in step with others that wait for the same."""
     attempts = journal.operation.attempts
-    seconds = BACKOFF_SECONDS[min(attempts, len(BACKOFF_SECONDS) - 1)]
+    seconds = BACKOFF_SECONDS[min(attempts, len(BACKOFF_SECONDS) - 1)] * random.uniform(0.8, 1.2)  # noqa: S311
     not_before = timezone.now() + timedelta(seconds=seconds)
     journal.release(waiting_for=reason, not_before=not_before, attempts=attempts + 1, is_lane_down=is_lane_down)
 

@@ -298,18 +298,23 @@ def test_network_takes_the_first_free_subnet_and_keeps_it(rig: Rig) -> None:
         rig.driver.delete_network(second)
 
 
+def reserved(rig: Rig) -> dict[str, str]:
+    return dict(rig.driver.inventory(POOL, NETWORK).dhcp_hosts or {})
+
+
 def test_dhcp_hosts(rig: Rig) -> None:
     first, second = (str(IPv4Network(rig.cidr)[number]) for number in (20, 21))
     other_mac = "52:54:00:65:43:21"
     rig.driver.ensure_dhcp_host(NETWORK, MAC.upper(), first)
     rig.other.ensure_dhcp_host(NETWORK, MAC, first)
-    with pytest.raises(errors.AlreadyExists):
-        rig.driver.ensure_dhcp_host(NETWORK, other_mac, first)
-    rig.driver.ensure_dhcp_host(NETWORK, MAC, second)
     rig.driver.ensure_dhcp_host(NETWORK, other_mac, first)
+    assert reserved(rig) == {other_mac: first}, "an address has one MAC"
+    rig.driver.ensure_dhcp_host(NETWORK, MAC, second)
+    rig.driver.ensure_dhcp_host(NETWORK, MAC, first)
+    assert reserved(rig) == {MAC: first}
     rig.driver.delete_dhcp_host(NETWORK, MAC)
     rig.driver.delete_dhcp_host(NETWORK, MAC)
-    rig.driver.ensure_dhcp_host(NETWORK, other_mac, second)
+    assert reserved(rig) == {}
     assert rig.driver.leases(NETWORK) == []
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -294,6 +295,27 @@ def test_an_overtaken_upload_does_not_call_itself_done(rig: Rig, monkeypatch: py
     volume = rig.driver.volume(POOL, "image")
     assert volume is not None
     assert Path(volume.path).read_bytes() == b"y" * MIB
+
+
+def test_of_uploads_at_once_one_wins_and_the_others_wait_for_it(rig: Rig) -> None:
+    """As when a new image is first used by several machines: nobody fails, and nobody removes what another writes."""
+
+    def upload(letter: bytes) -> str:
+        driver = open_driver(rig.uri)
+        try:
+            driver.upload(POOL, "image", letter * 3 * MIB, "raw")
+        except errors.Busy:
+            return "busy"
+        finally:
+            driver.close()
+        return "done"
+
+    for _ in range(5):
+        with ThreadPoolExecutor(6) as pool:
+            ends = list(pool.map(upload, [bytes([65 + i]) for i in range(6)]))
+        assert set(ends) <= {"done", "busy"}
+        assert rig.driver.volume(POOL, "image") is not None or "done" not in ends
+    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
 
 
 def test_an_upload_takes_constant_memory_and_arrives_whole(rig: Rig, tmp_path: Path) -> None:

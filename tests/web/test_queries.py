@@ -36,7 +36,7 @@ def fill(world: World, count: int) -> None:
     VM.objects.unscoped("test").bulk_create(vms)
     nics = [Nic(vm=vm, host=world.host, ip=f"10.75.{100 + i // 250}.{i % 250}") for i, vm in enumerate(vms)]
     for nic in nics:
-        nic.mac = mac_for(nic.pk)
+        nic.mac = mac_for(world.host.pk, nic.ip)
     Nic.objects.bulk_create(nics)
     held = {"vms": 1, **size}
     Claim.objects.bulk_create(

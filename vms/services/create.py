@@ -19,7 +19,7 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import selectors
-from vms.addresses import free_address, mac_for
+from vms.addresses import free_address
 from vms.models import VM, Disk, Flavor, Image, Nic
 from vms.workflows.create import CREATE
 
@@ -123,6 +123,5 @@ def _save(vm: VM) -> None:
     except IntegrityError as error:
         raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
     Disk.objects.create(vm=vm, size_gib=vm.disk_gib)
-    nic = Nic(vm=vm, host=vm.host, ip=free_address(vm.host), mac="")
-    nic.mac = mac_for(nic.pk)
-    nic.save(force_insert=True)
+    ip, mac = free_address(vm.host)
+    Nic.objects.create(vm=vm, host=vm.host, ip=ip, mac=mac)

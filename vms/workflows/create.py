@@ -56,16 +56,11 @@ def delete_seed(context: StepContext) -> None:
 
 
 def reserve_address(context: StepContext) -> Output:
+    """Stays when the machine goes: the next one with this address has its MAC too (vms.addresses)."""
     vm = machine(context.operation)
     for nic in vm.nics.all():
         driver_of(context, vm).ensure_dhcp_host(vm.host.network_name, nic.mac, nic.ip)
     return None
-
-
-def free_address(context: StepContext) -> None:
-    vm = machine(context.operation)
-    for nic in vm.nics.all():
-        driver_of(context, vm).delete_dhcp_host(vm.host.network_name, nic.mac)
 
 
 def define(context: StepContext) -> Output:
@@ -109,7 +104,7 @@ CREATE = register(
             Step("image", "Bringing the image to the host", bring_image, weight=3),
             Step("disk", "Making the disk", make_disk, undo=delete_disk),
             Step("seed", "Writing the first-boot settings", make_seed, undo=delete_seed),
-            Step("address", "Reserving the address", reserve_address, undo=free_address),
+            Step("address", "Reserving the address", reserve_address),
             Step("define", "Defining the machine", define, undo=undefine),
             Step("start", "Starting it", start, undo=cut_power, weight=3),
         ),

@@ -24,11 +24,6 @@ def undefine(context: StepContext) -> Output:
     return None
 
 
-def free_address(context: StepContext) -> Output:
-    create.free_address(context)
-    return None
-
-
 def delete_volumes(context: StepContext) -> Output:
     create.delete_seed(context)
     create.delete_disk(context)
@@ -49,11 +44,12 @@ def keep(operation: Operation) -> None:
 DELETE = register(
     Workflow(
         kind="vm.delete",
+        version=2,
+        continues=frozenset({1}),
         permission=Permission.VM_WRITE,
         steps=(
             Step("power", "Cutting the power", cut_power),
             Step("undefine", "Removing the definition", undefine),
-            Step("address", "Freeing the address", free_address),
             Step("volumes", "Deleting the disks", delete_volumes),
         ),
         succeeded=forget,

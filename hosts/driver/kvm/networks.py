@@ -30,7 +30,6 @@ class NetworkCalls(Calls):
             return
 
     def ensure_dhcp_host(self, network: str, mac: str, ip: str) -> None:
-        """AlreadyExists where another MAC has the address."""
         self._connection.call(lambda connect: _ensure_host(connect.networkLookupByName(network), mac.lower(), ip))
 
     def delete_dhcp_host(self, network: str, mac: str) -> None:
@@ -87,8 +86,8 @@ def _ensure_host(network: libvirt.virNetwork, mac: str, ip: str) -> None:
     hosts = parse.dhcp_hosts(network.XMLDesc())
     if hosts.get(mac) == ip:
         return
-    if ip in hosts.values():
-        raise errors.AlreadyExists(f"{ip} belongs to another MAC in network {network.name()}")
+    for other in [other for other, address in hosts.items() if address == ip]:
+        _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_DELETE, dhcp_host_xml(other))
     if mac in hosts:
         _update(network, libvirt.VIR_NETWORK_UPDATE_COMMAND_MODIFY, dhcp_host_xml(mac, ip))
     else:

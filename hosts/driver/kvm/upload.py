@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ import libvirt
 from hosts.driver import errors
 from hosts.driver.base import Progress
 from hosts.driver.kvm.connection import Calls, Session
+from hosts.driver.kvm.errors import translate
 from hosts.driver.types import VolumeFacts
 from hosts.driver.xml import parse
 from hosts.driver.xml.volume import volume_xml
@@ -29,6 +31,9 @@ from hosts.driver.xml.volume import volume_xml
 CHUNK_BYTES = 1 << 20
 CHUNK_SECONDS = 30.0
 STALE_SECONDS = 10.0  # without a byte, an upload is taken for dead
+REFRESH_SECONDS = 20.0
+# what libvirt says when another upload made or removed a volume between two calls of this one
+_LOST_RACE = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_NO_STORAGE_VOL})
 _MARK = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
 _PHYSICAL = 2  # index into what infoFlags returns
 
@@ -81,19 +86,28 @@ class _Upload:
             raise
 
     def _prepare(self, connect: libvirt.virConnect, size: int) -> libvirt.virStream:
-        """Mark, make room, open the stream."""
+        """Mark, make room, open the stream. Whoever loses a race for the name is Busy."""
         pool = connect.storagePoolLookupByName(self._pool)
+        try:
+            volume = self._make_room(pool, size)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in _LOST_RACE:
+                raise
+            _delete(pool, self._mark)
+            raise errors.Busy(f"somebody else uploads {self._name}") from error
+        stream = connect.newStream()
+        volume.upload(stream, 0, size)
+        return stream
+
+    def _make_room(self, pool: libvirt.virStoragePool, size: int) -> libvirt.virStorageVol:
         mark = pool.createXML(volume_xml(self._mark, "raw", 0))
         others = [other for other in _marks_of(self._name, pool.listVolumes()) if other != self._mark]
-        if others and _is_alive(pool, self._name, mark):
+        if any(_is_fresh(pool, other, mark) for other in ([self._name, *others] if others else [])):
             mark.delete()
             raise errors.Busy(f"somebody else uploads {self._name}")
         for old in [self._name, *others]:
             _delete(pool, old)
-        volume = pool.createXML(volume_xml(self._name, "raw", size))
-        stream = connect.newStream()
-        volume.upload(stream, 0, size)
-        return stream
+        return pool.createXML(volume_xml(self._name, "raw", size))
 
     def _stream(self, stream: libvirt.virStream, data: BinaryIO, size: int, progress: Progress | None) -> None:
         sent = 0
@@ -113,7 +127,7 @@ class _Upload:
         there = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[_PHYSICAL]
         if there != size:
             raise errors.DriverError(f"{there} bytes of {size} arrived in volume {self._name}")
-        facts = _read_back(pool, self._name)
+        facts = _read_back(pool, self._name, look_inside=self._format != "raw")
         if facts.format != self._format or facts.backing is not None:
             raise errors.Invalid(f"{self._name} is {facts.format} on {facts.backing}, not a whole {self._format}")
         _delete(pool, self._mark)
@@ -137,8 +151,8 @@ def _marks_of(name: str, names: Collection[str]) -> list[str]:
     return [volume for volume, mark in marks if mark and mark["name"] == name]
 
 
-def _is_alive(pool: libvirt.virStoragePool, name: str, mark: libvirt.virStorageVol) -> bool:
-    """Whether the unfinished volume was written to shortly before `mark` was made."""
+def _is_fresh(pool: libvirt.virStoragePool, name: str, mark: libvirt.virStorageVol) -> bool:
+    """Whether a mark or an unfinished volume was written to shortly before `mark` was made."""
     if name not in pool.listVolumes():
         return False
     written = parse.volume_modified_at(pool.storageVolLookupByName(name).XMLDesc())
@@ -152,10 +166,25 @@ def _send_all(stream: libvirt.virStream, chunk: bytes, _connect: libvirt.virConn
         view = view[stream.send(bytes(view)) :]
 
 
-def _read_back(pool: libvirt.virStoragePool, name: str) -> VolumeFacts:
+def _read_back(pool: libvirt.virStoragePool, name: str, *, look_inside: bool) -> VolumeFacts:
     """libvirt looks inside a volume, for its format and backing file, when it scans the pool."""
-    pool.refresh()
+    if look_inside:
+        _refresh(pool)
     return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
+
+
+def _refresh(pool: libvirt.virStoragePool) -> None:
+    """libvirt scans no pool in which a volume is being made; that passes, and the upload is not to be done again."""
+    deadline = time.monotonic() + REFRESH_SECONDS
+    while True:
+        try:
+            pool.refresh()
+        except libvirt.libvirtError as error:
+            if not isinstance(translate(error), errors.Busy) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _delete(pool: libvirt.virStoragePool, name: str) -> None:
