@@ -16,8 +16,10 @@ from portal.operations.tasks import WORKER_SEEN
 
 
 def worker() -> Finding:
-    """A worker has run the reaper lately: so beat, broker and worker all do their part."""
+    """A worker has run the reaper lately: so beat, broker and worker all do their part. Or all of it is at work."""
     seen = cache.get(WORKER_SEEN)
+    if seen is None and Operation.objects.unscoped("health").filter(lease_until__gt=timezone.now()).exists():
+        return Finding(True, "All of its processes are at work.")
     if seen is None:
         return Finding(False, "No worker was heard of for 30 seconds.")
     return Finding(True, facts={"seen_at": seen})

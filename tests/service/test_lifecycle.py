@@ -141,7 +141,7 @@ def test_ssh_with_a_remembered_key(stack: Stack, host: Host, tmp_path: Any) -> N
         vm = stack.create(ssh_keys=[(tmp_path / "key.pub").read_text().strip()])
         try:
             assert vm["ssh"] == f"ssh tiny@{vm['addresses'][0]}"
-            wait_until(lambda vm=vm: hostname_by_ssh(host, vm, tmp_path) == vm["name"], 60, "an SSH login")
+            wait_until(lambda vm=vm: hostname_by_ssh(host, vm, tmp_path) == vm["name"], 120, "an SSH login")
             addresses.add(vm["addresses"][0])
         finally:
             stack.delete(vm)
