@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -13,7 +14,7 @@ from portal.api.serializers import Boolean, Choice, Id, Input, Text
 from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
-from vms.models import VM
+from vms.models import VM, Lifecycle
 from vms.services import bulk, console, create
 from vms.states import Action
 
@@ -121,7 +122,7 @@ class VMOut(serializers.Serializer[Any]):
     host = serializers.SerializerMethodField(help_text="For the provider's staff; null for everybody else.")
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
-    observed_at = serializers.DateTimeField(source="host.seen_at", allow_null=True, help_text="When it was last seen.")
+    observed_at = serializers.SerializerMethodField(help_text="When it was last seen; null while it is being built.")
     observed_since = serializers.DateTimeField(allow_null=True, help_text="Since when it is in this state.")
 
     def get_addresses(self, vm: VM) -> list[str]:
@@ -140,6 +141,12 @@ class VMOut(serializers.Serializer[Any]):
     def get_operation(self, vm: VM) -> dict[str, Any] | None:
         operation = self._operation(vm)
         return dict(OperationBrief(operation).data) if operation else None
+
+    def get_observed_at(self, vm: VM) -> datetime | None:
+        """A host that was seen before the machine was there has not seen the machine."""
+        seen_at = vm.host.seen_at
+        is_there = vm.lifecycle != Lifecycle.BUILDING and seen_at is not None and seen_at >= vm.created_at
+        return seen_at if is_there else None
 
     def get_host(self, vm: VM) -> str | None:
         return vm.host.name if self.context["actor"].can(Permission.HOST_READ) else None

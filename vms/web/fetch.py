@@ -30,5 +30,7 @@ def vm_of(request: HttpRequest, slug: str, vm_id: UUID) -> tuple[VM, Operation |
 def rows_of(request: HttpRequest, tenant: Tenant, *, search: str = "", status: str = "") -> QuerySet[VM]:
     """Machines with their address in the same query, as a list shows them."""
     rows = selectors.vms(actor_of(request), tenant=tenant, search=search, status=status).prefetch_related(None)
-    first = Nic.objects.filter(vm=OuterRef("pk")).order_by("id").values("ip")[:1]
-    return rows.annotate(address=Subquery(first))
+    first = Nic.objects.filter(vm=OuterRef("pk")).order_by("id")
+    return rows.annotate(
+        address=Subquery(first.values("ip")[:1]), address_seen_at=Subquery(first.values("seen_at")[:1])
+    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
+from django.utils import timezone
 
 from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
 from portal.web.presentation import THIN_SPACE, mib, size
 from vms import selectors
-from vms.models import VM, Flavor, Image, Lifecycle
+from vms.models import VM, Flavor, Image, Lifecycle, Nic
 from vms.services import power
 from vms.states import Action, Verdict
 
@@ -53,6 +54,9 @@ _CONFIRM = {
 }
 
 
+# From here on a guest that took no address is worth a look; one that boots by emulation takes half of it.
+ADDRESS_IS_LATE = timedelta(seconds=60)
+
 TABS = {"vm-detail": "Overview", "vm-console": "Console", "vm-activity": "Activity", "vm-settings": "Settings"}
 
 
@@ -83,7 +87,7 @@ class Status:
 
 @dataclass(frozen=True)
 class VmRow:
-    """A machine in the list."""
+    """A machine in the list. Its address is reserved from the beginning; `is_address_seen` once the guest took it."""
 
     id: UUID
     name: str
@@ -95,6 +99,7 @@ class VmRow:
     status: Status
     operation_url: str
     address: str
+    is_address_seen: bool
     ssh: str
     size: str
     flavor: str
@@ -125,6 +130,7 @@ class VmPage(VmRow):
     error: str
     is_emulated: bool
     host_silent: bool
+    is_address_late: bool
     mac: str
     default_user: str
     vcpus: int
@@ -149,6 +155,7 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
     nic = vm.nics.first()
     return VmPage(
         **_row_fields(actor, vm, operation, slug),
+        is_address_late=_is_address_late(vm, nic),
         topic=f"vm:{vm.pk}",
         tab=current,
         header_url=f"{reverse('vm-header', args=[slug, vm.pk])}?tab={current}",
@@ -170,7 +177,7 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
 
 def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) -> dict[str, Any]:
     verdicts = selectors.actions(actor, vm, operation)
-    address = _address(vm)
+    address, seen_at = _address(vm)
     own = [slug, vm.pk]
     return {
         "id": vm.pk,
@@ -183,6 +190,7 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
         "status": _status(vm, operation),
         "operation_url": reverse("operation-detail", args=[operation.pk]) if operation else "",
         "address": address,
+        "is_address_seen": seen_at is not None,
         "ssh": f"ssh {vm.image.default_user}@{address}" if address else "",
         "size": size_words(vm.vcpus, vm.memory_mib, vm.disk_gib),
         "flavor": vm.flavor.name,
@@ -220,12 +228,18 @@ def _buttons(verdicts: Mapping[Action, Verdict], own: list[object]) -> list[Butt
     ]
 
 
-def _address(vm: VM) -> str:
-    """Lists bring it along in their own query."""
+def _address(vm: VM) -> tuple[str, datetime | None]:
+    """The address and when the guest took it. Lists bring both along in their own query."""
     if hasattr(vm, "address"):
-        return vm.address or ""
+        return vm.address or "", vm.address_seen_at  # type: ignore[attr-defined]
     nic = vm.nics.first()
-    return nic.ip if nic else ""
+    return (nic.ip, nic.seen_at) if nic else ("", None)
+
+
+def _is_address_late(vm: VM, nic: Nic | None) -> bool:
+    if nic is None or nic.seen_at or vm.status != "running" or vm.observed_since is None:
+        return False
+    return timezone.now() - vm.observed_since > ADDRESS_IS_LATE
 
 
 def _tabs(vm: VM, slug: str, current: str) -> list[Tab]:

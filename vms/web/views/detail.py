@@ -35,7 +35,6 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),
         "operation": operations.view(actor, operation, steps, vm.tenant.slug) if operation else None,
-        "is_new": operation is not None and operation.kind == "vm.create",
     }
 
 

@@ -1,0 +1,78 @@
+"""Pages and API tell what is known, and no more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from hosts.models import Host
+from tests.web.conftest import Browser
+from tests.web.test_machines import address, words
+from tests.world import World
+from vms.models import VM, Nic
+
+
+@pytest.fixture
+def owner(browser: Browser) -> Client:
+    return browser("owner")
+
+
+class TestAddress:
+    def running_for(self, world: World, seconds: int, seen: bool) -> None:
+        since, now = timezone.now() - timedelta(seconds=seconds), timezone.now()
+        VM.objects.unscoped("test").filter(name="web").update(observed_since=since)
+        Nic.objects.filter(vm=world.machines["web"]).update(seen_at=now if seen else None)
+
+    def test_one_that_no_guest_took_is_only_reserved(self, world: World, owner: Client) -> None:
+        self.running_for(world, 5, seen=False)
+        page = words(owner.get(address(world.machines["web"])))
+        assert "reserved, not seen yet" in page
+        assert "No address yet" not in page
+        row = next(row for row in owner.get("/t/acme/vms/").context["rows"] if row.name == "web")
+        assert not row.is_address_seen
+        assert "not seen yet" in words(owner.get(address(world.machines["web"], "row/")))
+
+    def test_after_a_minute_the_console_is_pointed_at(self, world: World, owner: Client) -> None:
+        self.running_for(world, 61, seen=False)
+        page = owner.get(address(world.machines["web"]))
+        assert "the guest has not taken its address" in words(page)
+        assert f'href="{address(world.machines["web"], "console/")}">See in the console' in page.content.decode()
+
+    def test_one_that_the_guest_took_is_a_fact(self, world: World, owner: Client) -> None:
+        self.running_for(world, 61, seen=True)
+        for tail in ("", "row/"):
+            assert "not seen yet" not in words(owner.get(address(world.machines["web"], tail)))
+        assert "the guest has not taken" not in words(owner.get(address(world.machines["web"])))
+
+
+class TestAges:
+    def test_an_idle_page_says_what_changed_and_no_more(self, world: World, owner: Client) -> None:
+        page = words(owner.get(address(world.machines["web"])))
+        assert "Its state changed" in page
+        assert "seen just now" not in page
+
+    def test_what_is_old_says_so(self, world: World, owner: Client) -> None:
+        Host.objects.update(seen_at=timezone.now() - timedelta(minutes=5))
+        assert "its host was seen 5 min ago" in words(owner.get(address(world.machines["web"])))
+
+
+class TestObservedAt:
+    def shown(self, world: World) -> Any:
+        return world.caller("owner").get(f"vms/{world.machines['web'].pk}").json()["observed_at"]
+
+    def test_it_is_when_the_host_was_seen(self, world: World) -> None:
+        Host.objects.update(seen_at=timezone.now())
+        assert self.shown(world) is not None
+
+    def test_a_host_seen_before_its_time_has_not_seen_it(self, world: World) -> None:
+        Host.objects.update(seen_at=world.machines["web"].created_at - timedelta(seconds=1))
+        assert self.shown(world) is None
+
+    def test_one_being_built_was_not_seen(self, world: World) -> None:
+        Host.objects.update(seen_at=timezone.now())
+        VM.objects.unscoped("test").filter(name="web").update(lifecycle="building")
+        assert self.shown(world) is None
