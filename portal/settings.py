@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "portal.web.middleware.DomainErrorMiddleware",
+    "portal.web.once.OnceMiddleware",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -120,6 +121,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
+    "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }
 
 # -- who is who -------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.http import HttpRequest
 
 from portal.core.errors import DomainError
+from portal.web.once import refused
 
 
 def _is_for_the_form(error: DomainError) -> bool:
@@ -36,6 +37,7 @@ def refusals_as_notice(request: HttpRequest) -> Iterator[None]:
     except DomainError as error:
         if not _is_for_the_form(error):
             raise
+        refused(request)
         messages.error(request, error.detail)
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
 from portal.api.models import KeptAnswer
+from portal.core.cache import ForgivingRedisCache
 from tests.matrix import ROUTES
+from tests.test_matrix import covered
 from tests.world import Caller, World, make_world
 from vms.models import VM
 from vms.services import create
@@ -55,6 +60,18 @@ class TestReplay:
         assert again["Idempotent-Replayed"] == "true"
         assert again.status_code == first.status_code
         assert again.headers.get("Location") == first.headers.get("Location")
+
+    @pytest.mark.parametrize("route", [route for route, view in covered().items() if hasattr(view, "cls")])
+    def test_no_changing_route_goes_without(self, world: World, route: str) -> None:
+        """Whatever the URLconf has: a key that cannot be is refused before anything is done."""
+        view, path, program = covered()[route].cls, ROUTES[route].path(world), world.caller("admin")
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            if not hasattr(view, method.lower()):
+                continue
+            problem = program.request(method, path, Idempotency_Key="x" * 256).json()
+            assert (problem["status"], problem["code"]) == (400, "invalid_idempotency_key")
+            assert problem["errors"][0]["field"] == "Idempotency-Key"
+            assert "Idempotency-Key" in problem["detail"]
 
     def test_another_body_is_refused(self, call: Api) -> None:
         call("owner").post("vms", NEW, Idempotency_Key="k1")
@@ -136,7 +153,7 @@ class TestInFlight:
     def test_many_at_once_have_one_effect(self, cache_is_there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without the cache they wait for the database, and all get the first answer."""
         if not cache_is_there:
-            monkeypatch.setattr("portal.api.idempotency.cache", SimpleNamespace(add=_away, delete=_away))
+            monkeypatch.setattr("portal.api.idempotency.cache", cache_at("/nowhere/redis.sock", monkeypatch))
         program = make_world().caller("owner")
         with ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(lambda _: post(program, "k1"), range(6)))
@@ -145,6 +162,26 @@ class TestInFlight:
         accepted = [answer.json() for answer in answers if answer.status_code == 202]
         assert accepted
         assert all(body == accepted[0] for body in accepted)
+        assert machines() == 1
+
+    def test_a_cache_that_hangs_costs_one_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        program = make_world().caller("owner")
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(tmp_path / "redis.sock"))
+            silent.listen()
+            monkeypatch.setattr("portal.api.idempotency.cache", cache_at(str(tmp_path / "redis.sock"), monkeypatch))
+            began = time.monotonic()
+            first, again = (program.post("vms", NEW, Idempotency_Key="k1") for _ in range(2))
+            assert 0.5 < time.monotonic() - began < 2
+        assert first.status_code == 202
+        assert again.json() == first.json()
+        assert machines() == 1
+
+    def test_a_cache_that_was_flushed_changes_nothing(self) -> None:
+        program = make_world().caller("owner")
+        first = program.post("vms", NEW, Idempotency_Key="k1")
+        cache.clear()
+        assert program.post("vms", NEW, Idempotency_Key="k1").json() == first.json()
         assert machines() == 1
 
     def test_a_crash_frees_the_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +199,10 @@ def post(program: Caller, key: str) -> Any:
         connection.close()
 
 
-def _away(*args: Any, **kwargs: Any) -> Any:
-    from redis.exceptions import ConnectionError
+def cache_at(path: str, monkeypatch: pytest.MonkeyPatch) -> ForgivingRedisCache:
+    monkeypatch.setattr(ForgivingRedisCache, "_away_until", 0.0)
+    return ForgivingRedisCache(f"unix://{path}", {"OPTIONS": {"socket_timeout": 0.5}})
 
-    raise ConnectionError("the cache is away")
+
+def _away(*args: Any, **kwargs: Any) -> Any:
+    raise ConnectionError("it breaks")

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.urls import reverse
 
-from portal.core.ids import uuid7
 from portal.operations.models import Operation
 from portal.operations.services import active_on
 from portal.tenancy.models import Membership
@@ -43,6 +42,7 @@ MEMBERS_DO = " 302 403 302 302 404 302 403"
 OWNERS_DO = "  302 403 403 302 404 302 403"
 ADMINS_DO = "  302 403 403 403 403 302 403"
 ADMINS_IN = "  302 403 403 403 404 302 403"
+MAKE_OWN = "   302 201 201 201 201 201 201"
 EVERYBODY = "  302 302 302 302 302 302 302"
 OWN = "        302 404 404 302 404 404 404"
 
@@ -85,7 +85,7 @@ def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]
 
 
 def create_body(world: World) -> dict[str, Any]:
-    return {"key": str(uuid7()), "name": "new", "image": str(world.image.pk), "flavor": str(world.flavor.pk)}
+    return {"name": "new", "image": str(world.image.pk), "flavor": str(world.flavor.pk)}
 
 
 def stop_web(world: World) -> dict[str, Any]:
@@ -121,7 +121,7 @@ PAGES: dict[str, Page] = {
     # one's own
     "ssh-keys": Page(get=SIGNED_IN, posts=send(EVERYBODY, public_key=SSH_KEY)),
     "ssh-key-remove": Page(lambda world: [world.key_of("owner").pk], posts=send(OWN)),
-    "api-tokens": Page(get=SIGNED_IN, posts=send(SIGNED_IN, name="backup", rights="read", days="30")),
+    "api-tokens": Page(get=SIGNED_IN, posts=send(MAKE_OWN, name="backup", rights="read", days="30")),
     "api-token-revoke": Page(lambda world: [world.token("owner")[0].pk], posts=send(OWN)),
     # the provider's
     "host-list": Page(get=STAFF),
@@ -140,7 +140,7 @@ PAGES: dict[str, Page] = {
     "provider-tenant-create": Page(get=ADMINS, posts=send(ADMINS_DO, name="Gamma", slug="gamma")),
     "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),
     "provider-users": Page(get=STAFF),
-    "provider-user-create": Page(get=ADMINS, posts=send(ADMINS, username="newcomer")),
+    "provider-user-create": Page(get=ADMINS, posts=send("302 403 403 403 403 201 403", username="newcomer")),
     "provider-user-change": Page(
         lambda world: [world.people["foreign"].pk],
         posts={

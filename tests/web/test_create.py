@@ -5,17 +5,15 @@ from __future__ import annotations
 import html
 import re
 from typing import Any
-from uuid import UUID
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
-from redis.exceptions import ConnectionError as RedisAway
 
 from portal.accounts.models import SshKey
 from portal.core.ids import uuid7
 from portal.operations.models import Operation
 from portal.quotas.models import Quota
+from portal.web.once import FIELD
 from tests.web.conftest import Browser
 from tests.world import SSH_KEY, World
 from vms.models import VM, Flavor
@@ -29,8 +27,8 @@ def owner(browser: Browser) -> Client:
 
 
 def body(world: World, **more: Any) -> dict[str, Any]:
-    wanted = {"key": str(uuid7()), "name": "new", "image": str(world.image.pk), "flavor": str(world.flavor.pk)}
-    return {**wanted, **more}
+    wanted = {"name": "new", "image": str(world.image.pk), "flavor": str(world.flavor.pk)}
+    return {FIELD: str(uuid7()), **wanted, **more}
 
 
 def made(name: str = "new") -> list[VM]:
@@ -128,7 +126,6 @@ class TestErrorsAtTheirFields:
             ("new_key", "-----BEGIN OPENSSH PRIVATE KEY-----", "private key"),
             ("user_data", "x" * (64 * 1024 + 1), "at most 65536"),
             ("user_data", "é" * (40 * 1024), "64 KiB"),
-            ("key", "not-a-uuid", "valid UUID"),
         ],
     )
     def test_it_is_said_there_and_nothing_is_made(
@@ -188,33 +185,10 @@ class TestTwice:
         assert first["Location"] == second["Location"]
         assert len(made()) == 1
 
-    def test_while_the_first_is_under_way(self, world: World, owner: Client) -> None:
-        form = body(world)
-        cache.add(f"form:{world.people['owner'].pk}:{UUID(form['key'])}", "under way", 60)
-        assert owner.post(URL, form)["Location"] == "/t/acme/vms/"
-        assert made() == []
-
     def test_a_refused_form_can_be_corrected(self, world: World, owner: Client) -> None:
         form = body(world, name="web")
         assert owner.post(URL, form).status_code == 422
         assert owner.post(URL, {**form, "name": "new"}).status_code == 302
-        assert len(made()) == 1
-
-    def test_another_user_is_another_key(self, world: World, owner: Client, browser: Browser) -> None:
-        form = body(world)
-        owner.post(URL, form)
-        assert browser("member").post(URL, {**form, "name": "other"}).status_code == 302
-        assert len(made("other")) == 1
-
-    def test_without_the_cache_machines_are_made_all_the_same(
-        self, world: World, owner: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def away(*args: object, **kwargs: object) -> None:
-            raise RedisAway("away")
-
-        for name in ("add", "get", "set", "delete"):
-            monkeypatch.setattr(type(cache._connections[cache._alias]), name, away)  # type: ignore[attr-defined]
-        assert owner.post(URL, body(world)).status_code == 302
         assert len(made()) == 1
 
 

@@ -303,9 +303,8 @@ class TestOverview:
 
 
 def _create(world: World) -> dict[str, str]:
-    from portal.core.ids import uuid7
 
-    return {"key": str(uuid7()), "name": "new", "image": str(world.image.pk), "flavor": str(world.large.pk)}
+    return {"name": "new", "image": str(world.image.pk), "flavor": str(world.large.pk)}
 
 
 def test_power_words() -> None:

@@ -15,9 +15,8 @@ UUID_FIELD = forms.UUIDField()
 
 
 class CreateForm(forms.Form):
-    """Image, flavor and keys are cards and boxes of the page; `key` makes a double click act once."""
+    """Image, flavor and keys are cards and boxes of the page."""
 
-    key = forms.UUIDField(widget=forms.HiddenInput)
     image = forms.CharField(max_length=63)
     flavor = forms.CharField(label="Size", max_length=63)
     name = forms.CharField(

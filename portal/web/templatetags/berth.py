@@ -10,7 +10,9 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.core.ids import uuid7
 from portal.web import presentation
+from portal.web.once import FIELD
 
 register = template.Library()
 
@@ -23,6 +25,12 @@ _SHAPES = {
     "attention": '<path d="M6 1 11.4 10.6H.6z" fill="currentColor"/>',
     "failed": '<path d="m2 2 8 8m0-8-8 8" stroke="currentColor" stroke-width="2.25" stroke-linecap="round"/>',
 }
+
+
+@register.simple_tag
+def once_key() -> SafeString:
+    """{% once_key %}: the key that lets a form act once, however often it is sent (portal.web.once)."""
+    return format_html('<input type="hidden" name="{}" value="{}">', FIELD, uuid7())
 
 
 @register.simple_tag

@@ -82,7 +82,7 @@ def api_tokens(request: HttpRequest) -> HttpResponse:
     names = {tenant.pk: tenant.name for tenant in tenants}
     listed = [(token, token.tenant_id and names.get(token.tenant_id)) for token in _user(request).api_tokens.all()]
     context = {"tokens": listed, "form": form, "secret": secret, "now": timezone.now()}
-    return render(request, "accounts/tokens.html", context, status=status_of(form))
+    return render(request, "accounts/tokens.html", context, status=201 if secret else status_of(form))
 
 
 @require_POST

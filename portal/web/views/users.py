@@ -55,7 +55,9 @@ def provider_user_create(request: HttpRequest) -> HttpResponse:
         with refusals_in(form):
             user, password = people.create_user(actor=actor, **form.cleaned_data)
             context |= {"created": user, "password": password}
-    return render(request, "portal/provider_user_create.html", context, status=status_of(form))
+    return render(
+        request, "portal/provider_user_create.html", context, status=201 if "created" in context else status_of(form)
+    )
 
 
 @require_POST

@@ -12,13 +12,11 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts.models import SshKey
 from portal.accounts.services import remember_key
-from portal.core.ids import uuid7
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of
-from portal.web.once import once
 from portal.web.tenant import tenant_of
 from vms.services.create import CreateVM, create_vm
 from vms.web import create_page
@@ -34,8 +32,7 @@ def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
         form = CreateForm(request.POST, keys=keys)
         if form.is_valid():
             with refusals_in(form):
-                key, listing = form.cleaned_data["key"], reverse("vm-list", args=[slug])
-                return redirect(once(actor.user.pk, key, lambda: _create(actor, tenant, form.cleaned_data), listing))
+                return redirect(_create(actor, tenant, form.cleaned_data))
     else:
         form = CreateForm(keys=keys, initial=_initial(request, actor, tenant, keys))
     return render(request, "vms/create.html", _context(request, tenant, form), status=status_of(form))
@@ -43,7 +40,7 @@ def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _initial(request: HttpRequest, actor: Actor, tenant: Tenant, keys: list[SshKey]) -> dict[str, Any]:
     given = {name: request.GET.get(name, "").replace("\x00", "")[:63] for name in ("name", "image", "flavor")}
-    return {"key": uuid7(), **create_page.initial(actor, tenant, keys, given)}
+    return create_page.initial(actor, tenant, keys, given)
 
 
 def _context(request: HttpRequest, tenant: Tenant, form: CreateForm) -> dict[str, Any]:
