@@ -34,7 +34,7 @@ places_of_long_tests() {
     for argument in "$@"; do
         case $argument in
             --faults) printf '%s\n' tests/faults -p no:randomly -n "${BERTH_TEST_PORTALS:-3}" ;;
-            --soak) printf '%s\n' tests/soak -s ;;
+            --soak) printf '%s\n' tests/soak tests/faults/test_history.py -s ;;
         esac
     done
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,12 @@ def a_bench(data: Path, tiny: Path, database_url: str = "") -> Iterator[Bench]:
             host = lab.up(1)[0]
             stack = ForkedStack(data, host.uri, small / "pool", tiny, database_url=database_url)
             with running(stack):
-                yield ready(Bench(stack, host))
+                bench, stop = ready(Bench(stack, host)), threading.Event()
+                threading.Thread(target=bench.keep_running, args=(stop,), daemon=True).start()
+                try:
+                    yield bench
+                finally:
+                    stop.set()
         finally:
             subprocess.run(["umount", "--lazy", small], check=True)
             lab.down()

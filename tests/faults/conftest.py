@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults import report
 from tests.faults.bench import Bench
 from tests.faults.benches import a_bench
+from tests.faults.report import in_words, write
 from tests.postgres import postgres  # noqa: F401  the fixture
 from tests.tiny import tiny_image  # noqa: F401  the fixture
+
+PLACE = Path(os.environ.get("BERTH_DATA", "var/test")) / "faults"
 
 
 @pytest.fixture(scope="session")
@@ -31,14 +34,17 @@ def bench_on_postgres(
         yield bench
 
 
+results: list[dict[str, Any]] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Of all processes of xdist, in the one that they report to; written at once, for a run may be cut off."""
+    found = dict(report.user_properties)
+    if report.when == "call" and "cell" in found and "PYTEST_XDIST_WORKER" not in os.environ:
+        results.append({**found, "passed": report.passed})
+        write(results, PLACE)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Of all processes of xdist together."""
-    results = [
-        {**dict(each.user_properties), "passed": outcome == "passed"}
-        for outcome in ("passed", "failed")
-        for each in terminalreporter.stats.get(outcome, [])
-        if each.when == "call" and "cell" in dict(each.user_properties)
-    ]
     if results:
-        place = Path(os.environ.get("BERTH_DATA", "var/test")) / "faults"
-        terminalreporter.write_line(report.write(results, place))
+        terminalreporter.write_line(in_words(results, PLACE))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,8 @@ class Forked:
 
 @dataclass
 class ForkedStack(Stack):
-    nursery: subprocess.Popen[str] | None = field(default=None)
+    nursery: subprocess.Popen[str] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start_part(self, part: str, **extra: str) -> None:
         if not part.startswith("worker"):
@@ -70,9 +72,10 @@ class ForkedStack(Stack):
         nursery = self._nursery()
         assert nursery.stdin is not None
         order = {"arguments": arguments, "log": str(log), "environment": environment, "wait": wait}
-        nursery.stdin.write(json.dumps(order) + "\n")
-        nursery.stdin.flush()
-        return int(_answer(nursery))
+        with self.lock:
+            nursery.stdin.write(json.dumps(order) + "\n")
+            nursery.stdin.flush()
+            return int(_answer(nursery))
 
     def _nursery(self) -> subprocess.Popen[str]:
         if self.nursery is None:

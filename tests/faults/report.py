@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,20 @@ LEGEND = (
 )
 
 
-def write(results: Iterable[dict[str, Any]], place: Path) -> str:
-    """Writes `place`.json and `place`.md; returns the words for the end of the run."""
+def write(results: list[dict[str, Any]], place: Path) -> None:
+    """Writes `place`.json and `place`.md."""
     found = sorted(results, key=lambda result: str(result["cell"]))
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_suffix(".json").write_text(json.dumps(found, indent=1))
     place.with_suffix(".md").write_text(table(found))
-    red = [result["cell"] for result in found if not result["passed"]]
-    slowest = max(found, key=lambda result: float(result.get("seconds", 0)))
+
+
+def in_words(results: list[dict[str, Any]], place: Path) -> str:
+    """For the end of the run."""
+    red = sum(not result["passed"] for result in results)
+    slowest = max(results, key=lambda result: float(result.get("seconds", 0)))
     return (
-        f"fault matrix: {len(found)} cells, {len(red)} red; slowest end {slowest.get('seconds', 0)} s "
+        f"fault matrix: {len(results)} cells, {red} red; slowest end {slowest.get('seconds', 0)} s "
         f"({slowest['cell']}); table in {place.with_suffix('.md')}"
     )
 

@@ -62,3 +62,4 @@ def hit(cell: Cell, bench: Bench, record: Record) -> None:
     fault.late(bench, operation)
     if operation["status"] != "succeeded" or fault.late is not nothing:
         assert bench.audit() == []
+    bench.is_suspect = False
