@@ -62,7 +62,10 @@ class Session:
     @property
     def alive(self) -> bool:
         """As far as this end knows; asks nobody."""
-        return not self._dropped and bool(self._connect.isAlive())
+        try:
+            return not self._dropped and bool(self._connect.isAlive())
+        except libvirt.libvirtError:  # it was closed in between
+            return False
 
     def run(self, work: Callable[[libvirt.virConnect], T], seconds: float = DEFAULT_SECONDS) -> T:
         """Call `work` with the connection; Timeout drops the session for everybody."""
@@ -77,7 +80,7 @@ class Session:
             self.drop()
             raise errors.Timeout(f"no answer from the host within {seconds:.1f} s") from None
         except libvirt.libvirtError as error:
-            ours = translate(error) if self._connect.isAlive() else errors.Unreachable(str(error))
+            ours = translate(error) if self.alive else errors.Unreachable(str(error))
             if isinstance(ours, errors.Unreachable):
                 self.drop()
             raise ours from error
