@@ -145,7 +145,7 @@ class History(RuleBasedStateMachine):
     def _ask(self, vm_id: str, path: str, body: dict[str, Any], blow: str) -> str:
         """How it ended; "refused" where the portal says that it cannot be done now, as the page would."""
         answer = self.bench.stack.api("POST", f"/vms/{vm_id}/{path}", body)
-        if answer.status_code == 409:
+        if answer.status_code == 409 or answer.json().get("code") == "same_flavor":
             assert answer.json()["detail"], answer.text
             return "refused"
         assert answer.status_code == 202, answer.text
