@@ -24,7 +24,7 @@ export class Display {
   }
 
   focus() {
-    this.rfb.focus();
+    this.rfb.focus({ preventScroll: true });
   }
 
   close() {

@@ -11,7 +11,12 @@ const BY_HAND = new Set([4004, 4005]);
 const AT_ONCE = new Set([4008]);
 
 class Refused extends Error {}
-class MachineOff extends Error {}
+class MachineOff extends Error {
+  constructor({ detail, status }) {
+    super(detail);
+    this.status = status;
+  }
+}
 
 async function requestTicket(address, token, kind) {
   const response = await fetch(address, {
@@ -23,13 +28,14 @@ async function requestTicket(address, token, kind) {
   if (response.redirected) throw new Refused("You are signed out. Sign in again to use the console.");
   const answer = isJson ? await response.json() : {};
   if (response.ok && answer.url) return answer.url;
-  if (response.status === 409) throw new MachineOff(answer.detail);
+  if (response.status === 409) throw new MachineOff(answer);
   if (response.status < 500) throw new Refused(answer.detail || "The console was refused. Reload the page.");
   throw new Error("The portal cannot open a console now.");
 }
 
 export class Link {
-  // onState(state, words): state is connecting, connected, waiting, off or ended. onSocket(socket): a new WebSocket.
+  // onState(state, words, status): state is connecting, connected, waiting, off (with the machine's status) or ended.
+  // onSocket(socket): a new WebSocket.
   constructor({ ticketUrl, token, onState, onSocket }) {
     Object.assign(this, { ticketUrl, token, onState, onSocket });
     this.attempt = 0;
@@ -60,9 +66,9 @@ export class Link {
     this.connect(this.attempt);
   }
 
-  tell(state, words) {
+  tell(state, words, status) {
     this.state = state;
-    this.onState(state, words);
+    this.onState(state, words, status);
   }
 
   async connect(attempt) {
@@ -98,7 +104,7 @@ export class Link {
 
   failed(error) {
     if (error instanceof Refused) this.tell("ended", error.message);
-    else if (error instanceof MachineOff) this.later("off", `${error.message} The console opens when it runs.`, MACHINE_OFF);
+    else if (error instanceof MachineOff) this.later("off", `${error.message} The console opens when it runs.`, MACHINE_OFF, error.status);
     else this.again("The portal does not answer.");
   }
 
@@ -115,8 +121,8 @@ export class Link {
     this.later("waiting", `${words} Connecting again.`, wait);
   }
 
-  later(state, words, wait) {
-    this.tell(state, words);
+  later(state, words, wait, status) {
+    this.tell(state, words, status);
     const attempt = this.attempt;
     this.timer = setTimeout(() => whenVisible(() => attempt === this.attempt && this.retry()), wait);
   }

@@ -8,6 +8,8 @@ const ROWS = 24;
 const CELL_WIDTH = 0.602; // of the font's size
 const CELL_HEIGHT = 1.2;
 const PIECE = 4096;
+const SMALLEST = 12; // smaller than this nobody reads it: a narrow window scrolls
+const LARGEST = 18;
 
 export class Serial {
   constructor(container, socket) {
@@ -31,11 +33,11 @@ export class Serial {
     this.resized.observe(container);
   }
 
-  // The terminal's size is fixed, so its font is what fits the window.
+  // The terminal's size is fixed, so its font is what fits the window, as far as it can be read.
   scale() {
     const { clientWidth, clientHeight } = this.container;
     const size = Math.min(clientWidth / (COLUMNS * CELL_WIDTH), clientHeight / (ROWS * CELL_HEIGHT));
-    this.terminal.options.fontSize = Math.max(7, Math.min(18, Math.floor(size)));
+    this.terminal.options.fontSize = Math.max(SMALLEST, Math.min(LARGEST, Math.floor(size)));
   }
 
   send(bytes) {

@@ -13,10 +13,11 @@ class Console {
     this.tabs = [...root.querySelectorAll("[data-console-tab]")];
     this.screen = this.part("screen");
     this.view = null;
+    this.wantsFocus = false;
     this.link = new Link({
       ticketUrl: root.dataset.ticketUrl,
       token: root.querySelector("[name=csrfmiddlewaretoken]").value,
-      onState: (state, words) => this.show(state, words),
+      onState: (state, words, status) => this.show(state, words, status),
       onSocket: (socket) => this.attach(socket),
     });
     this.listen();
@@ -25,10 +26,10 @@ class Console {
 
   listen() {
     for (const tab of this.tabs) {
-      tab.addEventListener("click", () => this.choose(tab.dataset.consoleTab));
+      tab.addEventListener("click", () => this.chooseToType(tab.dataset.consoleTab));
       tab.addEventListener("keydown", (event) => this.moveTab(event));
     }
-    this.part("reconnect").addEventListener("click", () => this.link.start(this.kind));
+    this.part("reconnect").addEventListener("click", () => this.reconnect());
     this.part("ctrl-alt-del").addEventListener("click", () => this.run(() => this.view.ctrlAltDel()));
     this.part("fit").addEventListener("click", (event) => this.toggleFit(event.currentTarget));
     this.part("fullscreen").addEventListener("click", () => this.toggleFullscreen());
@@ -40,7 +41,20 @@ class Console {
 
   // -- what is connected
 
+  // Whoever presses a tab wants to type into what it shows.
+  chooseToType(kind) {
+    this.wantsFocus = true;
+    if (kind === this.kind) this.takeFocus();
+    else this.choose(kind);
+  }
+
+  reconnect() {
+    this.wantsFocus = true;
+    this.link.start(this.kind);
+  }
+
   choose(kind) {
+    if (kind === this.kind) return;
     this.kind = kind;
     for (const tab of this.tabs) {
       const chosen = tab.dataset.consoleTab === kind;
@@ -69,13 +83,29 @@ class Console {
     this.screen.replaceChildren();
   }
 
-  show(state, words) {
+  // `status` is the machine's, where that is why there is no console.
+  show(state, words, status) {
     this.root.dataset.state = state;
     this.say(state === "connected" && this.kind === "serial" ? `${words}. Press Enter for a prompt.` : words);
     this.part("reconnect").hidden = state !== "ended";
     for (const button of this.root.querySelectorAll("[data-console-live]")) button.disabled = state !== "connected";
+    if (state !== "connecting") this.showOff(state === "off", status);
     if (state !== "connected" && state !== "connecting") this.detach();
-    if (state === "connected" && this.screen.contains(document.activeElement)) this.view.focus();
+    if (state === "connected") this.takeFocus();
+  }
+
+  showOff(isOff, status) {
+    this.screen.hidden = isOff;
+    this.part("off").hidden = !isOff;
+    this.part("start").hidden = status !== "stopped";
+  }
+
+  // Keys go to the machine, unless somebody is busy with something else on the page.
+  takeFocus() {
+    const active = document.activeElement;
+    if (!this.view || !(this.wantsFocus || active === document.body || this.screen.contains(active))) return;
+    this.wantsFocus = false;
+    this.view.focus();
   }
 
   say(words) {

@@ -36,12 +36,12 @@ def console_page(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
 @require_POST
 @never_cache
 def console_ticket(request: HttpRequest, slug: str, vm_id: UUID) -> JsonResponse:
-    """`{"url", "expires_at"}`, or `{"detail", "code"}` with the refusal's status."""
+    """`{"url", "expires_at"}`, or `{"detail", "code"}` and the refusal's facts, with its HTTP status."""
     kind, session_key = request.POST.get("kind", ""), request.session.session_key or ""
     try:
         vm, _ = vm_of(request, slug, vm_id)
         secret = console.issue_ticket(actor=actor_of(request), vm=vm, kind=kind, session_key=session_key)
     except DomainError as error:
-        return JsonResponse({"detail": error.detail, "code": error.code}, status=error.status)
+        return JsonResponse({**error.extra, "detail": error.detail, "code": error.code}, status=error.status)
     expires_at = timezone.now() + console.LIFETIME
     return JsonResponse({"url": bridge.address_of(secret), "expires_at": expires_at.isoformat()})

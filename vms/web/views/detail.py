@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
@@ -25,6 +26,9 @@ from vms.states import Action
 from vms.web import presenters
 from vms.web.fetch import vm_of
 from vms.web.presenters import TABS
+
+# What the page cannot show by itself: a machine that restarts is running before and after.
+SAID = {Action.REBOOT: "The guest was asked to restart."}
 
 
 def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: str) -> dict[str, Any]:
@@ -70,10 +74,18 @@ def vm_activity(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
 
 @require_POST
 def vm_action(request: HttpRequest, slug: str, vm_id: UUID, action: str) -> HttpResponse:
-    """Start, stop and the like; `next=list` goes back to the list."""
+    """Start, stop and the like; `next` is where one comes from: list or console."""
     vm, _ = vm_of(request, slug, vm_id)
     if action not in power.ACTIONS:
         raise Http404
     with refusals_as_notice(request):
         power.change_power(actor=actor_of(request), vm=vm, action=Action(action))
-    return redirect("vm-list", slug) if request.POST.get("next") == "list" else redirect("vm-detail", slug, vm_id)
+        if words := SAID.get(action):
+            messages.success(request, words)
+    return _back(request.POST.get("next"), slug, vm_id)
+
+
+def _back(wanted: str | None, slug: str, vm_id: UUID) -> HttpResponse:
+    if wanted == "list":
+        return redirect("vm-list", slug)
+    return redirect("vm-console" if wanted == "console" else "vm-detail", slug, vm_id)
