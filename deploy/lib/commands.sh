@@ -8,8 +8,8 @@ command_help() {
 ./run logs [PART]      follow the logs: all of them, or web, worker, beat, observer, redis, setup
 ./run doctor           look for trouble and say what to do about it
 ./run audit [--json]   compare the database with the hosts and list what is wrong
-./run token USER [--tenant SLUG] [--scope SCOPE ...]
-                       print a new API token
+./run token USER [--tenant SLUG] [--scope SCOPE ...] [--days N]
+                       print a new API token; it lasts 90 days
 ./run reset [--yes]    delete everything: machines, disks, accounts, data
 END
 }
@@ -34,7 +34,7 @@ say_address_if_ready() {
     if is_ready >/dev/null 2>&1; then
         say_address
     else
-        echo "It does not answer as ready; ./run doctor looks for the cause."
+        echo "$LOCAL_URL does not answer as ready; ./run doctor looks for the cause."
         return 1
     fi
 }
@@ -72,14 +72,14 @@ command_reset() {
     if [ "${1:-}" != --yes ]; then
         echo "This deletes all machines, disks, accounts and settings of the instance $BERTH_INSTANCE, and $BERTH_DATA."
         read -r -p "Type reset to go on: " answer || true
-        [ "${answer:-}" = reset ] || die "Nothing was changed."
+        [ "${answer:-}" = reset ] || die "Nothing was changed." "Without a terminal: ./run reset --yes."
     fi
     if [ -x "$PYTHON" ]; then
         "$PYTHON" deploy/supervisor.py stop
         wipe_database
     fi
     # By name: the directory may hold what is not ours. Downloads in cache/ stay.
-    (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key first-login.* started images static log beat-schedule* \
+    (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key first-login.* started last-start.env images static log beat-schedule* \
         redis.sock supervisor.*)
     echo "Everything of the instance $BERTH_INSTANCE is deleted. ./run sets it up anew."
 }

@@ -52,6 +52,7 @@ wait_for_builder() {
 start_services() {
     "$PYTHON" deploy/supervisor.py stop
     check_port
+    remember_settings
     "$PYTHON" deploy/supervisor.py start
 }
 

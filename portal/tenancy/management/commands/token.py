@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from portal.accounts import tokens
 from portal.accounts.models import User
 from portal.tenancy.gate import ALL_SCOPES
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
+
+LONGEST_DAYS = 3650
 
 
 class Command(BaseCommand):
@@ -20,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("user")
         parser.add_argument("--tenant", help="narrow the token to this tenant (slug)")
         parser.add_argument("--scope", action="append", choices=sorted(Permission), help="may be given several times")
+        parser.add_argument("--days", type=int, default=90, help="how long it lasts (90); 0 for ever")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username=options["user"], is_active=True).first()
@@ -30,6 +35,13 @@ class Command(BaseCommand):
             tenant = Tenant.objects.unscoped("command line").filter(slug=options["tenant"]).first()
             if tenant is None:
                 raise CommandError(f"there is no tenant {options['tenant']}")
-        scopes = options["scope"] or [ALL_SCOPES]
-        _, text = tokens.issue(user=user, name="command line", scopes=scopes, tenant_id=tenant.pk if tenant else None)
+        if not 0 <= options["days"] <= LONGEST_DAYS:
+            raise CommandError(f"--days is from 0 to {LONGEST_DAYS}")
+        _, text = tokens.issue(
+            user=user,
+            name="command line",
+            scopes=options["scope"] or [ALL_SCOPES],
+            tenant_id=tenant.pk if tenant else None,
+            expires_at=timezone.now() + timedelta(days=options["days"]) if options["days"] else None,
+        )
         self.stdout.write(text)
