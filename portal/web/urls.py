@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from portal.web.views import account, activity, home, members, operations, tenants, users
+from portal.web.views import account, activity, home, members, operations, quota, tenants, users
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("t/<slug:slug>/activity/", activity.activity, name="activity"),
+    path("t/<slug:slug>/quota/", quota.quota_meters, name="quota-meters"),
     path("t/<slug:slug>/members/", members.member_list, name="member-list"),
     path("t/<slug:slug>/members/<uuid:membership_id>/remove/", members.member_remove, name="member-remove"),
     path("operations/indicator/", operations.operation_indicator, name="operation-indicator"),

@@ -97,6 +97,7 @@ PAGES: dict[str, Page] = {
     "home": Page(get="302 302 302 302 302 302 302"),
     "overview": Page(acme, ACME_READS),
     "activity": Page(acme, ACME_READS),
+    "quota-meters": Page(acme, ACME_READS),
     "image-list": Page(acme, ACME_READS),
     "member-list": Page(acme, ACME_READS, send(OWNERS_DO, username="foreign", role="viewer")),
     "member-remove": Page(removable, posts=send(OWNERS_DO)),

@@ -76,3 +76,16 @@ class TestObservedAt:
         Host.objects.update(seen_at=timezone.now())
         VM.objects.unscoped("test").filter(name="web").update(lifecycle="building")
         assert self.shown(world) is None
+
+
+class TestList:
+    def test_a_row_that_is_gone_is_no_error(self, world: World, owner: Client, browser: Browser) -> None:
+        row = address(world.machines["web"], "row/")
+        VM.objects.unscoped("test").filter(name="web").delete()
+        assert owner.get(row).status_code == 204
+        assert browser("foreign").get(row).status_code == 404
+
+    @pytest.mark.parametrize("page", ["/t/acme/", "/t/acme/vms/"])
+    def test_the_quota_is_fetched_anew(self, world: World, owner: Client, page: str) -> None:
+        assert 'data-live="vms operations" data-live-url="/t/acme/quota/"' in owner.get(page).content.decode()
+        assert "4 of 10" in words(owner.get("/t/acme/quota/"))

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
+from portal.core.errors import NotFound
 from portal.quotas import selectors as quotas
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
@@ -55,8 +56,12 @@ def vm_list(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def vm_row(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
-    """One row of the list, for a page that heard of news."""
-    vm, operation = vm_of(request, slug, vm_id)
+    """One row of the list, for a page that heard of news; 204 where the machine is gone."""
+    tenant_of(request, slug, Permission.VM_READ)
+    try:
+        vm, operation = vm_of(request, slug, vm_id)
+    except NotFound:
+        return HttpResponse(status=204)
     row = presenters.row(actor_of(request), vm, operation, slug)
     return render(request, "vms/_row.html", {"row": row, "tenant": vm.tenant, **_rights(request, vm.tenant)})
 
