@@ -45,7 +45,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.START: (frozenset({"stopped"}), "It can be started when it is stopped."),
     Action.STOP: (frozenset({"running"}), "It can be stopped while it is running."),
     Action.REBOOT: (frozenset({"running"}), "It can be rebooted while it is running."),
-    Action.FORCE_OFF: (frozenset({"running", "paused"}), "It is off already."),
+    Action.FORCE_OFF: (frozenset({"running", "paused"}), "It can be forced off while it is running."),
     Action.PAUSE: (frozenset({"running"}), "It can be paused while it is running."),
     Action.RESUME: (frozenset({"paused"}), "It is not paused."),
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
@@ -54,6 +54,14 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.UNPROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.DELETE: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built, or cancel that."),
+}
+# What the machine is when the action has done its work.
+_AIM: Mapping[Action, str] = {
+    Action.START: "running",
+    Action.STOP: "stopped",
+    Action.FORCE_OFF: "stopped",
+    Action.PAUSE: "paused",
+    Action.RESUME: "running",
 }
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
@@ -65,9 +73,16 @@ def verdict(action: Action, facts: Facts) -> Verdict:
         return Verdict(False, "It is being deleted.")
     if facts.busy_with and action not in _BESIDE_OTHERS:
         return Verdict(False, f"“{facts.busy_with}” is still under way.")
+    if is_already(action, facts.status):
+        return Verdict(False, f"It is {facts.status} already.")
     if facts.status not in statuses:
         return Verdict(False, otherwise)
     return _flags(action, facts)
+
+
+def is_already(action: Action, status: str) -> bool:
+    """Whether a machine of this status is as the action would make it."""
+    return _AIM.get(action) == status
 
 
 def _flags(action: Action, facts: Facts) -> Verdict:

@@ -56,6 +56,7 @@ class Console {
   choose(kind) {
     if (kind === this.kind) return;
     this.kind = kind;
+    this.part("kind").value = kind;
     for (const tab of this.tabs) {
       const chosen = tab.dataset.consoleTab === kind;
       tab.setAttribute("aria-selected", chosen);

@@ -104,11 +104,19 @@ class TestBulk:
     def test_each_has_its_result(self, world: World, owner: Client) -> None:
         sent = {"action": "stop", "vm": self.ids(world, "web", "cold", "busy")}
         answer = owner.post("/t/acme/vms/bulk/", sent, follow=True)
-        assert answer.context["done"] == ["web"]
+        assert answer.context["accepted"] == ["web"]
         reasons = {each["name"]: each["reason"] for each in answer.context["refused"]}
-        assert reasons["cold"] == "It can be stopped while it is running."
+        assert reasons.keys() == {"busy"}
         assert "still under way" in reasons["busy"]
-        assert "1 done, 2 not" in words(answer)
+        assert answer.context["unchanged"] == [{"name": "cold", "reason": "It is stopped already."}]
+        assert "1 accepted, 1 refused, 1 unchanged" in words(answer)
+
+    def test_what_is_so_already_is_no_failure(self, world: World, owner: Client) -> None:
+        sent = {"action": "start", "vm": self.ids(world, "web", "cold")}
+        answer = owner.post("/t/acme/vms/bulk/", sent, follow=True)
+        assert "1 accepted, 0 refused, 1 unchanged" in words(answer)
+        assert "It is running already." in words(answer)
+        assert "status--failed" not in answer.content.decode()
 
     def test_where_all_went_well_a_notice_is_enough(self, world: World, owner: Client) -> None:
         answer = owner.post("/t/acme/vms/bulk/", {"action": "stop", "vm": self.ids(world, "web")}, follow=True)
@@ -122,6 +130,21 @@ class TestBulk:
         assert "nothing was deleted" in words(owner.post("/t/acme/vms/bulk/", {**sent, "confirmation": "3"}))
         owner.post("/t/acme/vms/bulk/", {**sent, "confirmation": "2"})
         assert VM.objects.unscoped("test").filter(lifecycle="deleting").count() == 2
+
+    def test_a_delete_counts_what_can_be_deleted(self, world: World, owner: Client) -> None:
+        VM.objects.unscoped("test").filter(name="web").update(is_protected=True)
+        sent = {"action": "delete", "vm": self.ids(world, "web", "cold", "busy")}
+        page = owner.post("/t/acme/vms/bulk/", sent)
+        assert "Delete 1 VM" in words(page)
+        assert "2 stay" in words(page)
+        assert "web It is protected against deletion" in words(page)
+        assert "busy “Reboot busy” is still under way" in words(page)
+        assert re.findall(r'name="vm" value="([^"]+)"', page.content.decode()) == self.ids(world, "cold")
+
+    def test_where_nothing_can_be_deleted_nothing_is_asked(self, world: World, owner: Client) -> None:
+        page = owner.post("/t/acme/vms/bulk/", {"action": "delete", "vm": self.ids(world, "busy")})
+        assert "None of these can be deleted" in words(page)
+        assert "data-confirm-submit" not in page.content.decode()
 
     def test_machines_of_others_are_not_touched(self, world: World, owner: Client) -> None:
         owner.post("/t/acme/vms/bulk/", {"action": "stop", "vm": self.ids(world, "foreign")})
@@ -149,7 +172,7 @@ class TestDetail:
 
     def test_actions_that_are_refused_say_why(self, world: World, owner: Client, browser: Browser) -> None:
         web = world.machines["web"]
-        assert "It can be started when it is stopped." in words(owner.get(address(web)))
+        assert "It is running already." in words(owner.get(address(web)))
         assert "Your role here is viewer; this needs more." in words(browser("viewer").get(address(web)))
 
     def test_a_silent_host_makes_the_state_old(self, world: World, owner: Client) -> None:
@@ -212,9 +235,17 @@ class TestActions:
         assert operation is not None
         assert operation.kind == kind
 
+    def test_a_reboot_is_told(self, world: World, owner: Client) -> None:
+        answer = owner.post(address(world.machines["web"], "actions/reboot/"), follow=True)
+        assert "The guest was asked to restart." in words(answer)
+
+    def test_from_the_console_back_to_the_console(self, world: World, owner: Client) -> None:
+        answer = owner.post(address(world.machines["cold"], "actions/start/"), {"next": "console", "kind": "serial"})
+        assert answer["Location"] == address(world.machines["cold"], "console/?kind=serial")
+
     def test_a_refusal_is_said_on_the_page(self, world: World, owner: Client) -> None:
         answer = owner.post(address(world.machines["cold"], "actions/stop/"), follow=True)
-        assert "It can be stopped while it is running." in [str(each) for each in answer.context["messages"]]
+        assert "It is stopped already." in [str(each) for each in answer.context["messages"]]
 
     def test_from_the_list_back_to_the_list(self, world: World, owner: Client) -> None:
         answer = owner.post(address(world.machines["web"], "actions/stop/"), {"next": "list"})

@@ -13,18 +13,19 @@ from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.services.delete import delete_vm
 from vms.services.power import change_power
-from vms.states import Action
+from vms.states import Action, is_already
 
 ACTIONS = (Action.START, Action.STOP, Action.REBOOT, Action.FORCE_OFF, Action.PAUSE, Action.RESUME, Action.DELETE)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one machine: an operation, or a refusal."""
+    """What became of one machine: an operation, or a refusal; `is_already` where it was as it should become."""
 
     vm_id: UUID
     operation: Operation | None = None
     refusal: DomainError | None = None
+    is_already: bool = False
 
 
 def act_on_each(*, actor: Actor, action: Action, vm_ids: Iterable[UUID]) -> list[Outcome]:
@@ -39,4 +40,4 @@ def _act(actor: Actor, action: Action, vm_id: UUID) -> Outcome:
             return Outcome(vm_id, delete_vm(actor=actor, vm=vm))
         return Outcome(vm_id, change_power(actor=actor, vm=vm, action=action))
     except DomainError as refusal:
-        return Outcome(vm_id, refusal=refusal)
+        return Outcome(vm_id, refusal=refusal, is_already=is_already(action, refusal.extra.get("status", "")))

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.core.errors import NotFound
@@ -80,12 +81,15 @@ def vm_action(request: HttpRequest, slug: str, vm_id: UUID, action: str) -> Http
         raise Http404
     with refusals_as_notice(request):
         power.change_power(actor=actor_of(request), vm=vm, action=Action(action))
-        if words := SAID.get(action):
+        if words := SAID.get(Action(action)):
             messages.success(request, words)
-    return _back(request.POST.get("next"), slug, vm_id)
+    return redirect(_back(request, slug, vm_id))
 
 
-def _back(wanted: str | None, slug: str, vm_id: UUID) -> HttpResponse:
-    if wanted == "list":
-        return redirect("vm-list", slug)
-    return redirect("vm-console" if wanted == "console" else "vm-detail", slug, vm_id)
+def _back(request: HttpRequest, slug: str, vm_id: UUID) -> str:
+    if request.POST.get("next") == "list":
+        return reverse("vm-list", args=[slug])
+    if request.POST.get("next") == "console":
+        kind = "serial" if request.POST.get("kind") == "serial" else "display"
+        return f"{reverse('vm-console', args=[slug, vm_id])}?kind={kind}"
+    return reverse("vm-detail", args=[slug, vm_id])
