@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from hosts import selectors
 from hosts.models import Host, HostState
 from portal.core.errors import Conflict
 from portal.quotas import ledger
@@ -25,7 +26,7 @@ def place(holder_id: UUID, wanted: Mapping[str, int]) -> Host:
     """
     candidates = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.is_ready]
     if not candidates:
-        raise NoCapacity("No host is ready to run machines yet. An administrator sees why under Provider, Hosts.")
+        raise NoCapacity(selectors.why_none_takes_machines())
     used = ledger.used_by_account(host.pk for host in candidates)
     refusals = []
     for host in sorted(candidates, key=lambda host: _rank(host, used.get(host.pk, {}))):

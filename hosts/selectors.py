@@ -40,6 +40,19 @@ def claimed_of_each(hosts: Iterable[Host]) -> Mapping[UUID, dict[str, int]]:
     return ledger.used_by_account(host.pk for host in hosts)
 
 
+def why_none_takes_machines() -> str:
+    """Why no host takes a new machine now, in words for tenants; "" where one does."""
+    hosts = list(Host.objects.all())
+    offered = [host for host in hosts if host.state == HostState.ENABLED]
+    if any(host.is_ready for host in offered):
+        return ""
+    if not hosts:
+        return "There is no host. An administrator adds one under Provider, Hosts."
+    if not offered:
+        return "All hosts are cordoned and take no new machines. An administrator uncordons them under Provider, Hosts."
+    return "No host is ready to run machines. An administrator sees why under Provider, Hosts."
+
+
 def runs_by_emulation() -> bool:
     """Whether new machines will run without hardware virtualisation, as far as is known; tenants may know that."""
     offered = set(Host.objects.filter(state=HostState.ENABLED).exclude(accelerator="").values_list("accelerator"))

@@ -17,16 +17,16 @@ class HostForm(forms.Form):
 
 class PolicyForm(forms.Form):
     cpu_ratio = forms.DecimalField(
-        label="vCPUs per logical CPU",
+        label="CPU over-commit ratio",
         max_digits=5,
         decimal_places=2,
-        help_text="8 is usual for mixed work; 1 gives every vCPU a CPU of its own.",
+        help_text="vCPUs given out per logical CPU: 8 is usual for mixed work, 1 gives each a CPU of its own.",
     )
     memory_ratio = forms.DecimalField(
-        label="Memory given out per memory",
+        label="Memory over-commit ratio",
         max_digits=5,
         decimal_places=2,
-        help_text="Above 1 the host may run out of memory when all machines use theirs.",
+        help_text="1 gives out what the host has. Above 1 it may run out when all machines use theirs.",
     )
     memory_reserved_mib = forms.IntegerField(
         label="Kept for the host itself (MiB)", min_value=0, help_text="Never given to machines."

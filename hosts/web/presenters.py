@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from hosts.models import Host, HostState
-from portal.web.presentation import mib, size
+from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
 HEALTH_LOOKS = {"ready": "running", "pending": "working", "unreachable": "attention", "unusable": "failed"}

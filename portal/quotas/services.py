@@ -9,28 +9,28 @@ from django.db import transaction
 
 from portal.core.errors import Invalid
 from portal.events import log
-from portal.quotas import ledger
+from portal.quotas import ledger, words
 from portal.quotas.models import RESOURCES, Quota
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 
-WORDS = {"vms": "VM", "vcpus": "vCPU", "memory_mib": "Memory", "disk_gib": "Disk"}
-UNITS = {"vms": "", "vcpus": "", "memory_mib": " MiB", "disk_gib": " GiB"}
 MOST = 2**31 - 1
 
 
 def hold(tenant: Tenant, holder_id: UUID, wanted: Mapping[str, int], *, field: str | None = None) -> None:
-    """Take from the tenant's quota, or raise ledger.Exceeded with words for the tenant, at `field` of the form."""
+    """Take from the tenant's quota, or raise ledger.Exceeded with words for the tenant.
+
+    `field` is where the size was chosen; how many machines there are is no field's fault.
+    """
     quota = Quota.objects.get(tenant=tenant)
     try:
         ledger.hold(tenant.pk, holder_id, wanted, quota.limits)
     except ledger.Exceeded as refusal:
-        facts, unit = refusal.extra, UNITS[refusal.extra["resource"]]
+        facts, resource = refusal.extra, refusal.extra["resource"]
         raise ledger.Exceeded(
-            f"{WORDS[facts['resource']]} quota reached: {facts['used']} of {facts['limit']}{unit} used, "
-            f"this needs {facts['requested']}{unit} more. Delete a machine, choose a smaller size, or ask for more.",
-            field=field,
+            f"{words.reached(**facts)} {words.advice(resource)}",
+            field=None if resource == "vms" else field,
             extra=facts,
         ) from refusal
 

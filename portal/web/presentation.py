@@ -1,13 +1,10 @@
-"""How states, sizes and ages are told to people: looks, words and units, for templates and presenters alike."""
+"""How states and ages are told to people: looks and words, for templates and presenters alike."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from django.utils import timezone
-
-THIN_SPACE = "\u202f"
-GIB_IN_MIB = 1024
 
 # The look of a word: hue and shape come from it (static/css/components/status.css).
 LOOKS = {
@@ -40,28 +37,6 @@ MESSAGE_LOOKS = {"warning": "attention", "error": "failed"}
 
 def look(word: str) -> str:
     return LOOKS.get(word, "stopped")
-
-
-def mib(value: int) -> str:
-    """256 MiB, 1.5 GiB."""
-    if value < GIB_IN_MIB:
-        return f"{value}{THIN_SPACE}MiB"
-    return f"{_short(value / GIB_IN_MIB)}{THIN_SPACE}GiB"
-
-
-def size(bytes_: int) -> str:
-    """In the largest binary unit that leaves at least 1."""
-    value = float(bytes_)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f}{THIN_SPACE}{unit}" if value >= 100 else f"{value:.3g}{THIN_SPACE}{unit}"
-        value /= 1024
-    return f"{_short(value)}{THIN_SPACE}TiB"
-
-
-def _short(value: float) -> str:
-    """At most three decimals, and no exponent however large: 1.125, 48, 10240."""
-    return f"{value:.3f}".rstrip("0").rstrip(".")
 
 
 def age(moment: datetime | None) -> str:

@@ -4,7 +4,7 @@ const THIN_SPACE = "\u202f";
 
 function amount(resource, value) {
   if (resource === "memory_mib") {
-    return value < 1024 ? `${value}${THIN_SPACE}MiB` : `${Number((value / 1024).toFixed(3))}${THIN_SPACE}GiB`;
+    return value < 1024 ? `${value}${THIN_SPACE}MiB` : `${Number((value / 1024).toFixed(1))}${THIN_SPACE}GiB`;
   }
   return resource === "disk_gib" ? `${value}${THIN_SPACE}GiB` : String(value);
 }

@@ -139,7 +139,15 @@ class TestCreate:
         assert problem["code"] == "quota_exceeded"
         facts = {name: problem[name] for name in ("resource", "limit", "used", "requested")}
         assert facts == {"resource": "memory_mib", "limit": 600, "used": 512, "requested": 128}
+        assert problem["errors"][0]["field"] == "flavor"
+        assert "smaller size" in problem["detail"]
         assert rows() == before
+
+    def test_a_full_count_is_no_fault_of_the_size(self, world: World, call: Api) -> None:
+        Quota.objects.filter(tenant=world.acme).update(vms=4)
+        problem = call("owner").post("vms", NEW).json()
+        assert problem["detail"] == "VM quota reached: 4 of 4 used. Delete a machine, or ask for more."
+        assert problem.get("errors", []) == []
 
     def test_no_host_with_room(self, world: World, call: Api) -> None:
         world.host.memory_mib = 1
@@ -159,7 +167,7 @@ class TestRead:
         assert body["ssh"] == f"ssh tiny@{nic.ip}"
         assert body["operation"] is None
         assert body["actions"]["stop"] == {"allowed": True, "reason": ""}
-        assert body["actions"]["start"] == {"allowed": False, "reason": "It can be started when it is stopped."}
+        assert body["actions"]["start"] == {"allowed": False, "reason": "It is running already."}
 
     def test_a_viewer_is_told_why_not(self, world: World, call: Api) -> None:
         actions = call("viewer").get(f"vms/{world.machines['web'].pk}").json()["actions"]
@@ -230,7 +238,7 @@ class TestChange:
     def test_an_action_that_the_state_does_not_allow(self, world: World, call: Api) -> None:
         problem = call("owner").post(f"vms/{world.machines['web'].pk}/actions/start").json()
         assert (problem["status"], problem["code"], problem["title"]) == (409, "wrong_state", "Conflict")
-        assert problem["detail"] == "It can be started when it is stopped."
+        assert problem["detail"] == "It is running already."
 
     def test_one_operation_at_a_time(self, world: World, call: Api) -> None:
         problem = call("owner").post(f"vms/{world.machines['busy'].pk}/actions/stop").json()

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import time_machine
 
+from portal.core import units
+from portal.core.units import THIN_SPACE
 from portal.web import presentation
-from portal.web.presentation import THIN_SPACE
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -19,13 +20,14 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
         (0, "0 MiB"),
         (1023, "1023 MiB"),
         (1024, "1 GiB"),
-        (1152, "1.125 GiB"),
+        (1152, "1.1 GiB"),
+        (4736, "4.6 GiB"),
         (10_240, "10 GiB"),
         (10_485_760, "10240 GiB"),
     ],
 )
 def test_memory(value: int, words: str) -> None:
-    assert presentation.mib(value) == words.replace(" ", THIN_SPACE)
+    assert units.mib(value) == words.replace(" ", THIN_SPACE)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_memory(value: int, words: str) -> None:
     ],
 )
 def test_size(value: int, words: str) -> None:
-    assert presentation.size(value) == words.replace(" ", THIN_SPACE)
+    assert units.size(value) == words.replace(" ", THIN_SPACE)
 
 
 @pytest.mark.parametrize(

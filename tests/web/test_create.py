@@ -91,14 +91,16 @@ class TestQuota:
         page = owner.get(URL)
         cards = {card.slug: card for card in page.context["create"].flavors}
         assert cards["small"].reason == ""
-        assert cards["large"].reason == "vCPU: 1 left of 5, this needs 2."
+        assert cards["large"].reason == "vCPU quota reached: 4 of 5 used, this needs 2 more."
         assert cards["large"].reason in words(page)
         assert re.search(rf'value="{world.large.pk}"[^>]* disabled', page.content.decode())
 
     def test_where_nothing_fits_the_button_says_so(self, world: World, owner: Client) -> None:
         Quota.objects.filter(tenant=world.acme).update(vms=4)
         page = owner.get(URL)
-        assert "VMs: 0 left of 4, this needs 1." in words(page)
+        said = "VM quota reached: 4 of 4 used. Delete a machine, or ask for more."
+        assert words(page).count(said) == 2  # above the form, and at the button
+        assert owner.post(URL, body(world)).context["form"].non_field_errors() == [said]
         assert re.search(r'<button type="button"[^>]*aria-disabled="true"[^>]*>Create VM', page.content.decode())
 
     def test_a_refusal_stands_at_the_size(self, world: World, owner: Client) -> None:
@@ -152,8 +154,19 @@ class TestErrorsAtTheirFields:
     def test_no_capacity_is_an_error_of_the_form(self, world: World, owner: Client) -> None:
         type(world.host).objects.update(state="cordoned")
         answer = owner.post(URL, body(world))
-        assert "No host is ready" in errors(answer, "__all__")
-        assert "No host is ready" in words(answer)
+        assert "All hosts are cordoned" in errors(answer, "__all__")
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [({"state": "cordoned"}, "All hosts are cordoned"), ({"accelerator": ""}, "No host is ready to run machines")],
+    )
+    def test_no_host_is_said_before_anything_is_sent(
+        self, world: World, owner: Client, change: dict[str, str], says: str
+    ) -> None:
+        type(world.host).objects.update(**change)
+        page = owner.get(URL)
+        assert words(page).count(says) == 2
+        assert re.search(r'<button type="button"[^>]*aria-disabled="true"[^>]*>Create VM', page.content.decode())
 
 
 class TestKeys:

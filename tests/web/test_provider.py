@@ -203,6 +203,7 @@ class TestHosts:
 
     def test_cordon_and_back(self, world: World, admin: Client) -> None:
         assert "cordoned" in words(admin.post("/provider/hosts/one/state/", {"state": "cordoned"}, follow=True))
+        assert "Uncordon" in words(admin.get("/provider/hosts/one/"))
         admin.post("/provider/hosts/one/state/", {"state": "enabled"})
         assert Host.objects.get().state == "enabled"
 

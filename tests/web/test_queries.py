@@ -18,7 +18,7 @@ BUDGETS = {
     "/t/acme/vms/": 8,
     "/t/acme/vms/?q=vm-1&status=running": 8,
     "/t/acme/": 8,
-    "/t/acme/vms/create/": 12,
+    "/t/acme/vms/create/": 13,
     "/t/acme/activity/": 6,
     "/t/acme/images/": 6,
 }

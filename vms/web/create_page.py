@@ -11,13 +11,15 @@ from django.db.models import Model
 
 from hosts import selectors as hosts
 from portal.accounts.models import SshKey
+from portal.core.units import THIN_SPACE, mib
 from portal.quotas import selectors as quotas
+from portal.quotas import words
 from portal.quotas.models import RESOURCES
 from portal.quotas.selectors import Usage
+from portal.quotas.words import amount
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
-from portal.web.presentation import THIN_SPACE, mib
-from portal.web.presenters.meter import NAMES, amount, shortfall
+from portal.web.presenters.meter import NAMES, shortfall
 from vms import selectors
 from vms.models import Flavor, Image
 from vms.web import names
@@ -39,7 +41,7 @@ class ImageCard:
 
 @dataclass(frozen=True)
 class FlavorCard:
-    """`reason` says why it cannot be had now; "" where it can."""
+    """`reason` says which quota it does not fit into; "" where it does."""
 
     id: str
     slug: str
@@ -72,13 +74,15 @@ class SummaryLine:
 
 @dataclass(frozen=True)
 class CreatePage:
+    """`why_not` says why nothing can be created now, whatever one chooses; "" where something can."""
+
     images: Sequence[ImageCard]
     flavors: Sequence[FlavorCard]
     summary: Sequence[SummaryLine]
     chosen_image: ImageCard | None
     chosen_flavor: FlavorCard | None
     is_emulated: bool
-    quota_full: str
+    why_not: str
 
 
 def page(actor: Actor, tenant: Tenant, chosen: Mapping[str, str]) -> CreatePage:
@@ -94,8 +98,20 @@ def page(actor: Actor, tenant: Tenant, chosen: Mapping[str, str]) -> CreatePage:
         chosen_image=next((card for card in images if card.is_chosen), None),
         chosen_flavor=flavor,
         is_emulated=hosts.runs_by_emulation(),
-        quota_full=shortfall(usage, {"vms": 1}) or ("" if flavor or not flavors else flavors[0].reason),
+        why_not=_why_not(usage, images, flavors, flavor),
     )
+
+
+def _why_not(
+    usage: Usage, images: Sequence[ImageCard], flavors: Sequence[FlavorCard], chosen: FlavorCard | None
+) -> str:
+    if no_host := hosts.why_none_takes_machines():
+        return no_host
+    if full := shortfall(usage, {"vms": 1}):
+        return f"{full} {words.advice('vms')}"
+    if not images or not flavors:
+        return "There is nothing to create a machine from yet."
+    return "" if chosen else f"No size fits into the quota. {words.advice('vms')}"
 
 
 def initial(actor: Actor, tenant: Tenant, keys: Sequence[SshKey], given: Mapping[str, str]) -> dict[str, Any]:
@@ -176,7 +192,7 @@ def _chosen(rows: Sequence[Any], wanted: str) -> Model | None:
 
 
 def _takes(flavor: Flavor) -> dict[str, int]:
-    return {"vms": 1, "vcpus": flavor.vcpus, "memory_mib": flavor.memory_mib, "disk_gib": flavor.disk_gib}
+    return {"vcpus": flavor.vcpus, "memory_mib": flavor.memory_mib, "disk_gib": flavor.disk_gib}
 
 
 def _summary(usage: Usage, card: FlavorCard | None) -> list[SummaryLine]:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from portal.core.units import mib, size
 from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
-from portal.web.presentation import mib, size
 from vms import selectors
 from vms.audit.findings import Kind
 from vms.models import Drift, DriftState

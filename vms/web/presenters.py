@@ -11,9 +11,9 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils import timezone
 
+from portal.core.units import THIN_SPACE, mib, size
 from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
-from portal.web.presentation import THIN_SPACE, mib, size
 from vms import selectors
 from vms.models import VM, Flavor, Image, Lifecycle, Nic
 from vms.services import power

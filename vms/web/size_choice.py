@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from portal.core.units import THIN_SPACE, mib
 from portal.quotas.selectors import Usage
-from portal.web.presentation import THIN_SPACE, mib
 from portal.web.presenters.meter import shortfall
 from vms.models import VM, Flavor
 from vms.web.presenters import size_words

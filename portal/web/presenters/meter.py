@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from portal.quotas import words
 from portal.quotas.models import RESOURCES
 from portal.quotas.selectors import Usage
-from portal.web.presentation import THIN_SPACE, mib
+from portal.quotas.words import amount
 
 NAMES = {"vms": "VMs", "vcpus": "vCPU", "memory_mib": "Memory", "disk_gib": "Disk"}
 
@@ -26,13 +27,6 @@ class Meter:
     @property
     def words(self) -> str:
         return f"{self.used} of {self.limit}" if self.limit else f"{self.used}, no limit"
-
-
-def amount(resource: str, value: int) -> str:
-    """A number with the unit people think in: `3`, `256 MiB`, `1.5 GiB`, `20 GiB`."""
-    if resource == "memory_mib":
-        return mib(value)
-    return f"{value}{THIN_SPACE}GiB" if resource == "disk_gib" else str(value)
 
 
 def meter(resource: str, used: int, limit: int | None) -> Meter:
@@ -56,6 +50,5 @@ def shortfall(usage: Usage, wanted: Mapping[str, int]) -> str:
     for resource, more in wanted.items():
         limit, used = usage.limits[resource], usage.used[resource]
         if limit is not None and used + more > limit:
-            left, needed = amount(resource, max(limit - used, 0)), amount(resource, more)
-            return f"{NAMES[resource]}: {left} left of {amount(resource, limit)}, this needs {needed}."
+            return words.reached(resource, limit=limit, used=used, requested=more)
     return ""

@@ -10,6 +10,7 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.core import units
 from portal.core.ids import uuid7
 from portal.web import presentation
 from portal.web.once import FIELD
@@ -69,19 +70,19 @@ def ago(moment: datetime | None) -> SafeString:
 @register.filter
 def mib(value: int) -> str:
     """{{ vm.memory_mib|mib }}"""
-    return presentation.mib(value)
+    return units.mib(value)
 
 
 @register.filter
 def gib(value: int) -> str:
     """{{ vm.disk_gib|gib }}"""
-    return f"{value}{presentation.THIN_SPACE}GiB"
+    return f"{value}{units.THIN_SPACE}GiB"
 
 
 @register.filter
 def filesize(value: int) -> str:
     """{{ image.size_bytes|filesize }}"""
-    return presentation.size(value)
+    return units.size(value)
 
 
 @register.filter

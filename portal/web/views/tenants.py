@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from portal.quotas import selectors as quotas
 from portal.quotas import services as quota_services
 from portal.quotas.models import RESOURCES
+from portal.quotas.words import amount
 from portal.tenancy import selectors, services
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -19,7 +20,7 @@ from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of, text_query
 from portal.web.paging import Page, page_of
-from portal.web.presenters.meter import NAMES, amount, meters
+from portal.web.presenters.meter import NAMES, meters
 from portal.web.tenant import tenant_of
 
 UNITS = {"memory_mib": " (MiB)", "disk_gib": " (GiB)"}
