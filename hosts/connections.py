@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
+
+import structlog
 
 from hosts.driver import open_driver
 from hosts.driver.base import Driver
+from hosts.driver.errors import DriverError
 from hosts.models import Host
 
+READING = frozenset({"facts", "inventory", "leases", "list_domains", "list_volumes", "state", "volume", "wait_for"})
+SLOW_SECONDS = 1.0
 _drivers: dict[tuple[int, str], Driver] = {}
 _lock = threading.Lock()
+log = structlog.get_logger(__name__)
 
 
 def driver_for(host: Host) -> Driver:
@@ -24,15 +32,31 @@ def driver_for(host: Host) -> Driver:
 
 
 def fenced_driver(host: Host, check: Callable[[], None]) -> Driver:
-    """The host's driver for a step: `check` runs before each call, and raises where the step's worker is fenced off."""
-    return cast(Driver, _Fenced(driver_for(host), check))
+    """The host's driver for a step: `check` runs before each call, and raises where the step's worker is fenced off.
+
+    Calls that change something, fail or take long leave a line in the log, with the ids of the request they belong to.
+    """
+    return cast(Driver, _Fenced(host, check))
 
 
 class _Fenced:
-    def __init__(self, driver: Driver, check: Callable[[], None]) -> None:
-        self._driver = driver
+    def __init__(self, host: Host, check: Callable[[], None]) -> None:
+        self._host = host
         self._check = check
 
     def __getattr__(self, name: str) -> Any:
         self._check()
-        return getattr(self._driver, name)
+        return partial(_logged, self._host.name, name, getattr(driver_for(self._host), name))
+
+
+def _logged(host: str, name: str, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    begun, outcome = time.monotonic(), "ok"
+    try:
+        return call(*args, **options)
+    except DriverError as error:
+        outcome = error.code
+        raise
+    finally:
+        seconds = round(time.monotonic() - begun, 3)
+        if name not in READING or outcome != "ok" or seconds > SLOW_SECONDS:
+            log.info("host call", host=host, call=name, seconds=seconds, outcome=outcome)

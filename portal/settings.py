@@ -50,6 +50,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "portal.web.middleware.request_id_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -206,5 +207,6 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 DJANGO_STRUCTLOG_REQUEST_CANCELLED_LOG_LEVEL = 10  # DEBUG: leaving a page ends its live stream, which is nothing
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # request_id_middleware has put a harmless one there
 
 from portal.logs import LOGGING  # noqa: E402, F401

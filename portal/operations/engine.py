@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
+from structlog.contextvars import bound_contextvars
 
 from portal.events import log
 from portal.operations import endings, versions
@@ -48,13 +49,18 @@ def run(operation_id: UUID) -> None:
     operation = claim(operation_id)
     if operation is None:
         return
+    with bound_contextvars(request_id=operation.request_id, operation_id=str(operation.pk), kind=operation.kind):
+        _work_on_guarded(operation)
+    ring_next(operation.lane)
+
+
+def _work_on_guarded(operation: Operation) -> None:
     try:
         _work_on(operation)
     except LeaseLost:
         logger.warning("operation %s was taken over; this worker leaves it", operation.pk)
     except (OperationalError, InterfaceError) as error:
         logger.warning("operation %s is left to the next worker, the database is away: %s", operation.pk, error)
-    ring_next(operation.lane)
 
 
 def _work_on(operation: Operation) -> None:
@@ -126,10 +132,11 @@ class _Run:
 
     def _run_step(self, row: OperationStep, step: Step) -> dict[str, Any]:
         self.heartbeat.watch(step)
-        _call_hook("before", step.name)
-        output = dict(step.run(self._context(row)) or {})
-        row.output = output
-        _call_hook("after", step.name)
+        with bound_contextvars(step=step.name):
+            _call_hook("before", step.name)
+            output = dict(step.run(self._context(row)) or {})
+            row.output = output
+            _call_hook("after", step.name)
         self.heartbeat.watch(None)
         self.heartbeat.check()
         return output
@@ -178,8 +185,9 @@ class _Run:
 
     def _undo_step(self, row: OperationStep, step: Step) -> None:
         self.heartbeat.watch(step)
-        _call_hook("undo", step.name)
-        step.undo(self._context(row, undoing=True))
+        with bound_contextvars(step=step.name, undoing=True):
+            _call_hook("undo", step.name)
+            step.undo(self._context(row, undoing=True))
         self.heartbeat.watch(None)
         self.heartbeat.check()
 

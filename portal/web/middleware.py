@@ -1,14 +1,53 @@
-"""Refusals of use cases that no form took up become error pages."""
+"""Around each request: its id, and refusals of use cases that no form took up, which become error pages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Awaitable, Callable
+from typing import cast
+from uuid import uuid4
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import sync_and_async_middleware
 
 from portal.core.errors import DomainError
 from portal.web.errors import domain_error
+
+REQUEST_ID = "X-Request-ID"
+_HARMLESS = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+@sync_and_async_middleware
+def request_id_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., object]:
+    """Each request has an id, the caller's own where that is harmless; logs, operations and the answer carry it."""
+    if iscoroutinefunction(get_response):
+        respond_later = cast(Callable[[HttpRequest], Awaitable[HttpResponse]], get_response)
+
+        async def respond(request: HttpRequest) -> HttpResponse:
+            id = _give_id(request)
+            return _with_id(await respond_later(request), id)
+
+        return respond
+
+    def respond_now(request: HttpRequest) -> HttpResponse:
+        id = _give_id(request)
+        return _with_id(get_response(request), id)
+
+    return respond_now
+
+
+def _give_id(request: HttpRequest) -> str:
+    """django-structlog reads it from there."""
+    given = request.META.get("HTTP_X_REQUEST_ID", "")
+    id = given if _HARMLESS.fullmatch(given) else uuid4().hex
+    request.META["HTTP_X_REQUEST_ID"] = id
+    return id
+
+
+def _with_id(response: HttpResponse, id: str) -> HttpResponse:
+    response.headers[REQUEST_ID] = id
+    return response
 
 
 class DomainErrorMiddleware:
