@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from portal.accounts.models import ProviderRole, User
+from portal.events.live import EVERYBODY
 from portal.tenancy.models import Membership
 
 
@@ -19,8 +20,8 @@ class Audience:
     tenants: frozenset[str]
 
     def hears(self, tenant: str | None) -> bool:
-        """`tenant` None is the provider's own."""
-        return self.hears_all or (tenant is not None and tenant in self.tenants)
+        """`tenant` None is the provider's own, "*" everybody's."""
+        return self.hears_all or tenant == EVERYBODY or (tenant is not None and tenant in self.tenants)
 
 
 def audiences_of(user_ids: Collection[UUID]) -> dict[UUID, Audience]:

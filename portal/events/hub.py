@@ -1,4 +1,4 @@
-"""One subscription to the live channel in each web process, fanned out to the streams that are open in it.
+"""One reader of the live stream in each web process, fanned out to the streams that are open in it.
 
 A listener holds a bounded set of topics, not a queue of messages: bursts melt together by themselves, and one that
 cannot keep up is told to fetch everything ("*"), which is never wrong.
@@ -7,26 +7,27 @@ cannot keep up is told to fetch everything ("*"), which is never wrong.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import time
-from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import close_old_connections
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from portal.events import feed
 from portal.events.audience import Audience, audiences_of
-from portal.events.live import CHANNEL
+from portal.events.live import EVERYTHING
 
-EVERYTHING = "*"
 MOST_TOPICS = 200
-RECENT_SECONDS = 10.0
 REVIEW_SECONDS = 30.0
-PING_SECONDS = 10.0
+LOOK_SECONDS = 2.0
+ANSWER_SECONDS = 2.0
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ class Listener:
     def tell(self, topics: Iterable[str]) -> None:
         if EVERYTHING not in self._topics:
             self._topics.update(topics)
+        if not self._topics:
+            return
         if EVERYTHING in self._topics or len(self._topics) > MOST_TOPICS:
             self._topics = {EVERYTHING}
         self.news.set()
@@ -64,15 +67,23 @@ class Hub:
 
     def __init__(self) -> None:
         self.listeners: set[Listener] = set()
-        self._recent: deque[tuple[float, str | None, list[str]]] = deque(maxlen=1000)
+        self._run = self._last = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def place(self) -> str:
+        """Up to where all listeners have been told; "" before the first reading."""
+        return f"{self._run}-{self._last}" if self._last else ""
+
     def start(self) -> None:
-        """Subscribe, once for the running event loop."""
+        """Read on, once for the running event loop."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            self._loop = loop
+            self._loop, self._settled = loop, asyncio.Event()
+            self._side_readers = BlockingConnectionPool.from_url(
+                settings.REDIS_URL, max_connections=4, timeout=ANSWER_SECONDS, **_patience(ANSWER_SECONDS)
+            )
             self._tasks = [loop.create_task(self._follow()), loop.create_task(self._review())]
 
     async def stop(self) -> None:
@@ -81,18 +92,31 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._loop:
+            await self._side_readers.disconnect()
         self._loop, self._tasks = None, []
 
-    def join(self, user_id: UUID, audience: Audience) -> Listener:
-        """A new listener, told at once of what happened since its page was rendered."""
+    async def join(self, user_id: UUID, audience: Audience) -> Listener:
+        """A new listener, which hears from now on; the reader is given a moment to begin."""
         self.start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._settled.wait()
         listener = Listener(user_id, audience)
-        since = time.monotonic() - RECENT_SECONDS
-        for at, tenant, topics in self._recent:
-            if at >= since and audience.hears(tenant):
-                listener.tell(topics)
         self.listeners.add(listener)
         return listener
+
+    async def catch_up(self, listener: Listener, place: str) -> None:
+        """Tell a listener what came after its place (`feed.missed`): exactly that, or everything."""
+        try:
+            messages = await feed.missed(Redis(connection_pool=self._side_readers), self._run, place)
+        except (RedisError, OSError):
+            messages = None
+        if messages is None:
+            listener.tell([EVERYTHING])
+        for message in messages or ():
+            if listener.audience.hears(message.tenant):
+                listener.tell(message.topics)
 
     def leave(self, listener: Listener) -> None:
         self.listeners.discard(listener)
@@ -100,49 +124,47 @@ class Hub:
     # -- from Redis ----------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """Stay subscribed. After a gap nobody knows what was missed, so everybody fetches everything."""
+        """While Redis is away everybody fetches everything, now and then: nobody else would tell them."""
         failures = 0
         while True:
             try:
-                client = Redis.from_url(settings.REDIS_URL, socket_connect_timeout=2)
-                async with client, client.pubsub() as subscription:
-                    await subscription.subscribe(CHANNEL)
-                    if failures:
-                        self._tell_all()
+                url, patience = settings.REDIS_URL, _patience(LOOK_SECONDS + ANSWER_SECONDS)
+                async with Redis.from_url(url, **patience) as client:
+                    await self._resume(client)
                     failures = 0
-                    await self._take_messages(subscription)
-            except (RedisError, OSError) as error:
+                    await self._read(client)
+            except Exception as error:  # whatever it was, the reader must go on
                 if not failures:
-                    log.warning("live updates wait for Redis: %s", error)
+                    is_usual = isinstance(error, RedisError | OSError)
+                    log.warning("live updates wait for Redis: %s", error, exc_info=None if is_usual else error)
+                self._settled.set()
+                self._tell_all()
                 await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
                 failures += 1
 
-    async def _take_messages(self, subscription) -> None:  # type: ignore[no-untyped-def]  # redis has no types for it
-        """Raises when Redis has not answered even a ping: it may hang, not only die."""
-        pinged = False
-        while True:
-            message = await subscription.get_message(timeout=PING_SECONDS)
-            if message is None:
-                if pinged:
-                    raise OSError("no answer to a ping")
-                await subscription.ping()
-                pinged = True
-                continue
-            pinged = False
-            if message["type"] == "message":
-                self._take(message["data"])
+    async def _resume(self, client: Redis) -> None:
+        run = await feed.run_of(client)
+        if run != self._run:
+            self._run, self._last = run, ""
+        await self._take_news(client)
+        self._settled.set()
 
-    def _take(self, data: bytes) -> None:
-        try:
-            message = json.loads(data)
-            tenant, topics = message["tenant"], [str(topic) for topic in message["topics"]]
-        except (ValueError, TypeError, KeyError):
-            log.warning("a message that is not ours on %s", CHANNEL)
-            return
-        self._recent.append((time.monotonic(), tenant, topics))
-        for listener in self.listeners:
-            if listener.audience.hears(tenant):
-                listener.tell(topics)
+    async def _read(self, client: Redis) -> None:
+        """Waiting only wakes it: what is told is always what follows on the last message, or the gap is noticed."""
+        while True:
+            await feed.wait(client, self._last, int(LOOK_SECONDS * 1000))
+            await self._take_news(client)
+
+    async def _take_news(self, client: Redis) -> None:
+        messages = await feed.since(client, self._last) if self._last else None
+        if messages is None:
+            self._last = await feed.begin(client)
+            self._tell_all()
+        for message in messages or ():
+            self._last = message.id
+            for listener in self.listeners:
+                if listener.audience.hears(message.tenant):
+                    listener.tell(message.topics)
 
     def _tell_all(self) -> None:
         for listener in self.listeners:
@@ -167,6 +189,13 @@ class Hub:
                 listener.close()
             else:
                 listener.audience = audience
+
+
+def _patience(seconds: float) -> dict[str, Any]:
+    """How long a connection waits for an answer. Each failure is ours to handle: the client tries nothing again."""
+    retry = Retry(NoBackoff(), 0)
+    times = {"socket_timeout": seconds, "socket_connect_timeout": 2, "retry": retry}
+    return {**times, "decode_responses": True, "encoding_errors": "replace"}
 
 
 def _reviewed(user_ids: set[UUID]) -> dict[UUID, Audience]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -15,7 +16,7 @@ from django.views.decorators.http import require_GET
 
 from portal.accounts.models import User
 from portal.events.audience import Audience, audiences_of
-from portal.events.hub import EVERYTHING, hub
+from portal.events.hub import Listener, hub
 
 HEARTBEAT_SECONDS = 15.0
 GATHER_SECONDS = 0.1
@@ -24,13 +25,15 @@ RETRY_MILLISECONDS = 2000
 
 @require_GET
 async def live(request: HttpRequest) -> StreamingHttpResponse:
-    """Messages `{"topics": ["vm:<id>", ...]}`; the topic "*" stands for everything.
+    """Messages `{"topics": ["vm:<id>", ...]}`; the topic "*" stands for everything, none for "still here".
 
-    A browser that comes back says so by Last-Event-ID: it has missed something, whatever the id says.
+    Each message's id is a place in the stream of changes. A browser that comes back says it by Last-Event-ID, a page
+    that opens a new stream by `?since=`, which may also be milliseconds since 1970: it is told what came after, or "*"
+    where that is not known any more.
     """
     user_id, audience = await sync_to_async(_who)(request)
-    came_back = "Last-Event-ID" in request.headers
-    response = StreamingHttpResponse(_messages(user_id, audience, came_back), content_type="text/event-stream")
+    place = request.headers.get("Last-Event-ID", request.GET.get("since"))
+    response = StreamingHttpResponse(_messages(user_id, audience, place), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
@@ -49,21 +52,24 @@ def _who(request: HttpRequest) -> tuple[UUID, Audience]:
     return user_id, audience
 
 
-async def _messages(user_id: UUID, audience: Audience, came_back: bool) -> AsyncIterator[str]:
-    listener = hub.join(user_id, audience)
-    if came_back:
-        listener.tell([EVERYTHING])
+async def _messages(user_id: UUID, audience: Audience, place: str | None) -> AsyncIterator[str]:
+    yield f"retry: {RETRY_MILLISECONDS}\n\n"
+    listener = await hub.join(user_id, audience)
     try:
-        yield f"retry: {RETRY_MILLISECONDS}\nid: live\n\n"
+        if place is not None:
+            await hub.catch_up(listener, place)
+        yield _message(listener)
         while not listener.is_closed:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await listener.news.wait()
-            except TimeoutError:
-                yield ": alive\n\n"
-                continue
-            await asyncio.sleep(GATHER_SECONDS)
-            if topics := listener.take():
-                yield f"data: {json.dumps({'topics': topics})}\n\n"
+                    await asyncio.sleep(GATHER_SECONDS)
+            yield _message(listener)
     finally:
         hub.leave(listener)
+
+
+def _message(listener: Listener) -> str:
+    """What there is to tell, and the place where that leaves the page; without topics it keeps the connection alive."""
+    place = f"id: {hub.place}\n" if hub.place else ""
+    return f"{place}data: {json.dumps({'topics': listener.take()})}\n\n"

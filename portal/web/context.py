@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,6 +14,8 @@ from portal.tenancy.models import Tenant
 from portal.web import navigation
 from portal.web.actor import actor_of
 from portal.web.tenant import current_tenant, tenants_of
+
+LONGEST_PAGE_SECONDS = 10
 
 
 class Shell:
@@ -53,7 +56,8 @@ class Shell:
 
     @cached_property
     def live_url(self) -> str:
-        return reverse("live")
+        """From before this page was looked up, so that nothing falls between it and its stream."""
+        return f"{reverse('live')}?since={int((time.time() - LONGEST_PAGE_SECONDS) * 1000)}"
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

@@ -10,11 +10,12 @@ let poll = null;
 
 const stream = document.body.dataset.liveStream;
 let source = null;
-let opened = false;
+let place = null;
 
 if (stream && document.querySelector("[data-live]")) {
   follow();
   document.addEventListener("visibilitychange", follow);
+  addEventListener("pageshow", follow);
   addEventListener("pagehide", close);
 }
 
@@ -29,14 +30,16 @@ setInterval(() => {
   if (document.visibilityState === "visible") refresh(["ages"]);
 }, AGES_MS);
 
+// Each message says how far it reaches; whoever opens a stream says from where, and is told what came after.
 function connect() {
-  source = new EventSource(stream);
-  source.addEventListener("open", () => {
-    stopPolling();
-    if (opened) refresh(["*"]); // what was missed while it was away
-    opened = true;
+  const address = new URL(stream, location.href);
+  if (place) address.searchParams.set("since", place);
+  source = new EventSource(address);
+  source.addEventListener("open", stopPolling);
+  source.addEventListener("message", (event) => {
+    place = event.lastEventId || place;
+    refresh(JSON.parse(event.data).topics);
   });
-  source.addEventListener("message", (event) => refresh(JSON.parse(event.data).topics));
   source.addEventListener("error", () => {
     poll ??= setInterval(lookAgain, POLL_MS);
   });
@@ -80,7 +83,7 @@ async function replace(id) {
   const response = await fetch(before.dataset.liveUrl, { headers: { "X-Requested-With": "live" }, redirect: "manual" });
   if (response.type === "opaqueredirect" || response.status === 401) return location.reload();
   if (response.headers.get("X-Berth-Go")) return location.assign(response.headers.get("X-Berth-Go"));
-  if (response.status === 404) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : remove(before);
+  if (response.status === 404 || response.status === 204) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : remove(before);
   if (!response.ok) return;
   const html = await response.text();
   if (!isBusy(before)) swap(before, html);

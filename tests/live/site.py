@@ -16,7 +16,7 @@ import redis
 import requests
 from django.conf import settings
 
-from portal.events.live import CHANNEL
+from portal.events.live import FIELD, STREAM
 from tests.live.machines import OPENED
 from tests.stack import ROOT, free_port, wait_until
 
@@ -51,6 +51,9 @@ class Site:
         self.start_redis()
         command = [sys.executable, "manage.py", "migrate", "-v0"]
         subprocess.run(command, cwd=ROOT, env=self._environment, check=True, timeout=120)
+        self._start_web()
+
+    def _start_web(self) -> None:
         web = [sys.executable, "-m", "uvicorn", self._application, "--port", str(self.port), "--log-level", "info"]
         self._start("web", web)
         wait_until(self.is_alive, 30, "the portal answers")
@@ -62,6 +65,14 @@ class Site:
     def kill_redis(self) -> None:
         self._stop("redis", signal.SIGKILL)
         (self.data / "redis.sock").unlink()
+
+    def signal_redis(self, number: signal.Signals) -> None:
+        self._parts["redis"].send_signal(number)
+
+    def restart_web(self) -> None:
+        """As an upgrade does: no process of it knows anything of before."""
+        self._stop("web", signal.SIGKILL)
+        self._start_web()
 
     def stop(self) -> None:
         for part in list(self._parts):
@@ -98,11 +109,11 @@ class Site:
         except requests.ConnectionError:
             return False
 
-    def publish(self, tenant_id: UUID | None, *topics: str) -> int:
-        """The message that portal.events.live sends; returns how many processes heard it."""
+    def publish(self, tenant_id: UUID | None, *topics: str) -> None:
+        """The message that portal.events.live sends."""
         message = json.dumps({"tenant": str(tenant_id) if tenant_id else None, "topics": topics})
-        with redis.Redis.from_url(self._environment["REDIS_URL"]) as client:
-            return int(client.publish(CHANNEL, message))
+        with self.redis() as client:
+            client.xadd(STREAM, {FIELD: message})
 
     def metric(self, name: str, session_key: str) -> float:
         """The value of a metric without labels."""

@@ -12,18 +12,20 @@ from tests.live.site import Site
 
 
 class Stream:
-    """One open stream; `status` and `headers` are those of the answer."""
+    """One open stream; `status` and `headers` are those of the answer, `place` is the id of its latest message."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.place = ""
 
     @classmethod
-    async def open(cls, site: Site, session_key: str, **headers: str) -> Stream:
+    async def open(cls, site: Site, session_key: str, since: str = "", **headers: str) -> Stream:
         stream = cls(*await asyncio.open_connection("127.0.0.1", site.port))
-        lines = ["GET /live/ HTTP/1.1", f"Host: 127.0.0.1:{site.port}", "Accept: text/event-stream"]
+        query = f"?since={since}" if since else ""
+        lines = [f"GET /live/{query} HTTP/1.1", f"Host: 127.0.0.1:{site.port}", "Accept: text/event-stream"]
         if session_key:
             lines.append(f"Cookie: {settings.SESSION_COOKIE_NAME}={session_key}")
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -49,15 +51,24 @@ class Stream:
         return ""
 
     async def topics(self, seconds: float) -> list[str]:
-        """The next message's topics; TimeoutError where none comes."""
+        """The next message's topics, if it has any; TimeoutError where none comes."""
         async with asyncio.timeout(seconds):
-            while True:
-                line = await self.line(seconds)
-                assert line, "the stream was closed"
-                if line.startswith("data:"):
-                    message: dict[str, Any] = json.loads(line.removeprefix("data:"))
-                    assert list(message) == ["topics"]
-                    return list(message["topics"])
+            while not (found := await self.message(seconds)):
+                pass
+        return found
+
+    async def message(self, seconds: float) -> list[str]:
+        """The topics of the next message, which may be none; notes its id as a browser does."""
+        place = ""
+        while line := await self.line(seconds):
+            if line.startswith("id:"):
+                place = line.removeprefix("id:").strip()
+            if line.startswith("data:"):
+                self.place = place or self.place
+                content: dict[str, Any] = json.loads(line.removeprefix("data:"))
+                assert list(content) == ["topics"]
+                return list(content["topics"])
+        raise ConnectionError("the stream was closed")
 
     async def ended(self, seconds: float) -> bool:
         """Whether the server closes the stream within that time."""
