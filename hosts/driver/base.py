@@ -74,9 +74,18 @@ class Driver(Protocol):
         """A qcow2 overlay on a qcow2 volume of the same pool. AlreadyExists if the name has another backing file."""
 
     def upload(
-        self, pool: str, name: str, source: Path | bytes, fmt: str, progress: Progress | None = None
+        self,
+        pool: str,
+        name: str,
+        source: Path | bytes,
+        fmt: str,
+        progress: Progress | None = None,
+        *,
+        replace: bool = True,
     ) -> VolumeFacts:
         """Write a whole volume of format `fmt` ("raw" or "qcow2"), replacing one that is there.
+
+        With `replace` False a whole one stays, for others may stand on it, and this call is Busy.
 
         Until the last byte is written and counted there is no such volume for `volume`, `list_volumes` and
         `ensure_overlay`, also when this call is killed on the way. Busy while somebody else uploads the same name.

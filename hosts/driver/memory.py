@@ -194,10 +194,19 @@ class MemoryDriver:
             return there
 
     def upload(
-        self, pool: str, name: str, source: Path | bytes, fmt: str, progress: Progress | None = None
+        self,
+        pool: str,
+        name: str,
+        source: Path | bytes,
+        fmt: str,
+        progress: Progress | None = None,
+        *,
+        replace: bool = True,
     ) -> VolumeFacts:
         with self._call("upload") as host:
             _pool_exists(host, pool)
+            if not replace and (pool, name) in host.volumes:
+                raise errors.Busy(f"somebody else has just uploaded {name}")
             host.volumes.pop((pool, name), None)
             host.unfinished.add((pool, name))
         try:

@@ -181,6 +181,13 @@ def test_upload_tells_progress_and_replaces(rig: Rig) -> None:
     assert [volume.name for volume in rig.other.list_volumes(POOL)] == ["seed.iso"]
 
 
+def test_a_whole_volume_stays_where_others_may_stand_on_it(rig: Rig, echo_image: bytes) -> None:
+    made = rig.driver.upload(POOL, "image", echo_image, "qcow2", replace=False)
+    with pytest.raises(errors.Busy):
+        rig.driver.upload(POOL, "image", echo_image, "qcow2", replace=False)
+    assert rig.driver.volume(POOL, "image") == made
+
+
 def test_upload_of_a_qcow2_file_has_its_virtual_size(rig: Rig, echo_image: Path) -> None:
     made = rig.driver.upload(POOL, "image", echo_image, "qcow2")
     assert (made.format, made.capacity_bytes) == ("qcow2", MIB)

@@ -25,11 +25,15 @@ def bring_image(context: StepContext) -> Output:
         source = image_store.path(vm.image)
         if not source.is_file():
             raise StepFailed("image_missing", "The image's file is missing from the image store.")
-        driver.upload(vm.host.pool_name, name, source, "qcow2", lambda f: context.progress(f, "Copying the image"))
+        # another create may have brought it meanwhile: its machine stands on that volume
+        progress = lambda f: context.progress(f, "Copying the image")  # noqa: E731
+        driver.upload(vm.host.pool_name, name, source, "qcow2", progress, replace=False)
     return None
 
 
 def make_disk(context: StepContext) -> Output:
+    """Looks for the image once more, which may be gone since, or just on its way."""
+    bring_image(context)
     vm = machine(context.operation)
     for disk in vm.disks.all():
         size = disk.size_gib * GIB

@@ -57,20 +57,28 @@ def delete_with_marks(pool: libvirt.virStoragePool, name: str) -> None:
 
 class UploadCalls(Calls):
     def upload(
-        self, pool: str, name: str, source: Path | bytes, fmt: str, progress: Progress | None = None
+        self,
+        pool: str,
+        name: str,
+        source: Path | bytes,
+        fmt: str,
+        progress: Progress | None = None,
+        *,
+        replace: bool = True,
     ) -> VolumeFacts:
         """Constant memory; the deadline is per chunk, for the whole takes as long as the network lets it."""
         session = self._connection.session()
         try:
             with _opened(source) as data:
-                return _Upload(session, pool, name, fmt).send(data, progress)
+                return _Upload(session, pool, name, fmt, replace).send(data, progress)
         finally:
             session.drop()
 
 
 class _Upload:
-    def __init__(self, session: Session, pool: str, name: str, fmt: str) -> None:
+    def __init__(self, session: Session, pool: str, name: str, fmt: str, replace: bool) -> None:
         self._session, self._pool, self._name, self._format = session, pool, name, fmt
+        self._replace = replace
         self._mark = f"{name}.{secrets.token_hex(4)}.part"
 
     def send(self, data: BinaryIO, progress: Progress | None) -> VolumeFacts:
@@ -105,6 +113,9 @@ class _Upload:
         if any(_is_fresh(pool, other, mark) for other in ([self._name, *others] if others else [])):
             mark.delete()
             raise errors.Busy(f"somebody else uploads {self._name}")
+        if not self._replace and not others and self._name in pool.listVolumes():
+            mark.delete()
+            raise errors.Busy(f"somebody else has just uploaded {self._name}")
         for old in [self._name, *others]:
             _delete(pool, old)
         return pool.createXML(volume_xml(self._name, "raw", size))
