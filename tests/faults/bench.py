@@ -23,7 +23,7 @@ from tests.lab.fixtures import LabHost
 from tests.service.host import Host
 from tests.stack import wait_until
 
-POOL_GIB = 8
+POOL_GIB = 16
 TASK = "portal.operations.tasks.run_operation"
 
 
