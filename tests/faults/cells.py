@@ -33,8 +33,13 @@ def on_postgres() -> list[Cell]:
 
 
 def short() -> list[Cell]:
-    """The worst moment of a crash, once per kind: after the last step's effect, before anybody wrote it down."""
-    return [Cell(kind, workflow.workflow_of(kind).steps[-1].name, "kill-after") for kind in workflow.kinds()]
+    """The worst moment of a crash, after a step's effect and before anybody wrote it down.
+
+    Once per kind, at its last step; of a create, which has the most to lose, at each.
+    """
+    last = [(kind, workflow.workflow_of(kind).steps[-1]) for kind in workflow.kinds()]
+    creates = [("vm.create", step) for step in workflow.workflow_of("vm.create").steps[:-1]]
+    return [Cell(kind, step.name, "kill-after") for kind, step in (*creates, *last)]
 
 
 def _of_kind(kind: str) -> Iterator[Cell]:
