@@ -42,7 +42,8 @@ _PROVIDER = (
     ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),
     ("Users", "user", "provider-users", ("provider-user",)),
-    ("Images", "image", "provider-images", ("provider-image",)),
+    ("Audit", "activity", "provider-audit", ("provider-audit",)),
+    ("Image catalogue", "image", "provider-images", ("provider-image",)),
     ("Sizes", "flavor", "provider-flavors", ("provider-flavor",)),
 )
 
