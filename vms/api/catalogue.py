@@ -34,7 +34,10 @@ class ImageOut(serializers.Serializer[Any]):
     tenant = serializers.CharField(source="tenant.slug", allow_null=True, help_text="Slug; null is public.")
     os = serializers.CharField()
     default_user = serializers.CharField(help_text="Whom to log in as.")
-    cloud_init = serializers.BooleanField(source="has_cloud_init")
+    cloud_init = serializers.BooleanField(
+        source="has_cloud_init",
+        help_text="Whether it reads the NoCloud seed at its first boot: host name, keys, script.",
+    )
     min_disk_gib = serializers.IntegerField()
     min_memory_mib = serializers.IntegerField()
     size_bytes = serializers.IntegerField()
