@@ -13,14 +13,18 @@ LARGEST_INTEGER = 2**31 - 1
 
 
 class Input(serializers.Serializer[Any]):
-    """Refuses unknown fields, so that typos and mass assignment are seen."""
+    """Refuses unknown fields, so that typos and mass assignment are seen.
+
+    Context: `kind`, what a refusal calls them: field unless told otherwise.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
             raise ValidationError("Send an object.", code="invalid")
         unknown = sorted(set(data) - set(self.fields))
         if unknown:
-            words = ErrorDetail("There is no such field.", code="unknown_field")
+            kind = self.context.get("kind", "field")
+            words = ErrorDetail(f"There is no such {kind}.", code=f"unknown_{kind}")
             raise ValidationError({name[:100]: [words] for name in unknown[:20]})
         return super().to_internal_value(data)
 

@@ -62,7 +62,8 @@ class ApiView(APIView):
     def query(self, serializer: type[Input] = NoBody) -> dict[str, Any]:
         """The validated query, without what the list's pages need."""
         given = self.request.query_params.dict()
-        return _validated(serializer, {name: value for name, value in given.items() if name not in PARAMETERS})
+        own = {name: value for name, value in given.items() if name not in PARAMETERS}
+        return _validated(serializer, own, kind="parameter")
 
     # -- out -------------------------------------------------------------------------------------------------------
 
@@ -94,8 +95,8 @@ def _once(handler: Callable[..., Response]) -> Callable[..., Response]:
     return answer
 
 
-def _validated(serializer: type[Input], data: Any) -> dict[str, Any]:
-    found = serializer(data=data)
+def _validated(serializer: type[Input], data: Any, kind: str = "field") -> dict[str, Any]:
+    found = serializer(data=data, context={"kind": kind})
     found.is_valid(raise_exception=True)
     return dict(found.validated_data)
 
