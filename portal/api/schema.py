@@ -65,8 +65,26 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
         return {"type": "apiKey", "in": "cookie", "name": "berth_session"}
 
 
+# The groups of the documentation, in this order.
+TAGS = {
+    "vms": "Virtual machines: create, use, change, delete",
+    "images": "What machines are made from",
+    "flavors": "Sizes of machines",
+    "networks": "What machines are connected to",
+    "operations": "Long work: follow, cancel, retry",
+    "events": "What happened, to what, by whom",
+    "tenants": "Tenants and their members",
+    "quotas": "What tenants may use, and what they use",
+    "tokens": "Your API tokens",
+    "ssh-keys": "Your SSH keys",
+    "hosts": "Where machines run; for the provider's staff",
+    "drift": "Where hosts and database differ; for the provider's staff",
+}
+
+
 @cache
 def document() -> dict[str, Any]:
     """The whole schema; it changes with the code only, so each process makes it once."""
     found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    found["tags"] = [{"name": name, "description": words} for name, words in TAGS.items()]
     return found

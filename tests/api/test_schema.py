@@ -54,6 +54,12 @@ def test_every_operation_tells_of_problems(schema: dict[str, Any]) -> None:
             assert operation["description"], (path, method)
 
 
+def test_every_group_has_a_name(schema: dict[str, Any]) -> None:
+    used = {tag for item in schema["paths"].values() for operation in item.values() for tag in operation["tags"]}
+    assert used == {tag["name"] for tag in schema["tags"]}
+    assert all(tag["description"] for tag in schema["tags"])
+
+
 def test_changing_calls_take_a_key(schema: dict[str, Any]) -> None:
     for path, item in schema["paths"].items():
         for method, operation in item.items():
