@@ -48,6 +48,8 @@ class CreateForm(forms.Form):
 
     def __init__(self, *args: Any, keys: list[SshKey], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not keys:
+            self.fields["new_key"].label = "Public key"
         self.fields["ssh_keys"].choices = [(str(key.pk), key.name) for key in keys]  # type: ignore[attr-defined]
 
 

@@ -10,11 +10,14 @@ from typing import Any
 from django.urls import reverse
 
 from portal.events.models import Event
+from portal.quotas.models import RESOURCES
+from portal.quotas.words import amount
 
 _WORDS = {
     "vm.renamed": "was renamed",
     "vm.protected": "was protected against deletion",
     "vm.unprotected": "is no longer protected",
+    "vm.resized": "has another size",
     "vm.console_opened": "had its console opened",
     "operation.cancel_requested": "is to be cancelled",
     "operation.unwind_requested": "is to be undone again",
@@ -28,8 +31,7 @@ _WORDS = {
     "drift.clean-up_asked": "is to be cleaned up",
     "tenant.created": "was created",
     "tenant.renamed": "was renamed",
-    "member.set": "had a member set",
-    "member.removed": "had a member removed",
+    "member.removed": "lost a member",
     "quota.changed": "had its quota changed",
     "host.added": "was added",
     "host.state_changed": "changed its state",
@@ -40,19 +42,52 @@ _WORDS = {
     "flavor.created": "was created",
     "flavor.activated": "is offered again",
     "flavor.retired": "was retired",
+    "ssh_key.added": "was added as an SSH key",
+    "ssh_key.removed": "was removed as an SSH key",
+    "token.created": "was made as an API token",
+    "token.revoked": "was revoked as an API token",
     "user.created": "was created",
     "user.enabled": "was enabled",
     "user.disabled": "was disabled",
     "user.role_changed": "got another role",
 }
-_PHASES = {"requested": "asked for", "succeeded": "done", "failed": "failed", "cancelled": "cancelled"}
+_PHASES = {
+    "requested": "is to be {done}",
+    "succeeded": "was {done}",
+    "failed": "could not be {done}",
+    "cancelled": "was not {done}: it was cancelled",
+}
+_DONE = {
+    "create": "created",
+    "start": "started",
+    "stop": "stopped",
+    "reboot": "restarted",
+    "force-off": "forced off",
+    "pause": "paused",
+    "resume": "resumed",
+    "resize": "resized",
+    "delete": "deleted",
+    "preflight": "checked",
+    "adopt": "adopted",
+    "restore": "restored",
+    "clean-up": "cleaned up",
+}
+_NAMES = {
+    **{"vms": "VMs", "vcpus": "vCPUs", "memory_mib": "memory", "disk_gib": "disk"},
+    **{"provider_role": "rights across tenants", "memory_reserved_mib": "memory reserved (MiB)", "uri": "URI"},
+    **{"cpu_ratio": "vCPUs per CPU", "memory_ratio": "memory given out", "expires_at": "ends"},
+}
+LONGEST_VALUE = 60
 _SELF_EVIDENT = {"ui", "system"}
 _LOOKS = {"succeeded": "running", "failed": "failed", "cancelled": "stopped", "requested": "working"}
 
 
 @dataclass(frozen=True)
 class EventRow:
-    """One line of the log. `look` is a word of the status vocabulary or ""; `source` is "" for the pages."""
+    """One line of the log. `look` is a word of the status vocabulary or ""; `source` is "" for the pages.
+
+    `kind`, `tenant` and `request_id` are for the audit.
+    """
 
     at: datetime
     target: str
@@ -62,6 +97,9 @@ class EventRow:
     source: str
     look: str
     operation_url: str
+    kind: str
+    tenant: str
+    request_id: str
 
 
 def rows(events: Iterable[Event]) -> list[EventRow]:
@@ -73,30 +111,66 @@ def _row(event: Event) -> EventRow:
     return EventRow(
         at=event.at,
         target=event.target_name,
-        words=_WORDS.get(event.kind) or _phase_words(event.kind),
+        words=_words(event),
         detail=_detail(event.data),
         actor=event.actor,
         source="" if event.source.lower() in _SELF_EVIDENT else event.source,
         look=_LOOKS.get(phase, ""),
         operation_url=reverse("operation-detail", args=[event.operation_id]) if event.operation_id else "",
+        kind=event.kind,
+        tenant=event.tenant.slug if event.tenant else "",
+        request_id=event.request_id,
     )
 
 
+def _words(event: Event) -> str:
+    if event.kind == "member.set":
+        return "has a member with another role" if event.data.get("before") else "got a member"
+    return _WORDS.get(event.kind) or _phase_words(event.kind)
+
+
 def _phase_words(kind: str) -> str:
-    """`vm.force-off.failed` → `force off failed`."""
-    parts = kind.split(".")
-    name = parts[1].replace("-", " ").replace("_", " ") if len(parts) > 1 else kind
-    return f"{name} {_PHASES.get(parts[-1], parts[-1])}" if len(parts) > 2 else name
+    """`vm.force-off.failed` → `could not be forced off`; of what is not known, the words of the kind."""
+    _, _, rest = kind.partition(".")
+    name, _, phase = rest.rpartition(".")
+    if name in _DONE and phase in _PHASES:
+        return _PHASES[phase].format(done=_DONE[name])
+    return (rest or kind).replace("-", " ").replace("_", " ").replace(".", " ")
 
 
 def _detail(data: dict[str, Any]) -> str:
     if error := data.get("error"):
         return str(error.get("detail", ""))
+    changed = changes(data.get("before"), data.get("after"))
     if data.get("user"):
-        return f"{data['user']}: {data.get('after') or 'removed'}"
-    if data.get("detail"):
-        return str(data["detail"])
-    before, after = data.get("before"), data.get("after")
-    if isinstance(before, dict) and isinstance(after, dict):
-        return ", ".join(f"{key}: {before[key]} → {after[key]}" for key in after if before.get(key) != after[key])
-    return f"{before} → {after}" if isinstance(before, str) and isinstance(after, str) else ""
+        return f"{data['user']}: {changed}"
+    return changed or str(data.get("detail", ""))
+
+
+def changes(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
+    """`memory 512 MiB → 1 GiB, disk no limit → 10 GiB`; of what is new or gone, what it is or was."""
+    if before is None or after is None:
+        return ", ".join(f"{_name(key)} {_value(key, value)}" for key, value in (after or before or {}).items())
+    return ", ".join(
+        f"{_name(key)} {_value(key, before.get(key))} → {_value(key, value)}"
+        for key, value in after.items()
+        if before.get(key) != value
+    )
+
+
+def _name(key: str) -> str:
+    return _NAMES.get(key, key.replace("_", " "))
+
+
+def _value(key: str, value: Any) -> str:
+    if value is None:
+        return "no limit" if key in RESOURCES else "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    if key in RESOURCES and isinstance(value, int):
+        return amount(key, value)
+    if isinstance(value, str) and len(value) > LONGEST_VALUE:
+        return f"{value[:LONGEST_VALUE]}…"
+    return str(value) or "none"
