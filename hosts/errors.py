@@ -15,6 +15,7 @@ _WORDS = {
     "not_on_host": "The machine or its disk is missing on the host.",
     "already_on_host": "Something else on the host has that name.",
     "invalid_definition": "The host refused the machine's definition.",
+    "superseded": "A later change of the machine is on its host already.",
     "invalid_state": "The machine is not in a state in which that can be done.",
     "unsupported_by_host": "This host cannot do that.",
     "host_error": "The host could not do it.",

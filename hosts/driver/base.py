@@ -115,7 +115,10 @@ class Driver(Protocol):
         """The domain's state, or None where it is not defined."""
 
     def define(self, spec: DomainSpec) -> None:
-        """Define, or redefine with the same UUID; validated by libvirt's schema."""
+        """Define, or redefine with the same UUID; validated by libvirt's schema.
+
+        Superseded where the definition that is there was made by a later `attempt`.
+        """
 
     def undefine(self, uuid: UUID) -> None:
         """Remove the definition and all that libvirt keeps beside it; no effect where it is gone. The domain is off."""

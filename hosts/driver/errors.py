@@ -63,6 +63,12 @@ class Invalid(DriverError):
     code = "invalid_definition"
 
 
+class Superseded(DriverError):
+    """A later attempt has defined the domain already; whoever comes with an older one was overtaken."""
+
+    code = "superseded"
+
+
 class InvalidState(DriverError):
     """The domain is not in a state in which the call makes sense (e.g. pause of a stopped domain)."""
 

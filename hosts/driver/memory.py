@@ -267,7 +267,9 @@ class MemoryDriver:
         with self._call("define") as host:
             if any(there.name == spec.name and there.uuid != spec.uuid for there, _ in host.domains.values()):
                 raise errors.AlreadyExists(f"domain {spec.name} already exists with another uuid")
-            power = host.domains[spec.uuid][1] if spec.uuid in host.domains else PowerState.STOPPED
+            there, power = host.domains.get(spec.uuid, (spec, PowerState.STOPPED))
+            if there.attempt > spec.attempt:
+                raise errors.Superseded(f"attempt {there.attempt} has defined {spec.name} already")
             host.domains[spec.uuid] = (spec, power)
             _tell(host, spec, power, "defined")
 

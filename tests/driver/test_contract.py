@@ -305,6 +305,18 @@ def test_network_takes_the_first_free_subnet_and_keeps_it(rig: Rig) -> None:
         rig.driver.delete_network(second)
 
 
+def test_an_older_attempt_defines_nothing(rig: Rig) -> None:
+    spec = guest("older", disks=())
+    rig.driver.define(replace(spec, attempt=7))
+    rig.driver.define(replace(spec, attempt=7, vcpus=1))
+    with pytest.raises(errors.Superseded):
+        rig.other.define(replace(spec, attempt=6))
+    rig.driver.define(replace(spec, attempt=8))
+    rig.driver.undefine(spec.uuid)
+    rig.driver.define(replace(spec, attempt=1))
+    rig.driver.undefine(spec.uuid)
+
+
 def reserved(rig: Rig) -> dict[str, str]:
     return dict(rig.driver.inventory(POOL, NETWORK).dhcp_hosts or {})
 

@@ -11,7 +11,8 @@ import libvirt
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
 from hosts.driver.types import DomainSpec, DomainState, PowerState, Reason
-from hosts.driver.xml.domain import domain_xml
+from hosts.driver.xml import parse
+from hosts.driver.xml.domain import NAMESPACE, domain_xml
 
 POWER_SECONDS = 30.0  # QEMU starts and ends in a second, and takes many on a loaded machine
 POLL_SECONDS = 0.2
@@ -43,6 +44,7 @@ _REASONS = {
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR): Reason.IO_ERROR,
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_CRASHED): Reason.CRASHED,
 }
+_PERSISTENT = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -63,6 +65,17 @@ def stop_reason(state: int, reason: int) -> Reason:
     return _REASONS.get((state, reason), Reason.UNKNOWN)
 
 
+def _attempt(connect: libvirt.virConnect, uuid: UUID) -> int:
+    """Which attempt made the definition that is there; 0 where there is none, or none of ours."""
+    try:
+        domain = connect.lookupByUUIDString(str(uuid))
+        return parse.attempt(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, _PERSISTENT))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_NO_DOMAIN_METADATA):
+            return 0
+        raise
+
+
 def lookup(connect: libvirt.virConnect, uuid: UUID) -> libvirt.virDomain:
     return connect.lookupByUUIDString(str(uuid))
 
@@ -79,7 +92,13 @@ class DomainCalls(Calls):
 
     def define(self, spec: DomainSpec) -> None:
         xml = domain_xml(spec)
-        self._connection.call(lambda connect: connect.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE))
+
+        def define(connect: libvirt.virConnect) -> None:
+            if (attempt := _attempt(connect, spec.uuid)) > spec.attempt:
+                raise errors.Superseded(f"attempt {attempt} has defined {spec.name} already")
+            connect.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+        self._connection.call(define)
 
     def undefine(self, uuid: UUID) -> None:
         self._unless_gone(uuid, lambda domain: domain.undefineFlags(_UNDEFINE))

@@ -21,6 +21,12 @@ class Capabilities:
     accelerators: tuple[Accelerator, ...]
 
 
+def attempt(metadata: str) -> int:
+    """The number in a domain's mark (hosts.driver.xml.domain), which libvirt gives without its namespace; 0 for none."""
+    number = _root(metadata).findtext("attempt") or ""
+    return int(number) if number.isascii() and number.isdigit() else 0
+
+
 def _root(xml: str) -> Element:
     """libvirtd wrote it, so its makers are trusted; expat itself bounds entity expansion."""
     return fromstring(xml)  # noqa: S314
