@@ -22,7 +22,7 @@ class Capabilities:
 
 
 def attempt(metadata: str) -> int:
-    """The number in a domain's mark (hosts.driver.xml.domain), which libvirt gives without its namespace; 0 for none."""
+    """The number in a domain's mark, as libvirt gives it: without a namespace (hosts.driver.xml.domain). 0 for none."""
     number = _root(metadata).findtext("attempt") or ""
     return int(number) if number.isascii() and number.isdigit() else 0
 
