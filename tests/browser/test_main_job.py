@@ -54,13 +54,20 @@ def test_steps_are_shown_live_and_survive_a_reload(sign_in: SignIn, stack: Stack
 def test_a_change_made_outside_appears_without_a_reload(sign_in: SignIn, stack: Stack) -> None:
     vm = stack.create()
     page = sign_in()
+    missing: list[str] = []
+    page.on("response", lambda answer: missing.append(answer.url) if answer.status == 404 else None)
     page.goto("/t/demo/vms/")
+    used = stack.get("/quotas/demo")["used"]["vms"]
+    meter = page.locator("#quota-meters .meter", has_text="VMs")
+    expect(meter).to_contain_text(f"{used} of")
     row = page.locator("tr", has_text=vm["name"])
     expect(row.locator(".status")).to_have_text(re.compile("running"))
     stack.succeeded("POST", f"/vms/{vm['id']}/actions/pause", {})
     expect(row.locator(".status")).to_have_text(re.compile("paused"), timeout=5_000)
     stack.delete(vm)
     expect(row).to_have_count(0, timeout=10_000)
+    expect(meter).to_contain_text(f"{used - 1} of", timeout=10_000)
+    assert missing == []
 
 
 def test_typing_into_the_serial_console_is_answered(sign_in: SignIn, stack: Stack) -> None:

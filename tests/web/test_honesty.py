@@ -10,6 +10,8 @@ from django.test import Client
 from django.utils import timezone
 
 from hosts.models import Host
+from portal.events.models import Event
+from portal.web.presenters import event as event_rows
 from tests.web.conftest import Browser
 from tests.web.test_machines import address, words
 from tests.world import World
@@ -89,3 +91,19 @@ class TestList:
     def test_the_quota_is_fetched_anew(self, world: World, owner: Client, page: str) -> None:
         assert 'data-live="vms operations" data-live-url="/t/acme/quota/"' in owner.get(page).content.decode()
         assert "4 of 10" in words(owner.get("/t/acme/quota/"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("vm.create.requested", "is to be created"),
+        ("vm.force-off.failed", "could not be forced off"),
+        ("vm.delete.succeeded", "was deleted"),
+        ("vm.resize.cancelled", "was not resized: it was cancelled"),
+        ("member.set", "got a member"),
+        ("vm.some-thing.done", "some thing done"),
+    ],
+)
+def test_the_log_is_told_in_sentences(kind: str, says: str) -> None:
+    (row,) = event_rows.rows([Event(kind=kind, target_name="web", data={})])
+    assert row.words == says
