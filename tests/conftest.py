@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
+from portal.events import triggers
 from tests.private_redis import PrivateRedis
 from tests.world import Caller, World, make_world
 
@@ -43,6 +46,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _is_only_the_controller(config: pytest.Config) -> bool:
     return bool(getattr(config.option, "numprocesses", None)) and not hasattr(config, "workerinput")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Tests that commit empty all tables afterwards: the log as well, which only here may be emptied."""
+    with django_db_blocker.unblock(), connection.schema_editor() as editor:
+        triggers.remove(None, editor, only="DELETE")
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
     except IntegrityError as error:
         raise Conflict("There is a host with this name or URI already.", code="duplicate", field="name") from error
     ledger.open_account(host.pk)
-    log.record("host.added", actor=actor, target=host, uri=uri)
+    log.record("host.added", actor=actor, target=host, after={"uri": uri})
     return host, preflight(actor=actor, host=host)
 
 
@@ -58,7 +58,7 @@ def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
     actor.require(Permission.HOST_WRITE)
     before, host.state = host.state, state
     host.save(update_fields=["state"])
-    log.record("host.state_changed", actor=actor, target=host, before=before, after=str(state))
+    log.record("host.state_changed", actor=actor, target=host, before={"state": before}, after={"state": state})
     return host
 
 

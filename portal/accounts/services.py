@@ -1,4 +1,4 @@
-"""What people keep in their account: SSH keys and API tokens. Each call touches only the given user's own."""
+"""SSH keys and API tokens as rows of their users; portal.tenancy.credentials has the use cases, with rights and log."""
 
 from __future__ import annotations
 
@@ -24,14 +24,6 @@ def add_key(*, user: User, public_key: str, name: str = "") -> SshKey:
     except IntegrityError as error:
         raise Conflict("You have added this key already.", code="duplicate", field="public_key") from error
     return key
-
-
-@transaction.atomic
-def remember_key(*, user: User, public_key: str, field: str) -> SshKey:
-    """The user's key with this text, added where it is new. Raises Invalid at `field`."""
-    _, fingerprint, _ = ssh.parse(public_key, field=field)
-    known = SshKey.objects.filter(user=user, fingerprint=fingerprint).first()
-    return known or add_key(user=user, public_key=public_key)
 
 
 @transaction.atomic

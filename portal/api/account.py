@@ -10,7 +10,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.accounts import services
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.api.references import tenant_in
 from portal.api.serializers import Input, Text
@@ -108,7 +107,7 @@ class SshKeys(ApiView):
     @extend_schema(request=SshKeyIn, responses={201: SshKeyOut})
     def post(self, request: Request) -> Response:
         """Remember a key; it is offered at each create."""
-        key = services.add_key(user=_user(self), **self.body(SshKeyIn))
+        key = credentials.add_key(actor=self.actor, **self.body(SshKeyIn))
         return self.created(SshKeyOut(key).data)
 
 
@@ -118,7 +117,7 @@ class SshKeyDetail(ApiView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, id: UUID) -> Response:
         """Forget it; machines that were made with it keep it."""
-        services.remove_key(user=_user(self), key_id=id)
+        credentials.remove_key(actor=self.actor, key_id=id)
         return Response(status=204)
 
 

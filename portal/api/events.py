@@ -19,6 +19,10 @@ from portal.tenancy.roles import Permission
 class EventFilter(Input):
     tenant = Text(required=False, help_text="Slug or id.")
     target = Id(required=False, help_text="The id of what it happened to.")
+    actor = Text(required=False, max_length=150, help_text="A user name, or “system”.")
+    kind = Text(required=False, max_length=60, help_text="A kind such as “vm.renamed”, or the beginning of some: “vm”.")
+    since = serializers.DateTimeField(required=False, help_text="From this time on.")
+    until = serializers.DateTimeField(required=False, help_text="Before this time.")
 
 
 class TargetOut(serializers.Serializer[Any]):
@@ -37,7 +41,7 @@ class EventOut(serializers.Serializer[Any]):
     source = serializers.CharField(help_text="By what: the UI, or a token's name.")  # type: ignore[assignment]
     request_id = serializers.CharField()
     operation = serializers.UUIDField(source="operation_id", allow_null=True)
-    data = serializers.DictField(help_text="What changed.")  # type: ignore[assignment]
+    data = serializers.DictField(help_text="`before` and `after`: the fields that changed, by name; and facts.")  # type: ignore[assignment]
 
 
 class Events(ApiView):
@@ -47,6 +51,7 @@ class Events(ApiView):
     def get(self, request: Request) -> Response:
         """What happened, newest first."""
         wanted = self.query(EventFilter)
-        tenant = tenant_in(self.actor, wanted.get("tenant"), Permission.EVENT_READ)
-        rows = selectors.events(self.actor, tenant=tenant, target_id=wanted.get("target"))
-        return self.listed(EventOut(self.page(rows.select_related("tenant")), many=True).data)
+        tenant = tenant_in(self.actor, wanted.pop("tenant", None), Permission.EVENT_READ)
+        target = wanted.pop("target", None)
+        rows = selectors.events(self.actor, selectors.Filter(tenant=tenant, target_id=target, **wanted))
+        return self.listed(EventOut(self.page(rows), many=True).data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,24 @@ from portal.events.models import Event
 from portal.tenancy.gate import Actor
 
 
-def record(kind: str, *, actor: Actor, target: models.Model, operation_id: UUID | None = None, **data: Any) -> Event:
+def record(
+    kind: str,
+    *,
+    actor: Actor,
+    target: models.Model,
+    operation_id: UUID | None = None,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Event:
     """Append one event about `target` (anything with an id, a name and perhaps a tenant) and tell open pages of it.
 
-    `data` is what changed, in JSON's types; never a secret.
+    `before` and `after` are the fields that changed, by name; `facts` what else there is to know. All in JSON's types,
+    and never a secret. Call it in the transaction of what it tells.
     """
     tenant_id = getattr(target, "tenant_id", None)
     target_type = target._meta.model_name or ""
+    changes = {name: dict(values) for name, values in (("before", before), ("after", after)) if values is not None}
     event = Event.objects.create(
         kind=kind,
         tenant_id=tenant_id,
@@ -30,7 +42,7 @@ def record(kind: str, *, actor: Actor, target: models.Model, operation_id: UUID 
         source=actor.source,
         request_id=actor.request_id,
         operation_id=operation_id,
-        data=data,
+        data=facts | changes,
     )
     live.tell(tenant_id, f"{target_type}:{target.pk}", f"{target_type}s", "events")
     return event

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
 from django.conf import settings
 from django.db import models
 
@@ -9,8 +11,23 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.scoping import TenantQuerySet
 
 
+class AppendOnly(TypeError):
+    """Something tried to change or remove what happened. The database refuses it as well (`triggers`)."""
+
+
+class EventQuerySet(TenantQuerySet["Event"]):
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnly("events are never changed")
+
+    def delete(self) -> NoReturn:
+        raise AppendOnly("events are never removed")
+
+
 class Event(models.Model):
-    """One thing that happened, written in the transaction that made it happen. `id` is the order of the log."""
+    """One thing that happened, written in the transaction that made it happen. `id` is the order of the log.
+
+    `data` has `before` and `after`, the fields that changed by name, and facts. Who left stays in it by name and id.
+    """
 
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(auto_now_add=True)
@@ -19,18 +36,29 @@ class Event(models.Model):
     target_type = models.CharField(max_length=20)
     target_id = models.UUIDField()
     target_name = models.CharField(max_length=100)
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
     actor = models.CharField(max_length=150)
     source = models.CharField(max_length=120)
     request_id = models.CharField(max_length=64, blank=True)
     operation_id = models.UUIDField(null=True)
     data = models.JSONField(default=dict)
 
-    objects = TenantQuerySet.as_manager()
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
         indexes = [
             models.Index(fields=["tenant", "-id"], name="event_by_tenant"),
             models.Index(fields=["target_id", "-id"], name="event_by_target"),
+            models.Index(fields=["at"], name="event_by_time"),
         ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise AppendOnly("events are never changed")
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnly("events are never removed")

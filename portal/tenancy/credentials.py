@@ -1,4 +1,4 @@
-"""API tokens as their users make and revoke them: never stronger than what they are made with."""
+"""SSH keys and API tokens as their users keep them; a token is never stronger than what it is made with."""
 
 from __future__ import annotations
 
@@ -9,14 +9,38 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from portal.accounts import services, tokens
-from portal.accounts.models import ApiToken
+from portal.accounts import services, ssh, tokens
+from portal.accounts.models import ApiToken, SshKey, User
 from portal.core import text
 from portal.core.errors import Forbidden, Invalid
 from portal.events import log
 from portal.tenancy.gate import ALL_SCOPES, Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
+
+
+@transaction.atomic
+def add_key(*, actor: Actor, public_key: str, name: str = "") -> SshKey:
+    """Remember a key of the actor's, offered at each create from now on."""
+    key = services.add_key(user=_user(actor), public_key=public_key, name=name)
+    log.record("ssh_key.added", actor=actor, target=key, after={"fingerprint": key.fingerprint})
+    return key
+
+
+@transaction.atomic
+def remember_key(*, actor: Actor, public_key: str, field: str) -> SshKey:
+    """The actor's key with this text, added where it is new. Raises Invalid at `field`."""
+    _, fingerprint, _ = ssh.parse(public_key, field=field)
+    known = SshKey.objects.filter(user=_user(actor), fingerprint=fingerprint).first()
+    return known or add_key(actor=actor, public_key=public_key)
+
+
+@transaction.atomic
+def remove_key(*, actor: Actor, key_id: UUID) -> SshKey:
+    """Forget a key; machines that were made with it keep it. NotFound where it is not the actor's own."""
+    key = services.remove_key(user=_user(actor), key_id=key_id)
+    log.record("ssh_key.removed", actor=actor, target=key, before={"fingerprint": key.fingerprint})
+    return key
 
 
 @transaction.atomic
@@ -34,8 +58,7 @@ def create_token(
     Made with a token, it takes over that one's tenant and end where it names none itself; Forbidden ("token_wider")
     where it would reach further, do more, or live longer.
     """
-    actor.require(Permission.ACCOUNT_WRITE)
-    assert actor.user is not None
+    user = _user(actor)
     _check(scopes, expires_at)
     tenant_id = tenant.pk if tenant else None
     if made_with is not None:
@@ -43,19 +66,25 @@ def create_token(
         expires_at = expires_at or made_with.expires_at
         _refuse_wider(made_with, scopes, tenant_id, expires_at)
     token, secret = tokens.issue(
-        user=actor.user, name=text.label(name), scopes=scopes, tenant_id=tenant_id, expires_at=expires_at
+        user=user, name=text.label(name), scopes=scopes, tenant_id=tenant_id, expires_at=expires_at
     )
-    log.record("token.created", actor=actor, target=token, scopes=list(scopes))
+    after = {"scopes": list(scopes), "expires_at": expires_at.isoformat() if expires_at else None}
+    log.record("token.created", actor=actor, target=token, after=after)
     return token, secret
 
 
 @transaction.atomic
 def revoke_token(*, actor: Actor, token_id: UUID) -> None:
     """Programs that use it are refused from their next call on. NotFound where it is not the actor's own."""
+    token = services.revoke_token(user=_user(actor), token_id=token_id)
+    log.record("token.revoked", actor=actor, target=token, before={"scopes": token.scopes})
+
+
+def _user(actor: Actor) -> User:
+    """Whose account it is."""
     actor.require(Permission.ACCOUNT_WRITE)
     assert actor.user is not None
-    token = services.revoke_token(user=actor.user, token_id=token_id)
-    log.record("token.revoked", actor=actor, target=token)
+    return actor.user
 
 
 def _check(scopes: Sequence[str], expires_at: datetime | None) -> None:

@@ -35,7 +35,7 @@ def create_user(*, actor: Actor, username: str, email: str = "", provider_role: 
             user = User.objects.create_user(username, email, password, provider_role=provider_role)
     except IntegrityError as error:
         raise Conflict("Somebody has this user name already.", code="duplicate", field="username") from error
-    log.record("user.created", actor=actor, target=user, provider_role=provider_role)
+    log.record("user.created", actor=actor, target=user, after={"provider_role": provider_role})
     return user, password
 
 
@@ -48,7 +48,8 @@ def set_provider_role(*, actor: Actor, user_id: UUID, provider_role: str) -> Use
     before, user.provider_role = user.provider_role, provider_role
     user.save(update_fields=["provider_role"])
     _refuse_without_admin()
-    log.record("user.role_changed", actor=actor, target=user, before=before, after=provider_role)
+    held, given = {"provider_role": before}, {"provider_role": provider_role}
+    log.record("user.role_changed", actor=actor, target=user, before=held, after=given)
     return user
 
 
@@ -56,10 +57,11 @@ def set_provider_role(*, actor: Actor, user_id: UUID, provider_role: str) -> Use
 def set_active(*, actor: Actor, user_id: UUID, active: bool) -> User:
     """Let somebody in, or out: sessions and tokens of a disabled account end with their next request."""
     user = _fetch(actor, user_id)
-    user.is_active = active
+    before, user.is_active = user.is_active, active
     user.save(update_fields=["is_active"])
     _refuse_without_admin()
-    log.record("user.enabled" if active else "user.disabled", actor=actor, target=user)
+    kind = "user.enabled" if active else "user.disabled"
+    log.record(kind, actor=actor, target=user, before={"active": before}, after={"active": active})
     return user
 
 

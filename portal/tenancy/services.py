@@ -30,7 +30,7 @@ def create_tenant(*, actor: Actor, name: str, slug: str) -> Tenant:
         raise Conflict("There is a tenant with this slug already.", code="duplicate", field="slug") from error
     Quota.objects.create(tenant=tenant)
     ledger.open_account(tenant.pk)
-    log.record("tenant.created", actor=actor, target=tenant)
+    log.record("tenant.created", actor=actor, target=tenant, after={"name": tenant.name, "slug": tenant.slug})
     return tenant
 
 
@@ -39,7 +39,7 @@ def rename_tenant(*, actor: Actor, tenant: Tenant, name: str) -> Tenant:
     actor.require(Permission.TENANT_WRITE, tenant.pk)
     before, tenant.name = tenant.name, text.label(name)
     tenant.save(update_fields=["name"])
-    log.record("tenant.renamed", actor=actor, target=tenant, before=before, after=tenant.name)
+    log.record("tenant.renamed", actor=actor, target=tenant, before={"name": before}, after={"name": tenant.name})
     return tenant
 
 
@@ -57,9 +57,8 @@ def set_member(*, actor: Actor, tenant: Tenant, username: str, role: str) -> Mem
     if before and before.role == Role.OWNER and role != Role.OWNER:
         _refuse_last_owner(tenant, before)
     membership, _ = Membership.objects.update_or_create(tenant=tenant, user=user, defaults={"role": role})
-    log.record(
-        "member.set", actor=actor, target=tenant, user=username, before=before.role if before else None, after=role
-    )
+    held = {"role": before.role} if before else None
+    log.record("member.set", actor=actor, target=tenant, user=username, before=held, after={"role": role})
     return membership
 
 
@@ -73,7 +72,8 @@ def remove_member(*, actor: Actor, tenant: Tenant, membership_id: UUID | str) ->
         raise NotFound("There is no such member.")
     _refuse_last_owner(tenant, membership)
     membership.delete()
-    log.record("member.removed", actor=actor, target=tenant, user=membership.user.get_username())
+    username, held = membership.user.get_username(), {"role": membership.role}
+    log.record("member.removed", actor=actor, target=tenant, user=username, before=held)
 
 
 def _lock(tenant: Tenant) -> None:

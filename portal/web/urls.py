@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.web.views import account, activity, home, members, operations, quota, tenants, users
+from portal.web.views import account, activity, audit, home, members, operations, quota, tenants, users
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("account/tokens/", account.api_tokens, name="api-tokens"),
     path("account/tokens/<uuid:token_id>/revoke/", account.api_token_revoke, name="api-token-revoke"),
     path("provider/operations/", operations.provider_operations, name="provider-operations"),
+    path("provider/audit/", audit.provider_audit, name="provider-audit"),
+    path("provider/audit/export/", audit.provider_audit_export, name="provider-audit-export"),
     path("provider/tenants/", tenants.provider_tenants, name="provider-tenants"),
     path("provider/create-tenant/", tenants.provider_tenant_create, name="provider-tenant-create"),
     path("provider/tenants/<slug:slug>/", tenants.provider_tenant, name="provider-tenant"),

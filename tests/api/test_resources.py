@@ -226,7 +226,7 @@ class TestEvents:
         event = call("viewer").get(f"events?target={vm.pk}").json()["results"][0]
         assert (event["kind"], event["actor"], event["source"]) == ("vm.renamed", "member", "token test")
         assert event["target"] == {"type": "vm", "id": str(vm.pk), "name": "www"}
-        assert event["data"] == {"before": "web", "after": "www"}
+        assert event["data"] == {"before": {"name": "web"}, "after": {"name": "www"}}
         assert event["request_id"]
 
     def test_the_provider_is_seen_by_the_tenant(self, world: World, call: Api) -> None:

@@ -137,6 +137,8 @@ PAGES: dict[str, Page] = {
     "drift-cards": Page(get=STAFF),
     "drift-resolve": Page(lambda world: [world.drift().pk, "ignore"], posts=send("302 404 404 404 404 302 403")),
     "provider-operations": Page(get=STAFF),
+    "provider-audit": Page(get=STAFF),
+    "provider-audit-export": Page(get=STAFF),
     "provider-tenants": Page(get=STAFF),
     "provider-tenant-create": Page(get=ADMINS, posts=send(ADMINS_DO, name="Gamma", slug="gamma")),
     "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),

@@ -25,6 +25,7 @@ def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) 
     image = Image.objects.unscoped("public images").filter(tenant=None, slug=text.slug(slug)).first() or Image(
         slug=slug
     )
+    before = None if image._state.adding else {"sha256": image.sha256}
     image.sha256 = image_store.sha256(source)
     image.size_bytes = source.stat().st_size
     image.virtual_size_bytes = image_store.virtual_size(source)
@@ -32,7 +33,7 @@ def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) 
         setattr(image, name, value)
     image_store.keep(source, image)
     image.save()
-    log.record("image.registered", actor=actor, target=image, sha256=image.sha256)
+    log.record("image.registered", actor=actor, target=image, before=before, after={"sha256": image.sha256})
     return image
 
 
@@ -40,9 +41,10 @@ def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) 
 def set_image_active(*, actor: Actor, image: Image, active: bool) -> Image:
     """Offer an image or take it out of the catalogue; machines made of it stay."""
     actor.require(Permission.IMAGE_WRITE, image.tenant_id)
-    image.is_active = active
+    before, image.is_active = image.is_active, active
     image.save(update_fields=["is_active"])
-    log.record("image.activated" if active else "image.retired", actor=actor, target=image)
+    kind = "image.activated" if active else "image.retired"
+    log.record(kind, actor=actor, target=image, before={"offered": before}, after={"offered": active})
     return image
 
 
@@ -58,7 +60,8 @@ def create_flavor(*, actor: Actor, slug: str, name: str, vcpus: int, memory_mib:
             flavor.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("There is a flavor with this slug already.", code="duplicate", field="slug") from error
-    log.record("flavor.created", actor=actor, target=flavor)
+    after = {"vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": disk_gib}
+    log.record("flavor.created", actor=actor, target=flavor, after=after)
     return flavor
 
 
@@ -66,9 +69,10 @@ def create_flavor(*, actor: Actor, slug: str, name: str, vcpus: int, memory_mib:
 def set_flavor_active(*, actor: Actor, flavor: Flavor, active: bool) -> Flavor:
     """Offer a size or retire it; machines that have it keep it."""
     actor.require(Permission.FLAVOR_WRITE)
-    flavor.is_active = active
+    before, flavor.is_active = flavor.is_active, active
     flavor.save(update_fields=["is_active"])
-    log.record("flavor.activated" if active else "flavor.retired", actor=actor, target=flavor)
+    kind = "flavor.activated" if active else "flavor.retired"
+    log.record(kind, actor=actor, target=flavor, before={"offered": before}, after={"offered": active})
     return flavor
 
 

@@ -57,7 +57,7 @@ def rename(*, actor: Actor, vm: VM, name: str) -> VM:
             vm.save(update_fields=["name"])
     except IntegrityError as error:
         raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
-    log.record("vm.renamed", actor=actor, target=vm, before=before, after=vm.name)
+    log.record("vm.renamed", actor=actor, target=vm, before={"name": before}, after={"name": vm.name})
     return vm
 
 
@@ -70,5 +70,6 @@ def protect(*, actor: Actor, vm: VM, protected: bool) -> VM:
     guard.require(actor, vm, Action.PROTECT if protected else Action.UNPROTECT)
     vm.is_protected = protected
     vm.save(update_fields=["is_protected"])
-    log.record("vm.protected" if protected else "vm.unprotected", actor=actor, target=vm)
+    kind = "vm.protected" if protected else "vm.unprotected"
+    log.record(kind, actor=actor, target=vm, before={"protected": not protected}, after={"protected": protected})
     return vm

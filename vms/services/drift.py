@@ -92,7 +92,7 @@ def _set_state(actor: Actor, drift: Drift, state: DriftState) -> None:
     if not rows.update(state=state):  # it closed between the look and the leap
         raise Conflict("It has changed since; look at it again.", code="wrong_state")
     before, drift.state = drift.state, state
-    log.record("drift.state_changed", actor=actor, target=drift, before=str(before), after=str(state))
+    log.record("drift.state_changed", actor=actor, target=drift, before={"state": before}, after={"state": state})
 
 
 def _machine(drift: Drift) -> VM:

@@ -13,7 +13,7 @@ from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM
-from vms.workflows.common import driver_of, machine, observe_now
+from vms.workflows.common import driver_of, machine, note_size, observe_now
 
 
 def look(context: StepContext) -> Output:
@@ -41,7 +41,9 @@ def define(context: StepContext) -> Output:
 def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
     if size := operation.params["size"]:
+        before = machine(operation).wanted
         rows.update(**size)
+        note_size(operation, before)
     else:
         rows.update(desired_power=operation.params["power"])
     settle(operation)

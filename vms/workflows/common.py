@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hosts.connections import fenced_driver
 from hosts.driver.base import Driver
+from portal.events import log
 from portal.operations.models import Operation
 from portal.operations.workflow import StepContext
+from portal.tenancy.gate import Actor
 from vms import observed
 from vms.models import VM, Power
 
@@ -34,3 +38,10 @@ def settle_desired_power(operation: Operation) -> None:
     """What could not be done is no longer wanted."""
     vm = machine(operation)
     VM.objects.unscoped("workflow").filter(pk=vm.pk).update(desired_power=Power(vm.observed_power))
+
+
+def note_size(operation: Operation, before: Mapping[str, int]) -> None:
+    """Tell the log that the machine has another size, in the transaction that gave it that."""
+    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    vm = machine(operation)
+    log.record("vm.resized", actor=actor, target=vm, operation_id=operation.pk, before=before, after=vm.wanted)

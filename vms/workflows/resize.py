@@ -14,7 +14,7 @@ from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM
-from vms.workflows.common import GIB, driver_of, machine
+from vms.workflows.common import GIB, driver_of, machine, note_size
 
 
 def _define(context: StepContext, size: Mapping[str, int]) -> None:
@@ -45,6 +45,7 @@ def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     rows.update(flavor_id=operation.params["flavor"], **size)
     rows.get().disks.filter(target="vda").update(size_gib=size["disk_gib"])
     _settle(operation, size)
+    note_size(operation, operation.params["before"])
 
 
 def give_back(operation: Operation) -> None:

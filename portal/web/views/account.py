@@ -13,7 +13,6 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from portal.accounts import services
 from portal.accounts.models import User
 from portal.tenancy import credentials
 from portal.tenancy.models import Tenant
@@ -54,7 +53,7 @@ def ssh_keys(request: HttpRequest) -> HttpResponse:
     form = SshKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            key = services.add_key(user=user, **form.cleaned_data)
+            key = credentials.add_key(actor=actor_of(request), **form.cleaned_data)
             messages.success(request, f"Added “{key.name}”. It is offered at each create.")
             return redirect("ssh-keys")
     return render(
@@ -64,7 +63,7 @@ def ssh_keys(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def ssh_key_remove(request: HttpRequest, key_id: UUID) -> HttpResponse:
-    key = services.remove_key(user=_user(request), key_id=key_id)
+    key = credentials.remove_key(actor=actor_of(request), key_id=key_id)
     messages.success(request, f"Removed “{key.name}”. Machines made with it keep it.")
     return redirect("ssh-keys")
 

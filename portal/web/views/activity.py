@@ -7,6 +7,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from portal.events import selectors
+from portal.events.selectors import Filter
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import text_query
@@ -19,6 +20,6 @@ from portal.web.tenant import tenant_of
 def activity(request: HttpRequest, slug: str) -> HttpResponse:
     tenant = tenant_of(request, slug, Permission.EVENT_READ)
     search = text_query(request, "q")
-    page = page_of(request, selectors.events(actor_of(request), tenant=tenant, search=search))
+    page = page_of(request, selectors.events(actor_of(request), Filter(tenant=tenant, search=search)))
     context = {"tenant": tenant, "page": page, "events": present.rows(page.rows), "search": search}
     return render(request, "portal/activity.html", context)

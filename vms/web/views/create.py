@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from portal.accounts.models import SshKey
-from portal.accounts.services import remember_key
+from portal.tenancy.credentials import remember_key
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
@@ -54,10 +54,9 @@ def _context(request: HttpRequest, tenant: Tenant, form: CreateForm) -> dict[str
 @transaction.atomic
 def _create(actor: Actor, tenant: Tenant, wanted: dict[str, Any]) -> str:
     """The new machine's address. A key pasted with it is remembered along with it, or not at all."""
-    assert actor.user is not None
     keys = list(wanted["ssh_keys"])
     if wanted["new_key"]:
-        keys.append(str(remember_key(user=actor.user, public_key=wanted["new_key"], field="new_key").pk))
+        keys.append(str(remember_key(actor=actor, public_key=wanted["new_key"], field="new_key").pk))
     asked = {name: wanted[name] for name in ("name", "image", "flavor", "user_data", "protected")}
     vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked))
     return reverse("vm-detail", args=[tenant.slug, vm.pk])

@@ -68,7 +68,7 @@ def vm_header(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
 def vm_activity(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
     vm, operation = vm_of(request, slug, vm_id)
     actor_of(request).require(Permission.EVENT_READ, vm.tenant_id)
-    page = page_of(request, events.events(actor_of(request), tenant=vm.tenant, target_id=vm.pk))
+    page = page_of(request, events.events(actor_of(request), events.Filter(tenant=vm.tenant, target_id=vm.pk)))
     context = context_of(request, vm, operation, "vm-activity")
     return render(request, "vms/activity.html", {**context, "page": page, "events": event_rows.rows(page.rows)})
 

@@ -45,7 +45,7 @@ class FirstStep:
 def overview(request: HttpRequest, slug: str) -> HttpResponse:
     actor, tenant = actor_of(request), tenant_of(request, slug)
     counts = selectors.status_counts(actor, tenant)
-    recent = list(events.events(actor, tenant=tenant)[:RECENT])
+    recent = list(events.events(actor, events.Filter(tenant=tenant))[:RECENT])
     context = {
         "tenant": tenant,
         "meters": meters(quotas.usage(actor, tenant)),
@@ -74,7 +74,8 @@ def _first_steps(actor: Actor, tenant: Tenant, vms: int) -> list[FirstStep]:
     if actor.user is None or vms > FEW_VMS or not actor.can(Permission.VM_WRITE, tenant.pk):
         return []
     listing, create = reverse("vm-list", args=[tenant.slug]), reverse("vm-create", args=[tenant.slug])
-    opened = events.events(actor, tenant=tenant).filter(user=actor.user, kind="vm.console_opened").exists()
+    wanted = events.Filter(tenant=tenant, actor=actor.label, kind="vm.console_opened")
+    opened = events.events(actor, wanted).exists()
     steps = [
         FirstStep(
             "Add an SSH key", "It lets you log in to every machine you create.", reverse("ssh-keys"), _key(actor)
