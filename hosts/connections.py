@@ -1,4 +1,7 @@
-"""One driver per process and host, opened on first use and so after the fork; steps get it behind their fence."""
+"""One driver per process and host, opened on first use and so after the fork; steps get it behind their fence.
+
+Calls that change something, fail or take long leave a line in the log, with the ids of the request they belong to.
+"""
 
 from __future__ import annotations
 
@@ -27,15 +30,12 @@ def driver_for(host: Host) -> Driver:
     key = (os.getpid(), host.uri)
     with _lock:
         if key not in _drivers:
-            _drivers[key] = open_driver(host.uri)
+            _drivers[key] = cast(Driver, _Logged(host.name, open_driver(host.uri)))
         return _drivers[key]
 
 
 def fenced_driver(host: Host, check: Callable[[], None]) -> Driver:
-    """The host's driver for a step: `check` runs before each call, and raises where the step's worker is fenced off.
-
-    Calls that change something, fail or take long leave a line in the log, with the ids of the request they belong to.
-    """
+    """The host's driver for a step: `check` runs before each call, and raises where the step's worker is fenced off."""
     return cast(Driver, _Fenced(host, check))
 
 
@@ -46,13 +46,25 @@ class _Fenced:
 
     def __getattr__(self, name: str) -> Any:
         self._check()
-        return partial(_logged, self._host.name, name, getattr(driver_for(self._host), name))
+        return getattr(driver_for(self._host), name)
+
+
+class _Logged:
+    def __init__(self, host_name: str, driver: Driver) -> None:
+        self._host_name = host_name
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._driver, name)
+        return partial(_logged, self._host_name, name, found) if callable(found) else found
 
 
 def _logged(host: str, name: str, call: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    begun, outcome = time.monotonic(), "ok"
+    begun, outcome = time.monotonic(), "internal_error"
     try:
-        return call(*args, **options)
+        result = call(*args, **options)
+        outcome = "ok"
+        return result
     except DriverError as error:
         outcome = error.code
         raise

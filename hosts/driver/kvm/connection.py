@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as OutOfTime
 from contextlib import suppress
+from contextvars import copy_context
 from typing import TypeVar
 from weakref import WeakSet
 
@@ -33,7 +34,10 @@ OPEN_PATIENCE_SECONDS = 60.0
 
 
 def in_thread(work: Callable[[], T], name: str) -> Future[T]:
-    """Start `work` in a daemon thread. Not a pool: a thread that hangs must not keep others waiting."""
+    """Start `work` in a daemon thread. Not a pool: a thread that hangs must not keep others waiting.
+
+    The caller's context goes with it, so that what it logs belongs to the caller's request.
+    """
     future: Future[T] = Future()
 
     def run() -> None:
@@ -42,7 +46,7 @@ def in_thread(work: Callable[[], T], name: str) -> Future[T]:
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(run,), name=name, daemon=True).start()
     return future
 
 
