@@ -127,3 +127,11 @@ def test_links_never_come_from_the_host_header(world: World, call: Api) -> None:
     url = call("owner").get("vms?limit=1", Host="localhost:1234").json()["next"]
     assert url.startswith(settings.PUBLIC_URL)
     assert call("owner").get("vms", Host="evil.example").status_code == 400
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_an_unknown_parameter_is_called_one(world: World, call: Api, name: str) -> None:
+    problem = call("admin").get(f"{name}?colour=blue").json()
+    assert problem["errors"] == [
+        {"field": "colour", "code": "unknown_parameter", "detail": "There is no such parameter."}
+    ]
