@@ -103,8 +103,8 @@ CELERY_BROKER_URL = broker_url(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_SERIALIZER = "json"
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
+# Acknowledged as it arrives, which is the default: the row is kept until the end, so the bell need not be, and a late
+# acknowledgement to a broker that was lost would end the worker.
 CELERY_TASK_PUBLISH_RETRY = False  # a request must not wait for a broker that is away; the reaper rings again
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
