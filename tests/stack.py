@@ -165,6 +165,7 @@ class Stack:
                 "4",
                 "--loglevel",
                 "warning",
+                "--without-mingle",
                 "--hostname",
                 f"{part}@%h",
             ],
