@@ -121,9 +121,7 @@ class _Run:
             if row.state == StepState.DONE:
                 continue
             if row.state == StepState.RUNNING and not step.repeatable:
-                raise StepFailed(
-                    "interrupted", f"“{row.title}” was interrupted; look whether it was done, and ask again."
-                )
+                raise _unknown_end(row, "it was interrupted")
             self._stop_if_asked()
             self.journal.advance(previous, output, row)
             output = self._run_step(row, step)
@@ -150,14 +148,17 @@ class _Run:
     def _stumbled(self, error: Exception) -> None:
         """Wait and try again, or turn round."""
         self.heartbeat.watch(None)
-        if isinstance(error, TransientError) and self._may_wait():
+        if isinstance(error, TransientError) and (row := self._running_once()):
+            error = _unknown_end(row, str(error))
+        if isinstance(error, TransientError) and timezone.now() < self.operation.deadline_at:
             endings.wait(self.journal, str(error), is_lane_down=error.is_lane_down)
         else:
             endings.turn_round(self.journal, _problem(error))
 
-    def _may_wait(self) -> bool:
-        running = [step for row, step in self.pairs if row.state == StepState.RUNNING]
-        return timezone.now() < self.operation.deadline_at and all(step.repeatable for step in running)
+    def _running_once(self) -> OperationStep | None:
+        """The step under way, if it is one that cannot be repeated."""
+        rows = [row for row, step in self.pairs if row.state == StepState.RUNNING and not step.repeatable]
+        return rows[0] if rows else None
 
     # -- back ----------------------------------------------------------------------------------------------------
 
@@ -276,6 +277,10 @@ def _problem(error: Exception) -> dict[str, str]:
         "title": "Failed",
         "detail": "Something went wrong inside Berth; the log of the worker says what.",
     }
+
+
+def _unknown_end(row: OperationStep, reason: str) -> StepFailed:
+    return StepFailed("interrupted", f"“{row.title}”: {reason}. Look whether it was done, and ask again.")
 
 
 def _call_hook(moment: str, step_name: str) -> None:

@@ -129,7 +129,9 @@ def test_a_step_that_cannot_be_repeated_is_not_tried_again(
     change_step(world, monkeypatch, "two", repeatable=False)
     world.trouble["two"] = [TransientError("the host did not answer in time")]
     engine.run(operation.pk)
-    assert fresh(operation).state == State.FAILED
+    done = fresh(operation)
+    assert (done.state, done.error["code"]) == (State.FAILED, "interrupted")
+    assert "the host did not answer in time" in done.error["detail"]
     assert world.log.count("run two") == 1
 
 
