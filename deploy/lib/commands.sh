@@ -8,6 +8,10 @@ command_help() {
 ./run logs [PART]      follow the logs: all of them, or web, worker, beat, observer, redis, setup
 ./run doctor           look for trouble and say what to do about it
 ./run audit [--json]   compare the database with the hosts and list what is wrong
+./run backup [FILE] [--encrypt] [--with-images]
+                       database and secrets into one file, while the portal runs; var/backups by default
+./run restore FILE [--force]
+                       put a backup in place; with --force in place of what is there, which is kept
 ./run token USER [--tenant SLUG] [--scope SCOPE ...] [--days N]
                        print a new API token; it lasts 90 days
 ./run reset [--yes]    delete everything: machines, disks, accounts, data
@@ -56,6 +60,27 @@ command_audit() {
     manage audit "$@"
 }
 
+# Paths are meant from where the caller stands.
+backup_tool() {
+    (cd "$CALLED_FROM" && PYTHONPATH=$ROOT exec "$PYTHON" -m portal.backup "$@")
+}
+
+command_backup() {
+    needs_setup
+    backup_tool create "$@"
+}
+
+# Also on a machine that has nothing yet.
+command_restore() {
+    if [ ! -x "$PYTHON" ]; then
+        STEPS=2
+        check_distribution
+        step "Installing packages" "Check the machine's apt sources and network." install_wanted_packages
+        step "Preparing Python" "Check that the machine reaches pypi.org." install_requirements requirements.txt
+    fi
+    backup_tool restore "$@"
+}
+
 command_token() {
     needs_setup
     manage token "$@"
@@ -65,7 +90,11 @@ command_token() {
 wipe_database() {
     manage migrate --check >/dev/null 2>&1 || return 0
     manage wipe_hosts || die "The hosts could not be cleaned; nothing was deleted." "./run doctor looks for the cause."
-    manage flush --no-input
+    case ${DATABASE_URL:-} in
+        "") ;; # the file in the data directory goes with it
+        sqlite:///*) rm -f "${DATABASE_URL#sqlite:///}" "${DATABASE_URL#sqlite:///}-journal" ;; # its log refuses deletes
+        *) manage flush --no-input ;;
+    esac
 }
 
 command_reset() {
@@ -78,8 +107,8 @@ command_reset() {
         "$PYTHON" deploy/supervisor.py stop
         wipe_database
     fi
-    # By name: the directory may hold what is not ours. Downloads in cache/ stay.
-    (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key first-login.* started last-start.env images static log beat-schedule* \
-        redis.sock supervisor.*)
+    # By name: the directory may hold what is not ours. Downloads in cache/ stay, and so do backups/.
+    (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key* first-login.* started last-start.env images static log beat-schedule* \
+        redis.sock supervisor.* restored.env* restore.* backup.lock backup.partial)
     echo "Everything of the instance $BERTH_INSTANCE is deleted. ./run sets it up anew."
 }

@@ -15,7 +15,7 @@ command_start() {
     step "Preparing Python" "Check that the machine reaches pypi.org, then run ./run again." install_requirements requirements.txt
     step "Starting libvirt" "See /var/log/libvirt, and try: virsh -c $BERTH_LIBVIRT_URI version" start_libvirt
     step "Building the starter image" "See $BERTH_DATA/log/tiny.log." wait_for_builder "$builder"
-    step "Preparing the database" "See the lines above; DATABASE_URL says which database is meant." manage migrate --noinput
+    step "Preparing the database" "See the lines above; DATABASE_URL says which database is meant." prepare_database
     step "Collecting static files" "See the lines above." manage collectstatic --noinput
     step "Starting services" "See $BERTH_DATA/log; ./run doctor looks for the cause." start_services
     step "Making logins, sizes and the local host" "See the lines above." manage seed
@@ -37,6 +37,11 @@ code_stamp() {
             LC_ALL=C sort -z | xargs -0 sha256sum
         env | grep -E '^(BERTH_|DATABASE_URL=|REDIS_URL=)' | LC_ALL=C sort
     } | sha256sum
+}
+
+prepare_database() {
+    backup_tool finish
+    manage migrate --noinput
 }
 
 build_tiny() {
