@@ -12,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.events import live
+from portal.operations import lanes
 from portal.operations.lease import LeaseLost, held
 from portal.operations.models import Operation, OperationStep
 from portal.operations.states import TRANSITIONS, State, StepState
@@ -39,6 +40,7 @@ class Journal:
         """One step ends and the next begins, in one write. What ends a step also ends its waiting."""
         self._guard(**({"attempts": 0, "is_lane_down": False} if finished is not None else {}))
         if finished is not None:
+            lanes.host_answers(self.operation.lane)
             self._set(
                 finished, StepState.DONE, progress=1.0, finished_at=timezone.now(), output=dict(output), detail=""
             )

@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
+from portal.operations import worker
 from portal.operations.models import Operation
 from portal.operations.states import ACTIVE
 
@@ -24,7 +25,8 @@ def has_slot(operation: Operation, now: datetime) -> bool:
     if not operation.lane:
         return True
     rows = Operation.objects.unscoped("engine").filter(state__in=ACTIVE).exclude(pk=operation.pk).exclude(lane="")
-    held = Counter(rows.filter(lease_until__gt=now).values_list("lane", flat=True))
+    holders = rows.filter(lease_until__gt=now).values_list("lane", "lease_owner")
+    held = Counter(lane for lane, owner in holders if not worker.is_gone(owner))
     down = set(rows.filter(is_lane_down=True).values_list("lane", flat=True))
     if operation.is_lane_down:
         down.add(operation.lane)
@@ -37,6 +39,13 @@ def wait_for_slot(now: datetime) -> dict[str, Any]:
     """What to write to an operation that finds no slot."""
     words = "its turn: its host is busy with other operations"
     return {"waiting_for": words, "waits_for_slot": True, "not_before": now + LOOK_AGAIN}
+
+
+def host_answers(lane: str) -> None:
+    """A step was done in the lane, so those that found its host away need wait no longer."""
+    if lane:
+        waiting = Operation.objects.unscoped("engine").filter(lane=lane, state__in=ACTIVE, is_lane_down=True)
+        waiting.update(is_lane_down=False, waits_for_slot=True, not_before=None)
 
 
 def next_in(lane: str) -> Operation | None:

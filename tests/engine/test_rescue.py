@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from portal.core.errors import Conflict
 from portal.core.ids import uuid7
-from portal.operations import endings, engine, heartbeat, lanes, lease, services, workflow
+from portal.operations import endings, engine, heartbeat, lanes, lease, services, worker, workflow
 from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.workflow import LookAgain, Step, StepFailed, TransientError
@@ -281,6 +282,33 @@ class TestLanes:
         assert fresh(operation).is_lane_down
         assert run_to_the_end(operation).state == State.SUCCEEDED
         assert not fresh(operation).is_lane_down
+
+    def test_a_host_that_answers_again_is_up_for_all_that_waited(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lane, later = uuid7(), timezone.now() + timedelta(minutes=1)
+        waiting = self.make(world, lane, 2, is_lane_down=True, attempts=5, not_before=later)
+        quick = self.make(world, lane, 1)[0]
+        rung: list[Any] = []
+        monkeypatch.setattr(services, "ring", rung.append)
+        engine.run(quick.pk)
+        assert fresh(quick).state == State.SUCCEEDED
+        assert [fresh(each).is_lane_down for each in waiting] == [False, False]
+        assert rung == [waiting[0].pk]
+
+    def test_the_slots_of_a_dead_worker_are_free(self, world: World) -> None:
+        lane = uuid7()
+        made = self.make(world, lane, lanes.SLOTS + 1)
+        child = subprocess.Popen(["sleep", "60"])
+        name = worker.own_name().rsplit(":", 2)[0] + f":{child.pid}:{worker._began(child.pid)}"
+        for operation in made[1:]:
+            lease.claim(operation.pk)
+        Operation.objects.unscoped("test").filter(lane=str(lane)).exclude(pk=made[0].pk).update(lease_owner=name)
+        assert lease.claim(made[0].pk) is None
+        child.kill()
+        child.wait()
+        expire_lease(made[0])
+        assert lease.claim(made[0].pk) is not None
 
 
 def test_a_wait_in_a_lane_is_as_long_as_without_one(world: World) -> None:
