@@ -156,7 +156,7 @@ def programs() -> list[Program]:
     web = [str(binaries / "uvicorn"), "portal.asgi:application", "--host", host, "--port", port]
     chosen = [
         Program("web", [*web, *WEB_LIMITS]),
-        Program("worker", [*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--without-mingle"], 15),
+        Program("worker", [*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--without-mingle", "--without-gossip"], 15),
         Program("beat", [*celery, "beat", "-s", str(DATA / "beat-schedule"), "--pidfile="]),
         Program("observer", [*manage, "observe"]),
     ]

@@ -166,6 +166,7 @@ class Stack:
                 "--loglevel",
                 "warning",
                 "--without-mingle",
+                "--without-gossip",
                 "--hostname",
                 f"{part}@%h",
             ],
