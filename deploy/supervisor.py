@@ -147,6 +147,10 @@ WEB_LIMITS = [
 ]
 
 
+# The database says who works on what; workers need not know each other.
+WORKER_OPTIONS = ["--pool", "prefork", "--concurrency", "4", "--without-mingle", "--without-gossip"]
+
+
 def programs() -> list[Program]:
     """What a machine runs, in the order of starting."""
     binaries = Path(sys.executable).parent
@@ -156,7 +160,7 @@ def programs() -> list[Program]:
     web = [str(binaries / "uvicorn"), "portal.asgi:application", "--host", host, "--port", port]
     chosen = [
         Program("web", [*web, *WEB_LIMITS]),
-        Program("worker", [*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--without-mingle", "--without-gossip"], 15),
+        Program("worker", [*celery, "worker", *WORKER_OPTIONS], 15),
         Program("beat", [*celery, "beat", "-s", str(DATA / "beat-schedule"), "--pidfile="]),
         Program("observer", [*manage, "observe"]),
     ]
