@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import connection
+from django.db import connection, transaction
 
 
 def release() -> None:
@@ -21,3 +21,14 @@ def released() -> Iterator[None]:
         yield
     finally:
         release()
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """All queries of the block see the database at one moment. Inside another transaction they see what that sees."""
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from hosts.driver.types import Accelerator, DomainSpec
 from hosts.models import Host
+from portal.core.connection import snapshot
 from portal.operations.models import Operation
 from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
@@ -93,20 +93,25 @@ def note() -> Before:
     return Before(at, frozenset([*disks, *seeds, *images, *Nic.objects.values_list("mac", flat=True)]))
 
 
-@transaction.atomic
 def load(before: Before) -> Rows:
-    """All of it, as it is now."""
-    hosts = {host.pk: host for host in Host.objects.all()}
-    tenants = Tenant.objects.unscoped("audit").values_list("pk", "slug")
+    """All of it, as it is now. Specifications are made afterwards: on SQLite nobody else writes while this reads."""
     operations = Operation.objects.unscoped("audit")
-    lately = list(operations.filter(Q(state__in=ACTIVE) | Q(finished_at__gte=before.at)).annotate(now=Now()))
+    with snapshot():
+        hosts = {host.pk: host for host in Host.objects.all()}
+        tenants = dict(Tenant.objects.unscoped("audit").values_list("pk", "slug"))
+        lately = list(operations.filter(Q(state__in=ACTIVE) | Q(finished_at__gte=before.at)).annotate(now=Now()))
+        vms, names, claims = _vms(), note().names, _claims()
+    for vm in vms:
+        vm.host = hosts[vm.host_id]
+        # how guests run there may be unknown for the moment; it is not compared
+        vm.host.accelerator = vm.host.accelerator or Accelerator.TCG
     return Rows(
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
         hosts=[_host(host) for host in hosts.values()],
-        machines={machine.id: machine for machine in map(_machine, _vms(hosts))},
-        names=before.names | note().names,
-        claims=_claims(),
-        accounts={**dict(tenants), **{host.pk: host.name for host in hosts.values()}},
+        machines={machine.id: machine for machine in map(_machine, vms)},
+        names=before.names | names,
+        claims=claims,
+        accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
         operations=[operation for operation in lately if operation.state not in FINAL],
         busy=frozenset(operation.target_id for operation in lately),
         busy_lanes=frozenset(operation.lane for operation in lately),
@@ -117,13 +122,8 @@ def _host(host: Host) -> HostRow:
     return HostRow(host.pk, host.name, host.pool_name, host.network_name, host.checked_at is not None)
 
 
-def _vms(hosts: Mapping[UUID, Host]) -> list[VM]:
-    vms = list(VM.objects.unscoped("audit").prefetch_related("disks", "nics"))
-    for vm in vms:
-        vm.host = hosts[vm.host_id]
-        # how guests run there may be unknown for the moment; it is not compared
-        vm.host.accelerator = vm.host.accelerator or Accelerator.TCG
-    return vms
+def _vms() -> list[VM]:
+    return list(VM.objects.unscoped("audit").defer("user_data", "ssh_keys").prefetch_related("disks", "nics"))
 
 
 def _machine(vm: VM) -> Machine:
