@@ -55,6 +55,8 @@ def opened(path: Path, work: Path) -> Iterator[zipfile.ZipFile]:
                 yield inner
     except _DAMAGED as error:
         raise Refused(f"The backup is damaged, or it is none: {error}") from None
+    except OSError as error:
+        raise Refused(f"The backup is damaged, or cannot be read here: {error}") from None
 
 
 def manifest_of(archive: zipfile.ZipFile) -> Manifest:
