@@ -60,6 +60,7 @@ class Operation(Row):
             models.Index(fields=["tenant", "-created_at", "-id"], name="operation_by_tenant"),
             models.Index(fields=["target_id", "-created_at"], name="operation_by_target"),
             models.Index(fields=["state"], condition=Q(state__in=sorted(ACTIVE)), name="operation_active"),
+            models.Index(fields=["kind", "state"], name="operation_by_kind"),  # for their counts
         ]
 
     def __str__(self) -> str:
@@ -100,3 +101,4 @@ class OperationStep(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["operation", "position"], name="one_step_per_position")]
+        indexes = [models.Index(fields=["finished_at"], name="step_by_end")]

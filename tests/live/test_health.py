@@ -169,6 +169,19 @@ def test_numbers_are_those_of_the_database(working: Site) -> None:
     assert 60 <= after[("berth_host_seen_seconds", named)] < 90
 
 
+def test_what_alerts_need_is_there(working: Site) -> None:
+    people.vm(people.tenant())
+    names = {name for name, _ in numbers(working, people.session(people.user("auditor")))}
+    assert names >= {
+        "berth_operations_oldest_queued_seconds",
+        "berth_host_up",
+        "berth_host_seen_seconds",
+        "berth_reconcile_lag_seconds",
+        "berth_drift_open",
+        "berth_vms",
+    }
+
+
 def numbers(site: Site, staff: str) -> dict[tuple[str, str], float]:
     text = get(site, "/metrics", cookies={settings.SESSION_COOKIE_NAME: staff}).text
     families = text_string_to_metric_families(text)
