@@ -11,8 +11,8 @@ COPY requirements.txt .
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
 
 FROM python:3.11-slim-bookworm
+# pg_dump has to be of the server's version (docker-compose.yml), which Debian 12 does not have.
 RUN apt-get update && apt-get install -y --no-install-recommends libvirt0 openssh-client iproute2 postgresql-common && \
-    # pg_dump of the server's version (docker-compose.yml), which Debian 12 does not have
     /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y && \
     apt-get install -y --no-install-recommends postgresql-client-17 && rm -rf /var/lib/apt/lists/*
 COPY --from=venv /venv /venv

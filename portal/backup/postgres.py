@@ -22,7 +22,8 @@ STAGED, _ASIDE = "restore_staged", "restore_aside"
 _BEFORE = f"DROP SCHEMA IF EXISTS {STAGED} CASCADE; ALTER SCHEMA public RENAME TO {_ASIDE}; CREATE SCHEMA public"
 _AFTER = f"ALTER SCHEMA public RENAME TO {STAGED}; ALTER SCHEMA {_ASIDE} RENAME TO public"
 _OBJECTS = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-_OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+_OTHERS = """SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
 _IS_STAGED = "SELECT count(*) FROM pg_namespace WHERE nspname = 'restore_staged'"
 
 
@@ -100,8 +101,11 @@ class Postgres:
             return int(row[0]) if row else 0
 
     def _change(self, work: Callable[[psycopg.Cursor[Any]], object]) -> None:
-        with self._connected() as connection, connection.cursor() as cursor:
-            work(cursor)
+        try:
+            with self._connected() as connection, connection.cursor() as cursor:
+                work(cursor)
+        except psycopg.Error as error:
+            raise Refused(f"The database refused: {error}") from None
 
     def _connected(self) -> psycopg.Connection[Any]:
         try:
