@@ -32,6 +32,7 @@ def chromium() -> Iterator[Browser]:
 def sign_in(chromium: Browser, stack: Stack) -> Iterator[SignIn]:  # noqa: F811
     """`sign_in("demo", width=390, theme="dark")`: a page of somebody signed in through the form."""
     contexts: list[BrowserContext] = []
+    script_errors: list[str] = []
 
     def open_page(user: str = "demo", password: str = "", width: int = 1280, theme: str = "light") -> Page:
         context = chromium.new_context(
@@ -42,7 +43,7 @@ def sign_in(chromium: Browser, stack: Stack) -> Iterator[SignIn]:  # noqa: F811
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: pytest.fail(f"script error on {page.url}: {error}"))
+        page.on("pageerror", lambda error: script_errors.append(f"{page.url}: {error}"))
         page.goto("/")
         page.get_by_label("Username").or_(page.get_by_label("Login")).first.fill(user)
         page.get_by_label("Password").fill(password or stack.logins[user])
@@ -53,3 +54,4 @@ def sign_in(chromium: Browser, stack: Stack) -> Iterator[SignIn]:  # noqa: F811
     yield open_page
     for context in contexts:
         context.close()
+    assert script_errors == []

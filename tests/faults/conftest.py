@@ -18,13 +18,13 @@ from tests.tiny import tiny_image  # noqa: F401  the fixture
 PLACE = Path(os.environ.get("BERTH_DATA", "var/test")) / "faults"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bench(tiny_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:  # noqa: F811
     with a_bench(tmp_path_factory.mktemp("portal"), tiny_image) as bench:
         yield bench
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bench_on_postgres(
     tiny_image: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,

@@ -1,4 +1,4 @@
-"""A real Redis and a real uvicorn for the session; each test makes its rows in that portal's database."""
+"""A real Redis and a real uvicorn for this folder; each test makes its rows in that portal's database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import connections
 from tests.live.site import Site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("live"), secret_key=settings.SECRET_KEY)
     try:

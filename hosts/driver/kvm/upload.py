@@ -4,6 +4,9 @@ libvirt cannot rename a volume, so an upload marks its volume as unfinished by a
 "NAME.HEX.part", which is made before the first byte and deleted after the last one was counted. A volume with a mark is
 not there for anybody else. A mark whose upload died is replaced together with its volume by the next upload; whether it
 died is told by the time of the volume's last write against that of the newcomer's mark, both by the host's clock.
+
+libvirt now and then forgets that a write failed and lets the stream end well. Bytes are written in order, so the last
+ones that are not zeros are read back: where they arrived, all before them did, and a hole behind them reads as zeros.
 """
 
 from __future__ import annotations
@@ -35,7 +38,8 @@ REFRESH_SECONDS = 20.0
 # what libvirt says when another upload made or removed a volume between two calls of this one
 _LOST_RACE = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_NO_STORAGE_VOL})
 _MARK = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
-_PHYSICAL = 2  # index into what infoFlags returns
+_PHYSICAL = 2  # index into what a volume's infoFlags returns
+_AVAILABLE = 3  # index into what a pool's info returns
 
 
 def is_whole(name: str, names: Collection[str]) -> bool:
@@ -80,6 +84,7 @@ class _Upload:
         self._session, self._pool, self._name, self._format = session, pool, name, fmt
         self._replace = replace
         self._mark = f"{name}.{secrets.token_hex(4)}.part"
+        self._last_bytes = (0, b"")  # where they begin; of the last chunk that is not all zeros
 
     def send(self, data: BinaryIO, progress: Progress | None) -> VolumeFacts:
         size = data.seek(0, io.SEEK_END)
@@ -124,6 +129,8 @@ class _Upload:
         sent = 0
         while chunk := data.read(CHUNK_BYTES):
             self._session.run(partial(_send_all, stream, chunk), CHUNK_SECONDS)
+            if chunk.count(0) < len(chunk):
+                self._last_bytes = (sent, chunk)
             sent += len(chunk)
             if progress is not None:
                 progress(sent / size)
@@ -138,11 +145,23 @@ class _Upload:
         there = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[_PHYSICAL]
         if there != size:
             raise errors.DriverError(f"{there} bytes of {size} arrived in volume {self._name}")
-        facts = _read_back(pool, self._name, look_inside=self._format != "raw")
+        self._check_last_bytes(connect, pool, volume)
+        facts = _facts_of(pool, self._name, look_inside=self._format != "raw")
         if facts.format != self._format or facts.backing is not None:
             raise errors.Invalid(f"{self._name} is {facts.format} on {facts.backing}, not a whole {self._format}")
         _delete(pool, self._mark)
         return facts
+
+    def _check_last_bytes(
+        self, connect: libvirt.virConnect, pool: libvirt.virStoragePool, volume: libvirt.virStorageVol
+    ) -> None:
+        start, expected = self._last_bytes
+        if not expected or _read(connect, volume, start, len(expected)) == expected:
+            return
+        _refresh(pool)
+        if pool.info()[_AVAILABLE] < CHUNK_BYTES:
+            raise errors.NoSpace(f"volume {self._name} did not fit")
+        raise errors.DriverError(f"volume {self._name} did not arrive whole")
 
     def _withdraw(self, connect: libvirt.virConnect, stream: libvirt.virStream) -> None:
         with suppress(libvirt.libvirtError):  # it may have ended
@@ -177,7 +196,16 @@ def _send_all(stream: libvirt.virStream, chunk: bytes, _connect: libvirt.virConn
         view = view[stream.send(bytes(view)) :]
 
 
-def _read_back(pool: libvirt.virStoragePool, name: str, *, look_inside: bool) -> VolumeFacts:
+def _read(connect: libvirt.virConnect, volume: libvirt.virStorageVol, start: int, length: int) -> bytes:
+    stream, read = connect.newStream(), bytearray()
+    volume.download(stream, start, length)
+    while piece := stream.recv(length):
+        read += piece
+    stream.finish()
+    return bytes(read)
+
+
+def _facts_of(pool: libvirt.virStoragePool, name: str, *, look_inside: bool) -> VolumeFacts:
     """libvirt looks inside a volume, for its format and backing file, when it scans the pool."""
     if look_inside:
         _refresh(pool)
