@@ -148,7 +148,7 @@ WEB_LIMITS = [
 
 
 # The database says who works on what; workers need not know each other.
-WORKER_OPTIONS = ["--pool", "prefork", "--concurrency", "4", "--without-mingle", "--without-gossip"]
+WORKER_OPTIONS = ["--pool", "prefork", "--without-mingle", "--without-gossip"]
 
 
 def programs() -> list[Program]:

@@ -106,6 +106,7 @@ CELERY_TASK_SERIALIZER = "json"
 # Acknowledged as it arrives, which is the default: the row is kept until the end, so the bell need not be, and a late
 # acknowledgement to a broker that was lost would end the worker.
 CELERY_TASK_PUBLISH_RETRY = False  # a request must not wait for a broker that is away; the reaper rings again
+CELERY_WORKER_CONCURRENCY = env.int("BERTH_WORKER_PROCESSES", default=4)  # of all workers together (operations.lanes)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10

@@ -161,8 +161,6 @@ class Stack:
                 "-A",
                 "portal",
                 "worker",
-                "--concurrency",
-                "4",
                 "--loglevel",
                 "warning",
                 "--without-mingle",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -69,8 +68,7 @@ def _work_on(operation: Operation) -> None:
         workflow = workflow_of(operation.kind)
         pairs = versions.pair(operation, journal.steps, workflow)
     except (KeyError, versions.Unknown):
-        soon = timezone.now() + timedelta(seconds=30)
-        journal.release(waiting_for="a worker of another version", not_before=soon)
+        endings.wait_for_version(journal)
         return
     with Heartbeat(operation, partial(endings.stuck_step, journal)) as heartbeat:
         _Run(operation, workflow, pairs, journal, heartbeat).go()
@@ -109,8 +107,6 @@ class _Run:
             self._run_steps()
         except (LeaseLost, Paused, OperationalError, InterfaceError):
             raise
-        except LookAgain as wait:
-            endings.look_again(self.journal, wait.seconds, str(wait))
         except Exception as error:
             self._stumbled(self._translated(error))
 
@@ -122,11 +118,22 @@ class _Run:
                 continue
             if row.state == StepState.RUNNING and not step.repeatable:
                 raise _unknown_end(row, "it was interrupted")
-            self._stop_if_asked()
+            self._stop_between(previous, output, row)
             self.journal.advance(previous, output, row)
             output = self._run_step(row, step)
             previous = row
         self._succeed(previous, output)
+
+    def _stop_between(self, done: OperationStep | None, output: dict[str, Any], following: OperationStep) -> None:
+        """Where the end is asked for, what was done is written down first.
+
+        A step that was begun earlier may have had its effect: it is looked at once more before anything is given up.
+        """
+        try:
+            self._stop_if_asked(is_begun=following.state == StepState.RUNNING)
+        except (Cancelled, Paused, StepFailed):
+            self.journal.advance(done, output, None)
+            raise
 
     def _run_step(self, row: OperationStep, step: Step) -> dict[str, Any]:
         self.heartbeat.watch(step)
@@ -148,17 +155,28 @@ class _Run:
     def _stumbled(self, error: Exception) -> None:
         """Wait and try again, or turn round."""
         self.heartbeat.watch(None)
-        if isinstance(error, TransientError) and (row := self._running_once()):
-            error = _unknown_end(row, str(error))
-        if isinstance(error, TransientError) and timezone.now() < self.operation.deadline_at:
+        row, step = self._under_way()
+        if isinstance(error, TransientError | LookAgain):
+            error = self._reason_to_stop(row, step, error) or error
+        if isinstance(error, TransientError):
             endings.wait(self.journal, str(error), is_lane_down=error.is_lane_down)
+        elif isinstance(error, LookAgain) and row is not None:
+            endings.look_again(self.journal, row, error)
         else:
             endings.turn_round(self.journal, _problem(error))
 
-    def _running_once(self) -> OperationStep | None:
-        """The step under way, if it is one that cannot be repeated."""
-        rows = [row for row, step in self.pairs if row.state == StepState.RUNNING and not step.repeatable]
-        return rows[0] if rows else None
+    def _reason_to_stop(self, row: OperationStep | None, step: Step | None, error: Exception) -> Exception | None:
+        """Why it is not to be tried again, if so."""
+        if row is not None and step is not None and not step.repeatable:
+            return _unknown_end(row, str(error))
+        if self.journal.cancel_requested():
+            return Cancelled()
+        if timezone.now() >= self.operation.deadline_at:
+            return StepFailed("deadline_exceeded", f"Waited too long: {error}")
+        return None
+
+    def _under_way(self) -> tuple[OperationStep, Step] | tuple[None, None]:
+        return next(((row, step) for row, step in self.pairs if row.state == StepState.RUNNING), (None, None))
 
     # -- back ----------------------------------------------------------------------------------------------------
 
@@ -229,21 +247,22 @@ class _Run:
 
         operation = self.operation
         outputs = self.journal.outputs()
-        begun_at = row.started_at or timezone.now()
         check = self.heartbeat.check
-        return StepContext(operation, operation.params, outputs, operation.fence, begun_at, progress, check)
+        return StepContext(operation, operation.params, outputs, operation.fence, row.kept, progress, check)
 
-    def _stop_if_asked(self) -> None:
+    def _stop_if_asked(self, is_begun: bool = False) -> None:
         self.heartbeat.check()
+        if is_shutting_down():
+            raise Paused
+        if is_begun:
+            return
         if self.journal.cancel_requested():
             raise Cancelled
         if timezone.now() >= self.operation.deadline_at:
             raise StepFailed("deadline_exceeded", "It was not done within its deadline.")
-        if is_shutting_down():
-            raise Paused
 
     def _translated(self, error: Exception) -> Exception:
-        if isinstance(error, Cancelled | StepFailed | TransientError):
+        if isinstance(error, Cancelled | StepFailed | TransientError | LookAgain):
             return error
         translated = self.workflow.translate(error)
         if translated is None:
@@ -267,11 +286,9 @@ class _Target:
 
 def _problem(error: Exception) -> dict[str, str]:
     if isinstance(error, Cancelled):
-        return {"code": "cancelled", "title": "Cancelled", "detail": "It was cancelled, and what was done is undone."}
+        return {"code": "cancelled", "title": "Cancelled", "detail": "It was cancelled; its steps say what was undone."}
     if isinstance(error, StepFailed):
         return {"code": error.code, "title": "Failed", "detail": error.detail}
-    if isinstance(error, TransientError):
-        return {"code": "deadline_exceeded", "title": "Given up", "detail": f"Waited too long: {error}"}
     return {
         "code": "internal_error",
         "title": "Failed",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from portal.events import live
@@ -42,7 +43,13 @@ class Journal:
         if finished is not None:
             lanes.host_answers(self.operation.lane)
             self._set(
-                finished, StepState.DONE, progress=1.0, finished_at=timezone.now(), output=dict(output), detail=""
+                finished,
+                StepState.DONE,
+                progress=1.0,
+                finished_at=timezone.now(),
+                output=dict(output),
+                kept={},
+                detail="",
             )
         if begun is not None:
             self._begin(begun)
@@ -52,6 +59,12 @@ class Journal:
         """One that goes on after a wait keeps its beginning and its progress."""
         if step.state != StepState.RUNNING:
             self._set(step, StepState.RUNNING, progress=0.0, started_at=timezone.now(), finished_at=None)
+
+    @transaction.atomic
+    def keep(self, step: OperationStep, kept: Mapping[str, Any]) -> None:
+        """Put by what the step under way wants to know when it is run again."""
+        self._guard()
+        self._set(step, StepState.RUNNING, kept=dict(kept))
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -91,10 +104,10 @@ class Journal:
             self.operation.state = state
             self._tell()
 
-    def release(self, *, waiting_for: str, not_before: datetime, **fields: Any) -> None:
+    def release(self, *, waiting_for: str, seconds: float, **fields: Any) -> None:
         """Give the operation back until later; its state stays, so the next worker goes on where this one stopped."""
         state = State.QUEUED if self.operation.state == State.RUNNING else State(self.operation.state)
-        waiting = {"waiting_for": waiting_for[:300], "not_before": not_before}
+        waiting = {"waiting_for": waiting_for[:300], "not_before": Now() + timedelta(seconds=seconds)}
         self.move(state, **waiting, lease_until=None, lease_owner="", **fields)
 
     def cancel_requested(self) -> bool:

@@ -1,7 +1,7 @@
 """Slots: operations of one lane (a host) share a few workers, so that a slow or dead host holds up no other.
 
-The figures go with the four processes of a worker (deploy/supervisor.py). They bound what a burst can take, and are
-looked at without a lock: two claims at the same instant may pass one slot too many.
+One process of a worker is kept for what has no lane (the reaper among it), and one more for other lanes. The slots
+bound what a burst can take, and are looked at without a lock: two claims at the same instant may pass one too many.
 """
 
 from __future__ import annotations
@@ -10,18 +10,30 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from portal.operations import worker
 from portal.operations.models import Operation
 from portal.operations.states import ACTIVE
 
-SLOTS = 3
 SLOTS_WHILE_DOWN = 1
-SLOTS_OF_ALL_DOWN = 2
 LOOK_AGAIN = timedelta(seconds=1)
 
 
+def slots_of_all() -> int:
+    return max(int(settings.CELERY_WORKER_CONCURRENCY) - 1, 1)
+
+
+def slots_of_one() -> int:
+    return max(int(settings.CELERY_WORKER_CONCURRENCY) - 2, 1)
+
+
+def slots_of_all_down() -> int:
+    return max(slots_of_one() // 2, 1)
+
+
 def has_slot(operation: Operation, now: datetime) -> bool:
-    """Whether one more of its lane may be worked on. A lane whose host does not answer gets one; all such, two."""
+    """Whether one more of its lane may be worked on; of lanes whose hosts do not answer, fewer."""
     if not operation.lane:
         return True
     rows = Operation.objects.unscoped("engine").filter(state__in=ACTIVE).exclude(pk=operation.pk).exclude(lane="")
@@ -30,14 +42,16 @@ def has_slot(operation: Operation, now: datetime) -> bool:
     down = set(rows.filter(is_lane_down=True).values_list("lane", flat=True))
     if operation.is_lane_down:
         down.add(operation.lane)
+    if held.total() >= slots_of_all():
+        return False
     if operation.lane not in down:
-        return held[operation.lane] < SLOTS
-    return held[operation.lane] < SLOTS_WHILE_DOWN and sum(held[lane] for lane in down) < SLOTS_OF_ALL_DOWN
+        return held[operation.lane] < slots_of_one()
+    return held[operation.lane] < SLOTS_WHILE_DOWN and sum(held[lane] for lane in down) < slots_of_all_down()
 
 
 def wait_for_slot(now: datetime) -> dict[str, Any]:
     """What to write to an operation that finds no slot."""
-    words = "its turn: its host is busy with other operations"
+    words = "its turn: the workers are busy with other operations"
     return {"waiting_for": words, "waits_for_slot": True, "not_before": now + LOOK_AGAIN}
 
 
@@ -48,7 +62,8 @@ def host_answers(lane: str) -> None:
         waiting.update(is_lane_down=False, waits_for_slot=True, not_before=None)
 
 
-def next_in(lane: str) -> Operation | None:
-    """The one that has waited longest for a slot of the lane."""
-    rows = Operation.objects.unscoped("engine").filter(lane=lane, state__in=ACTIVE, waits_for_slot=True)
-    return rows.order_by("created_at").first() if lane else None
+def next_for_slot(lane: str) -> list[Operation]:
+    """Whoever has waited longest for the slot that the lane gives back: in the lane itself, and in the others."""
+    rows = Operation.objects.unscoped("engine").filter(state__in=ACTIVE, waits_for_slot=True).order_by("created_at")
+    waiting = [rows.filter(lane=lane).first(), rows.exclude(lane=lane).first()] if lane else []
+    return [operation for operation in waiting if operation is not None]

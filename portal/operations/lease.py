@@ -16,7 +16,9 @@ from portal.operations.states import State
 
 LEASE = timedelta(seconds=15)
 CLAIMABLE = frozenset({State.QUEUED, State.RUNNING, State.UNWINDING})
-DUE = Q(not_before=None) | Q(not_before__lte=Now())
+# A wait that lasts longer than any does was written before the clock was set back.
+LONGEST_WAIT = timedelta(minutes=5)
+DUE = Q(not_before=None) | Q(not_before__lte=Now()) | Q(not_before__gt=Now() + LONGEST_WAIT)
 
 
 class LeaseLost(Exception):
@@ -55,9 +57,12 @@ def _first_claim(found: Operation) -> dict[str, datetime]:
 
 
 def is_free(operation: Operation, now: datetime) -> bool:
-    """Nobody holds it, the lease ran out, or its holder is known to be dead."""
+    """Nobody holds it, the lease ran out, or its holder is known to be dead.
+
+    A lease that lasts longer than any does is from before the clock was set back, and nobody has renewed it since.
+    """
     until = operation.lease_until
-    return until is None or until < now or worker.is_gone(operation.lease_owner)
+    return until is None or not now <= until <= now + 2 * LEASE or worker.is_gone(operation.lease_owner)
 
 
 def held(operation: Operation) -> Q:

@@ -43,6 +43,7 @@ class Operation(Row):
     lease_until = models.DateTimeField(null=True)
     not_before = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
+    failed_undos = models.PositiveIntegerField(default=0)
     rung_at = models.DateTimeField(null=True)
 
     objects = TenantQuerySet.as_manager()
@@ -84,7 +85,7 @@ class Operation(Row):
 
 
 class OperationStep(models.Model):
-    """A line of the journal. `output` is what later steps and the undo need."""
+    """A line of the journal. `output` is what later steps and the undo need, `kept` what it needs itself."""
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
     position = models.PositiveSmallIntegerField()
@@ -95,6 +96,7 @@ class OperationStep(models.Model):
     progress = models.FloatField(default=0)
     detail = models.CharField(max_length=200, blank=True)
     output = models.JSONField(default=dict)
+    kept = models.JSONField(default=dict)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
 

@@ -111,8 +111,9 @@ def ring(operation_id: UUID, after_seconds: float = 0) -> None:
 @transaction.atomic
 def cancel(*, actor: Actor, operation: Operation) -> Operation:
     """Ask for the end at the next safe point. One that was never begun unwinds at once when a worker picks it up."""
-    actor.require(workflow_of(operation.kind).permission, operation.tenant_id)
-    if not workflow_of(operation.kind).cancellable:
+    workflow = _known(operation, "not_cancellable")
+    actor.require(workflow.permission, operation.tenant_id)
+    if not workflow.cancellable:
         raise Conflict("This operation cannot be cancelled once it was accepted.", code="not_cancellable")
     changed = (
         Operation.objects.unscoped("the caller fetched it through the gate")
@@ -129,14 +130,12 @@ def cancel(*, actor: Actor, operation: Operation) -> Operation:
 
 
 def ring_next(lane: str) -> None:
-    """A slot of the lane is free: wake the one that has waited longest for it."""
+    """A slot of the lane is free: wake those that have waited longest for it."""
     try:
-        waiting = lanes.next_in(lane)
-        if waiting is None:
-            return
-        rows = Operation.objects.unscoped("engine").filter(pk=waiting.pk, waits_for_slot=True)
-        if rows.update(not_before=None, waits_for_slot=False):
-            ring(waiting.pk)
+        for waiting in lanes.next_for_slot(lane):
+            rows = Operation.objects.unscoped("engine").filter(pk=waiting.pk, waits_for_slot=True)
+            if rows.update(not_before=None, waits_for_slot=False):
+                ring(waiting.pk)
     except DatabaseError as error:  # the reaper rings in some seconds
         logger.warning("nobody woken in lane %s: %s", lane, error)
 
@@ -149,30 +148,36 @@ def unwind(*, actor: Actor, operation_id: UUID) -> Operation:
 
 @transaction.atomic
 def retry(*, actor: Actor, operation_id: UUID) -> Operation:
-    """Let a stuck operation go forward again, from its first step that is not done."""
+    """Let a stuck operation go forward again, from its first step: an undo may have got half-way at any of them.
+
+    Steps look before they leap; those that cannot are left alone where they are done.
+    """
     operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
-    workflow = _known(operation)
+    workflow = _known(operation, "not_retryable")
     if not workflow.goes_on_with(operation.version):
         raise Conflict("This version of Berth can only undo it.", code="not_retryable")
     fresh = {"state": State.QUEUED, "error": None, "cancel_requested_at": None}
     deadline = timezone.now() + workflow.deadline
     operation = _wake_stuck(actor, operation_id, "operation.retry_requested", deadline_at=deadline, **fresh)
-    undone = operation.steps.filter(state__in=[StepState.FAILED, StepState.UNDONE])
-    undone.update(state=StepState.WAITING, progress=0, detail="", started_at=None, finished_at=None)
+    once = [step.name for step in workflow.steps if not step.repeatable]
+    again = operation.steps.exclude(state=StepState.DONE, name__in=once)
+    again.update(state=StepState.WAITING, progress=0, detail="", kept={}, started_at=None, finished_at=None)
     return operation
 
 
-def _known(operation: Operation) -> Workflow:
+def _known(operation: Operation, code: str) -> Workflow:
     try:
         return workflow_of(operation.kind)
     except KeyError:
-        raise Conflict("This version of Berth does not know its kind.", code="not_retryable") from None
+        raise Conflict("This version of Berth does not know its kind.", code=code) from None
 
 
 def _wake_stuck(actor: Actor, operation_id: UUID, event: str, **fields: Any) -> Operation:
     operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
     rows = Operation.objects.unscoped("fetched through the gate").filter(pk=operation.pk, state=State.STUCK)
-    if not rows.update(not_before=None, attempts=0, lease_until=None, lease_owner="", waiting_for="", **fields):
+    if not rows.update(
+        not_before=None, attempts=0, failed_undos=0, lease_until=None, lease_owner="", waiting_for="", **fields
+    ):
         raise Conflict("Only an operation that is stuck can be retried or unwound by hand.", code="not_stuck")
     log.record(event, actor=actor, target=operation, operation_id=operation.pk)
     transaction.on_commit(lambda: ring(operation.pk))

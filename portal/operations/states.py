@@ -6,7 +6,7 @@ from django.db.models import TextChoices
 
 
 class State(TextChoices):
-    """UNWINDING undoes what was done; STUCK could not, and waits for an administrator."""
+    """UNWINDING undoes what was done; STUCK can go neither on nor back, and waits for an administrator."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -23,7 +23,7 @@ FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 # Checked by the journal at each move of a worker's; an administrator may wake a stuck one (services.retry, unwind).
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
-    State.RUNNING: frozenset({State.SUCCEEDED, State.UNWINDING, State.QUEUED}),
+    State.RUNNING: frozenset({State.SUCCEEDED, State.UNWINDING, State.QUEUED, State.STUCK}),
     State.UNWINDING: frozenset({State.UNWINDING, State.FAILED, State.CANCELLED, State.STUCK}),
     State.STUCK: frozenset({State.QUEUED, State.UNWINDING}),
     State.SUCCEEDED: frozenset(),

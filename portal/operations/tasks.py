@@ -12,15 +12,14 @@ from uuid import UUID
 from celery import shared_task
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutting_down
 from django.core.cache import cache
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from portal.operations import engine, heartbeat
-from portal.operations.lease import DUE, is_free
+from portal.operations.lease import CLAIMABLE, DUE, LEASE, is_free
 from portal.operations.models import Operation
 from portal.operations.services import ring
-from portal.operations.states import State
 
 WORKER_SEEN = "berth:worker-seen"
 RING_AGAIN_SECONDS = 10
@@ -31,20 +30,24 @@ MOST_AT_ONCE = 500
 def run_operation(operation_id: str) -> None:
     """Garbage and unknown ids are dropped: the row is the truth, not the message."""
     try:
-        engine.run(UUID(operation_id))
+        found = UUID(operation_id)
     except (ValueError, AttributeError, TypeError):
         return
+    engine.run(found)
 
 
 @shared_task  # type: ignore[untyped-decorator]
 def reap() -> None:
-    """Ring again for what is due and has nobody: lost messages, dead workers, waits that are over."""
+    """Ring again for what is due and has nobody: lost messages, dead workers, waits that are over.
+
+    Not while an earlier bell may still be on its way: one that was heard ended in a lease or in a wait.
+    """
     cache.set(WORKER_SEEN, timezone.now().isoformat(), timeout=30)
-    unheard = Q(rung_at=None) | Q(rung_at__lt=Now() - timedelta(seconds=RING_AGAIN_SECONDS))
-    waiting = Q(state=State.QUEUED) & (unheard | Q(not_before__lte=Now()))
-    begun = Q(state__in=[State.RUNNING, State.UNWINDING])
-    rows = Operation.objects.unscoped("reaper").filter(DUE, waiting | begun).annotate(now=Now()).order_by("created_at")
-    orphans = [operation.pk for operation in rows[:MOST_AT_ONCE] if is_free(operation, operation.now)]
+    lost = Q(rung_at=None) | Q(rung_at__lt=Now() - timedelta(seconds=RING_AGAIN_SECONDS))
+    heard = Q(lease_until__gt=F("rung_at") + LEASE) | Q(not_before__gt=F("rung_at"), waits_for_slot=False)
+    due = Operation.objects.unscoped("reaper").filter(DUE, lost | heard, state__in=CLAIMABLE)
+    rows = due.annotate(now=Now()).order_by("created_at")[:MOST_AT_ONCE]
+    orphans = [operation.pk for operation in rows if is_free(operation, operation.now)]
     Operation.objects.unscoped("reaper").filter(pk__in=orphans).update(rung_at=Now())
     for operation_id in orphans:
         ring(operation_id)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from portal.operations.models import Operation
@@ -23,7 +23,7 @@ class StepContext:
 
     `fence` is the number of this attempt; steps write it into what they make on a host.
     `progress(fraction, words)` also is the point at which a cancelled or fenced-off operation stops: it may raise.
-    `begun_at` is when the step began for the first time, in whichever process.
+    `kept` is what this step put by when it last raised LookAgain, in whichever process.
     `check()` raises where this worker no longer holds the operation; to be called before each change outside.
     """
 
@@ -31,7 +31,7 @@ class StepContext:
     params: Mapping[str, Any]
     outputs: dict[str, Any]
     fence: int
-    begun_at: datetime
+    kept: Mapping[str, Any]
     progress: Callable[[float, str], None]
     check: Callable[[], None]
 
@@ -70,11 +70,15 @@ class TransientError(Exception):
 
 
 class LookAgain(Exception):
-    """What the step waits for takes its time: run it again in some seconds. Until then it keeps no worker."""
+    """What the step waits for takes its time: run it again in some seconds. Until then it keeps no worker.
 
-    def __init__(self, seconds: float, words: str) -> None:
+    `keep` is put by for that run (StepContext.kept); it is no output.
+    """
+
+    def __init__(self, seconds: float, words: str, keep: Mapping[str, Any] | None = None) -> None:
         super().__init__(words)
         self.seconds = seconds
+        self.keep = dict(keep or {})
 
 
 class StepFailed(Exception):
@@ -92,8 +96,9 @@ class Workflow:
 
     `translate` turns an exception of the app's own (a driver's) into TransientError or StepFailed, or returns None.
     `succeeded` and `unwound` settle the database in the transaction that ends the operation.
-    `version` rises when the steps change; journals of the versions in `continues` are still gone on with, those of
-    others turn round and undo what they did.
+    `version` rises when the steps change; journals of other versions turn round and undo what they did. Those of the
+    versions in `continues` are gone on with: without the steps that are new since, and without doing or undoing those
+    that are gone.
     """
 
     kind: str

@@ -58,7 +58,8 @@ def fresh(operation: Operation) -> Operation:
 
 def expire_lease(operation: Operation) -> None:
     rows = Operation.objects.unscoped("test").filter(pk=operation.pk)
-    rows.update(lease_until=timezone.now() - timedelta(seconds=1), not_before=None)
+    now = timezone.now()
+    rows.update(lease_until=now - timedelta(seconds=1), rung_at=now - timedelta(seconds=20), not_before=None)
 
 
 def run_to_the_end(operation: Operation) -> Operation:

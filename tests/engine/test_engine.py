@@ -13,7 +13,7 @@ from portal.core.errors import Conflict
 from portal.operations import endings, engine, lease, services, worker, workflow
 from portal.operations.models import Operation
 from portal.operations.states import State
-from portal.operations.tasks import reap
+from portal.operations.tasks import reap, run_operation
 from portal.operations.workflow import StepFailed, TransientError
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
@@ -187,6 +187,19 @@ def test_a_kind_nobody_knows_waits_for_a_worker_that_does(
     assert "another version" in fresh(operation).waiting_for
 
 
+def test_what_is_wrong_in_the_engine_is_not_taken_for_a_bad_message(
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(operation: Operation) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(engine, "_work_on_guarded", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        run_operation(str(operation.pk))
+    for garbage in ("", "x", None, 7):
+        run_operation(garbage)
+
+
 class TestReaper:
     @pytest.fixture
     def rung(self, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -209,6 +222,14 @@ class TestReaper:
         Operation.objects.unscoped("test").filter(pk=operation.pk).update(rung_at=long_ago)
         reap()
         assert rung == [operation.pk]
+
+    def test_it_rings_once_for_a_wait_that_is_over(self, operation: Operation, rung: list[Any]) -> None:
+        now = timezone.now()
+        before = {"rung_at": now - timedelta(seconds=5), "not_before": now - timedelta(seconds=1)}
+        Operation.objects.unscoped("test").filter(pk=operation.pk).update(**before)
+        for _ in range(10):
+            reap()
+        assert rung == [operation.pk], "that bell may still be on its way"
 
     def test_it_lets_those_wait_that_wait(self, operation: Operation, rung: list[Any]) -> None:
         later = timezone.now() + timedelta(minutes=1)

@@ -158,6 +158,32 @@ def test_a_stuck_operation_can_go_on_after_all(world: World, stuck: Operation) -
     assert world.made == {"one", "two", "three"}
 
 
+def test_a_retry_does_again_what_an_undo_has_half_undone(world: World, operation: Operation) -> None:
+    def undo_and_fail() -> None:
+        world.made.discard("one")
+        raise ValueError("broken")
+
+    world.trouble["three"] = [StepFailed("no_space", "full")]
+    world.stumble, before = lambda at: undo_and_fail() if at == "undo one" else before(at), world.stumble  # type: ignore[method-assign]
+    engine.run(operation.pk)
+    while fresh(operation).state == State.UNWINDING:
+        expire_lease(operation)
+        engine.run(operation.pk)
+    world.stumble = before  # type: ignore[method-assign]
+    services.retry(actor=SYSTEM, operation_id=operation.pk)
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+    assert world.made == {"one", "two", "three"}
+
+
+def test_waiting_for_a_host_counts_for_no_undo_that_failed(world: World, operation: Operation) -> None:
+    world.trouble["two"] = [StepFailed("no_space", "full")]
+    away: list[BaseException] = [TransientError("the host does not answer") for _ in range(endings.UNDO_ATTEMPTS + 5)]
+    world.trouble["undo two"] = [*away, RuntimeError("once")]
+    engine.run(operation.pk)
+    assert run_to_the_end(operation).state == State.FAILED
+    assert world.made == set()
+
+
 def test_only_a_stuck_one_can_be_retried_or_unwound(world: World, operation: Operation) -> None:
     for rescue in (services.retry, services.unwind):
         with pytest.raises(Conflict) as refusal:
@@ -181,6 +207,65 @@ def test_a_worker_that_is_told_to_stop_gives_the_operation_back_between_two_step
     engine.run(operation.pk)
     assert fresh(operation).state == State.SUCCEEDED
     assert world.log.count("run two") <= 2
+
+
+def test_what_was_done_before_a_stop_is_not_done_again(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_step(world, monkeypatch, "two", repeatable=False)
+    monkeypatch.setattr(engine, "is_shutting_down", lambda: "run two" in world.log)
+    engine.run(operation.pk)
+    monkeypatch.setattr(engine, "is_shutting_down", lambda: False)
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+    assert world.log.count("run two") == 1
+
+
+def test_the_output_of_what_was_done_before_a_cancel_is_there_for_its_undo(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def make(context: Any) -> dict[str, int]:
+        services.cancel(actor=SYSTEM, operation=fresh(operation))
+        return {"id_on_host": 7}
+
+    def undo(context: Any) -> None:
+        seen.append(context.outputs.get("id_on_host"))
+        if len(seen) == 1:
+            raise Killed
+
+    change_step(world, monkeypatch, "two", run=make, undo=undo)
+    with pytest.raises(Killed):
+        engine.run(operation.pk)
+    assert run_to_the_end(operation).state == State.CANCELLED
+    assert seen == [7, 7], "the second one is another process's"
+
+
+def test_a_step_that_may_have_had_its_effect_is_looked_at_before_it_is_given_up(
+    world: World, operation: Operation
+) -> None:
+    """Or it would be called cancelled, and be done."""
+    world.trouble["three done"] = [TransientError("no answer in time")]
+    engine.run(operation.pk)
+    services.cancel(actor=SYSTEM, operation=fresh(operation))
+    assert run_to_the_end(operation).state == State.SUCCEEDED
+
+
+def test_a_cancel_ends_the_waiting_for_a_host_that_is_away(world: World, operation: Operation) -> None:
+    world.trouble["three"] = [TransientError("the host does not answer")] * 2
+    engine.run(operation.pk)
+    services.cancel(actor=SYSTEM, operation=fresh(operation))
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.CANCELLED
+    assert world.made == set()
+
+
+def test_a_clock_that_is_set_back_holds_up_nobody(world: World, operation: Operation) -> None:
+    ahead = timezone.now() + timedelta(hours=1)
+    rows = Operation.objects.unscoped("test").filter(pk=operation.pk)
+    rows.update(not_before=ahead, lease_until=ahead, lease_owner="another-machine:1:1", state=State.RUNNING)
+    engine.run(operation.pk)
+    assert fresh(operation).state == State.SUCCEEDED
 
 
 class TestUpgrade:
@@ -230,6 +315,31 @@ class TestUpgrade:
         assert "another version" in fresh(operation).waiting_for
         assert world.made == {"one"}
 
+    def test_where_none_comes_it_is_left_to_an_administrator(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.begin(world, operation)
+        monkeypatch.delitem(workflow._registry, "test.kind")
+        for _ in range(endings.VERSION_ATTEMPTS + 1):
+            expire_lease(operation)
+            engine.run(operation.pk)
+        assert fresh(operation).state == State.STUCK
+        assert world.made == {"one"}
+        with pytest.raises(Conflict, match="does not know its kind"):
+            services.cancel(actor=SYSTEM, operation=fresh(operation))
+
+    @pytest.mark.parametrize("moment", ["two", "two done"])
+    def test_a_version_that_is_continued_goes_on_without_a_step_that_is_gone(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch, moment: str
+    ) -> None:
+        world.trouble[moment] = [Killed()]
+        with pytest.raises(Killed):
+            engine.run(operation.pk)
+        steps = world.kind.steps  # type: ignore[attr-defined]
+        change_kind(world, monkeypatch, version=2, continues=frozenset({1}), steps=(steps[0], steps[2]))
+        assert run_to_the_end(operation).state == State.SUCCEEDED
+        assert "three" in world.made
+
 
 # -- lanes -----------------------------------------------------------------------------------------------------------
 
@@ -246,9 +356,9 @@ class TestLanes:
 
     def test_one_lane_takes_only_its_slots_and_says_so(self, world: World) -> None:
         full, other = uuid7(), uuid7()
-        first = self.make(world, full, lanes.SLOTS + 1)
+        first = self.make(world, full, lanes.slots_of_one() + 1)
         claimed = [lease.claim(operation.pk) for operation in first]
-        assert [bool(each) for each in claimed] == [True] * lanes.SLOTS + [False]
+        assert [bool(each) for each in claimed] == [True] * lanes.slots_of_one() + [False]
         assert "its turn" in fresh(first[-1]).waiting_for
         assert lease.claim(self.make(world, other, 1)[0].pk) is not None
 
@@ -258,7 +368,7 @@ class TestLanes:
         rung: list[Any] = []
         monkeypatch.setattr(services, "ring", rung.append)
         lane = uuid7()
-        made = self.make(world, lane, lanes.SLOTS + 1)
+        made = self.make(world, lane, lanes.slots_of_one() + 1)
         for operation in made[1:]:
             lease.claim(operation.pk)
         assert lease.claim(made[0].pk) is None
@@ -266,12 +376,28 @@ class TestLanes:
         services.ring_next(str(lane))
         assert rung == [made[0].pk]
 
-    def test_hosts_that_are_down_share_two_slots(self, world: World) -> None:
+    def test_hosts_that_are_down_share_few_slots(self, world: World, settings: Any) -> None:
+        settings.CELERY_WORKER_CONCURRENCY = 6
         hosts = [uuid7() for _ in range(3)]
         waiting = [self.make(world, host, 2, is_lane_down=True, attempts=1) for host in hosts]
         claimed = [lease.claim(operation.pk) for group in waiting for operation in group]
         assert [bool(each) for each in claimed] == [True, False, True, False, False, False]
         assert lease.claim(self.make(world, uuid7(), 1)[0].pk) is not None
+
+    def test_slow_hosts_leave_a_process_for_the_reaper(self, world: World) -> None:
+        slow = [self.make(world, uuid7(), 2) for _ in range(3)]
+        claimed = [lease.claim(operation.pk) for group in slow for operation in group]
+        assert [bool(each) for each in claimed] == [True, True, True, False, False, False]
+
+    def test_whoever_lets_go_of_a_slot_wakes_another_lane_as_well(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full, other = uuid7(), uuid7()
+        waiting = [*self.make(world, full, 1, waits_for_slot=True), *self.make(world, other, 1, waits_for_slot=True)]
+        rung: list[Any] = []
+        monkeypatch.setattr(services, "ring", rung.append)
+        services.ring_next(str(full))
+        assert rung == [operation.pk for operation in waiting]
 
     def test_an_operation_that_finds_its_host_away_marks_its_lane_until_a_step_is_done(
         self, world: World, target: Tenant
@@ -298,7 +424,7 @@ class TestLanes:
 
     def test_the_slots_of_a_dead_worker_are_free(self, world: World) -> None:
         lane = uuid7()
-        made = self.make(world, lane, lanes.SLOTS + 1)
+        made = self.make(world, lane, lanes.slots_of_one() + 1)
         child = subprocess.Popen(["sleep", "60"])
         name = worker.own_name().rsplit(":", 2)[0] + f":{child.pid}:{worker._began(child.pid)}"
         for operation in made[1:]:
@@ -325,12 +451,12 @@ def test_a_wait_in_a_lane_is_as_long_as_without_one(world: World) -> None:
 def test_a_step_that_looks_again_keeps_no_worker_and_counts_no_attempt(
     world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[Any] = []
+    kept: list[Any] = []
 
     def look(context: Any) -> None:
-        begun.append(context.begun_at)
-        if len(begun) < 3:
-            raise LookAgain(0, "the guest to power off")
+        kept.append(context.kept.get("looks", 0))
+        if len(kept) < 3:
+            raise LookAgain(0, "the guest to power off", {"looks": len(kept)})
 
     change_step(world, monkeypatch, "two", run=look)
     engine.run(operation.pk)
@@ -338,7 +464,7 @@ def test_a_step_that_looks_again_keeps_no_worker_and_counts_no_attempt(
     assert (waiting.state, waiting.lease_owner, waiting.attempts) == (State.QUEUED, "", 0)
     assert waiting.waiting_for == "the guest to power off"
     assert run_to_the_end(operation).state == State.SUCCEEDED
-    assert len(set(begun)) == 1, "it began once"
+    assert kept == [0, 1, 2], "it knows what it put by"
 
 
 @pytest.mark.parametrize("settle", ["succeeded", "unwound"])

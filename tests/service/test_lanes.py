@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.operations.lanes import SLOTS
+from portal.operations.lanes import slots_of_one
 from tests.lab.fixtures import Lab, LabHost
 from tests.stack import Stack, running, wait_until
 from tests.tiny import tiny_image  # noqa: F401  the fixture
@@ -51,7 +51,7 @@ def test_a_host_that_hangs_holds_up_no_other(portal: Stack, two_hosts: list[LabH
     daemon = two_hosts[1].libvirtd_pid
     os.kill(daemon, signal.SIGSTOP)
     try:
-        waiting = [portal.accepted("POST", "/vms", {**NEW, "name": f"slow-{i}"}) for i in range(SLOTS + 2)]
+        waiting = [portal.accepted("POST", "/vms", {**NEW, "name": f"slow-{i}"}) for i in range(slots_of_one() + 2)]
         only(portal, name)
         for i in range(3):
             made = portal.accepted("POST", "/vms", {**NEW, "name": f"quick-{i}"})

@@ -11,7 +11,7 @@ from portal.operations.models import Operation
 from portal.operations.workflow import StepContext
 from portal.tenancy.gate import Actor
 from vms import observed
-from vms.models import VM, Power
+from vms.models import VM
 
 GIB = 1024**3
 
@@ -32,12 +32,6 @@ def observe_now(context: StepContext) -> None:
     vm = machine(context.operation)
     state = driver_of(context, vm).state(vm.pk)
     observed.note(vm.pk, state.power if state else None)
-
-
-def settle_desired_power(operation: Operation) -> None:
-    """What could not be done is no longer wanted."""
-    vm = machine(operation)
-    VM.objects.unscoped("workflow").filter(pk=vm.pk).update(desired_power=Power(vm.observed_power))
 
 
 def note_size(operation: Operation, before: Mapping[str, int]) -> None:

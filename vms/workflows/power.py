@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-
-from django.utils import timezone
 
 from hosts.driver import errors
 from hosts.driver.types import PowerState
@@ -23,13 +22,30 @@ from portal.operations.workflow import (
 )
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
+from vms.models import VM, Power
 from vms.states import Action
-from vms.workflows.common import driver_of, machine, observe_now, settle_desired_power
+from vms.workflows.common import driver_of, machine, observe_now
 
-STOP_TIMEOUT_SECONDS = 60
-# A guest that is still booting misses the power key, so it is pressed again at each look.
+# What each leaves the machine in; a restart leaves its owner's wish as it is.
+AIMS = {
+    Action.START: Power.RUNNING,
+    Action.STOP: Power.STOPPED,
+    Action.FORCE_OFF: Power.STOPPED,
+    Action.PAUSE: Power.PAUSED,
+    Action.RESUME: Power.RUNNING,
+}
+# A guest that is still booting misses the power key, so it is pressed again at each look. Looks are counted, and not
+# the time, so that neither a host that was away nor a clock that was set counts against the guest.
 LOOK_SECONDS = 5.0
 LOOK_AGAIN_SECONDS = 3.0
+LOOKS = 8
+STOP_TIMEOUT_SECONDS = round(LOOKS * (LOOK_SECONDS + LOOK_AGAIN_SECONDS))
+
+
+def reach(context: StepContext) -> Output:
+    """Waits for a host that is away, before anything is asked of it; until then a cancel has nothing to undo."""
+    observe_now(context)
+    return None
 
 
 def start(context: StepContext) -> Output:
@@ -52,14 +68,16 @@ def stop(context: StepContext) -> Output:
     if _is_off(context):
         observe_now(context)
         return None
-    waited = (timezone.now() - context.begun_at).total_seconds()
-    if waited >= STOP_TIMEOUT_SECONDS:
+    looks = context.kept.get("looks", 0) + 1
+    if looks >= LOOKS:
         raise StepFailed(
             "guest_did_not_stop",
             f"The guest did not power off within {STOP_TIMEOUT_SECONDS} s. Look at its console, or force it off.",
         )
-    context.progress(waited / STOP_TIMEOUT_SECONDS, f"Waiting for the guest to power off: {waited:.0f} s")
-    raise LookAgain(LOOK_AGAIN_SECONDS, f"the guest to power off ({waited:.0f} s of {STOP_TIMEOUT_SECONDS} s)")
+    waited = round(looks * (LOOK_SECONDS + LOOK_AGAIN_SECONDS))
+    context.progress(looks / LOOKS, f"Waiting for the guest to power off: {waited} s")
+    words = f"the guest to power off ({waited} s of {STOP_TIMEOUT_SECONDS} s)"
+    raise LookAgain(LOOK_AGAIN_SECONDS, words, {"looks": looks})
 
 
 def _is_off(context: StepContext) -> bool:
@@ -69,12 +87,6 @@ def _is_off(context: StepContext) -> bool:
     except errors.Timeout:
         return False
     return True
-
-
-def reach(context: StepContext) -> Output:
-    """Waits for a host that is away, before anything is asked of it."""
-    observe_now(context)
-    return None
 
 
 def reboot(context: StepContext) -> Output:
@@ -108,14 +120,24 @@ def _nothing_to_settle(operation: Operation, outputs: Mapping[str, Any]) -> None
     return None
 
 
-def _workflow(action: Action, *steps: Step) -> Workflow:
+def settle_wish(operation: Operation) -> None:
+    """Its owner's wish is as before, unless the aim was reached all the same: `observe_now` has just looked."""
+    vm = machine(operation)
+    before = operation.params.get("before", vm.observed_power)  # journals of version 1 know no wish
+    wanted = vm.observed_power if vm.observed_power == operation.params.get("after") else before
+    VM.objects.unscoped("workflow").filter(pk=vm.pk).update(desired_power=wanted)
+
+
+def _workflow(action: Action, step: Step) -> Workflow:
     return register(
         Workflow(
             kind=f"vm.{action}",
+            version=2,
+            continues=frozenset({1}),
             permission=Permission.VM_WRITE,
-            steps=steps,
+            steps=(Step("reach", "Reaching the host", reach), replace(step, undo=observe_now)),
             succeeded=_nothing_to_settle,
-            unwound=settle_desired_power,
+            unwound=settle_wish,
             translate=translate,
         )
     )
@@ -125,11 +147,7 @@ WORKFLOWS = {
     Action.START: _workflow(Action.START, Step("start", "Starting it", start)),
     Action.STOP: _workflow(Action.STOP, Step("stop", "Asking the guest to power off", stop)),
     # whether a guest was restarted cannot be seen from outside, so nothing is asked twice
-    Action.REBOOT: _workflow(
-        Action.REBOOT,
-        Step("reach", "Reaching the host", reach),
-        Step("reboot", "Asking the guest to restart", reboot, repeatable=False),
-    ),
+    Action.REBOOT: _workflow(Action.REBOOT, Step("reboot", "Asking the guest to restart", reboot, repeatable=False)),
     Action.FORCE_OFF: _workflow(Action.FORCE_OFF, Step("force-off", "Cutting the power", force_off)),
     Action.PAUSE: _workflow(Action.PAUSE, Step("pause", "Pausing it", pause)),
     Action.RESUME: _workflow(Action.RESUME, Step("resume", "Resuming it", resume)),
