@@ -19,7 +19,10 @@ class PowerState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a domain is off or paused. UNKNOWN: nobody stopped it; its host, or the daemon there, went down with it."""
+    """Why a domain is off or paused. UNKNOWN: nobody stopped it; its host, or the daemon there, went down with it.
+
+    OTHER: libvirt knows why, and it is nothing that Berth does.
+    """
 
     NONE = ""
     GUEST = "guest"
@@ -30,6 +33,7 @@ class Reason(StrEnum):
     MIGRATED = "migrated"
     ASKED = "asked"
     IO_ERROR = "io_error"
+    OTHER = "other"
     UNKNOWN = "unknown"
 
 

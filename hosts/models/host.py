@@ -64,7 +64,7 @@ class Host(Row):
     @property
     def is_reachable(self) -> bool:
         """It answered lately; what is shown of it is as old as `seen_at`."""
-        return self.seen_at is not None and timezone.now() - self.seen_at < UNREACHABLE_AFTER
+        return self.seen_at is not None and abs(timezone.now() - self.seen_at) < UNREACHABLE_AFTER
 
     @property
     def health(self) -> str:

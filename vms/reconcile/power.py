@@ -52,6 +52,7 @@ _WORDS = {
     Reason.MIGRATED: "it was migrated away",
     Reason.ASKED: "it was paused on the host",
     Reason.IO_ERROR: "it is paused, because its storage fails or is full",
+    Reason.OTHER: "it was stopped on the host",
     Reason.UNKNOWN: "it did not come back with its host",
     Reason.NONE: "it was started on the host",
 }

@@ -57,8 +57,10 @@ def obey_guest(vm_id: UUID) -> None:
         rows = VM.objects.unscoped("reconciler").filter(
             pk=vm_id, desired_power=Power.RUNNING, observed_power=Power.STOPPED, lifecycle=Lifecycle.READY
         )
-        if operations.active_on("vm", vm_id) is None and rows.update(desired_power=Power.STOPPED):
-            log.record("vm.powered_off_inside", actor=SYSTEM, target=rows.model.objects.unscoped("log").get(pk=vm_id))
+        vm = rows.select_for_update().first()  # whoever starts it meanwhile waits for this, or this for them
+        if vm is not None and operations.active_on("vm", vm_id) is None:
+            rows.update(desired_power=Power.STOPPED)
+            log.record("vm.powered_off_inside", actor=SYSTEM, target=vm)
 
 
 def _submit(vm_id: UUID) -> None:

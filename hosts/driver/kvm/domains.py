@@ -34,6 +34,8 @@ _POWER_BY_REASON = {
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP): PowerState.STOPPED,
 }
 _REASONS = {
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN): Reason.UNKNOWN,
+    (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DAEMON): Reason.UNKNOWN,
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN): Reason.GUEST,
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED): Reason.DESTROYED,
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED): Reason.CRASHED,
@@ -62,7 +64,7 @@ def stop_reason(state: int, reason: int) -> Reason:
     """Why it is off or paused; NONE while it runs."""
     if power_state(state, reason) is PowerState.RUNNING:
         return Reason.NONE
-    return _REASONS.get((state, reason), Reason.UNKNOWN)
+    return _REASONS.get((state, reason), Reason.OTHER)
 
 
 def _attempt(connect: libvirt.virConnect, uuid: UUID) -> int:
