@@ -12,6 +12,9 @@ from portal.events import triggers
 from tests.private_redis import PrivateRedis
 from tests.world import Caller, World, make_world
 
+# Folders whose tests share what takes long to start.
+TOGETHER = (("service", "browser"), ("backup",), ("faults",), ("live",), ("driver",))
+
 _redis: PrivateRedis | None = None
 
 
@@ -32,13 +35,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Folder by folder, so that a portal of one folder's own is stopped before the next folder's is started.
 
-    Browser tests come last: from the first of them on, Playwright keeps an event loop running in this thread.
+    Where several processes share the tests, what shares a portal or a host stays together, and the longest comes first.
     """
     for mark in ("faults", "soak"):
         if not config.getoption(f"--{mark}"):
             items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     folders = list(dict.fromkeys(item.path.parent for item in items))
-    items.sort(key=lambda item: ("browser" in item.keywords, folders.index(item.path.parent)))
+    items.sort(key=lambda item: (*_place(item), folders.index(item.path.parent)))
+    for item in items:
+        together, _ = _place(item)
+        if together < len(TOGETHER):
+            item.add_marker(pytest.mark.xdist_group(TOGETHER[together][0]))
+
+
+def _place(item: pytest.Item) -> tuple[int, int]:
+    """Which of TOGETHER it belongs to, if any, and where in that."""
+    folder = item.path.parent.name
+    return next(((i, group.index(folder)) for i, group in enumerate(TOGETHER) if folder in group), (len(TOGETHER), 0))
 
 
 @pytest.hookimpl(trylast=True)

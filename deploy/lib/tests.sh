@@ -27,10 +27,12 @@ build_test_image() {
     echo "$recipe" >"$image.recipe"
 }
 
-# What pytest gets beside the arguments, a word a line: the long tests run alone, the matrix on several portals at once.
-# In order, for cells of one kind share a machine.
-places_of_long_tests() {
+# What pytest gets beside the arguments, a word a line. Without any, two processes share the tests, most of which wait for
+# something (tests/conftest.py says what stays together). The long tests run alone, the matrix on several portals at once;
+# in order, for cells of one kind share a machine.
+options_of_pytest() {
     local argument
+    (($#)) || printf '%s\n' -n 2 --dist loadgroup
     for argument in "$@"; do
         case $argument in
             --faults) printf '%s\n' tests/faults -p no:randomly -n "${BERTH_TEST_PORTALS:-3}" ;;

@@ -96,6 +96,8 @@ def note_failure(operation: Operation) -> None:
 PREFLIGHT = register(
     Workflow(
         kind="host.preflight",
+        doing="checking",
+        done="checked",
         permission=Permission.HOST_WRITE,
         steps=(
             Step("facts", "Reading versions, CPU and memory", read_facts),

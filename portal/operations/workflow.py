@@ -92,7 +92,7 @@ class StepFailed(Exception):
 
 @dataclass(frozen=True)
 class Workflow:
-    """A kind of operation.
+    """A kind of operation. `doing` and `done` are words for people: what is under way with its target, and was.
 
     `translate` turns an exception of the app's own (a driver's) into TransientError or StepFailed, or returns None.
     `succeeded` and `unwound` settle the database in the transaction that ends the operation.
@@ -102,6 +102,8 @@ class Workflow:
     """
 
     kind: str
+    doing: str
+    done: str
     steps: tuple[Step, ...]
     permission: Permission
     succeeded: Callable[[Operation, Mapping[str, Any]], None]
@@ -132,4 +134,5 @@ def workflow_of(kind: str) -> Workflow:
 
 
 def kinds() -> list[str]:
+    """Of this version of Berth."""
     return sorted(_registry)

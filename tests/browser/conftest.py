@@ -16,8 +16,9 @@ from tests.tiny import tiny_image  # noqa: F401
 SignIn = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
+    """Not for longer than this folder's tests: Playwright keeps an event loop running in this thread."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     assert program, "Chromium is not installed: apt-get install chromium"
     with sync_playwright() as playwright:

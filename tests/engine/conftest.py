@@ -21,6 +21,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     ended: list[str] = []
     kind = Workflow(
         kind="test.kind",
+        doing="testing",
+        done="tested",
         permission=Permission.HOST_WRITE,
         steps=tuple(world.step(name) for name in STEPS),
         succeeded=lambda operation, outputs: ended.append("succeeded"),

@@ -13,24 +13,13 @@ from django.utils import timezone
 
 from portal.core.units import THIN_SPACE, mib, size
 from portal.operations.models import Operation
+from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from vms import selectors
 from vms.models import VM, Flavor, Image, Lifecycle, Nic
 from vms.services import power
 from vms.states import Action, Verdict
 
-# The word a machine wears while an operation of that kind is under way.
-_BUSY = {
-    "vm.create": "building",
-    "vm.start": "starting",
-    "vm.stop": "stopping",
-    "vm.reboot": "rebooting",
-    "vm.force-off": "powering off",
-    "vm.pause": "pausing",
-    "vm.resume": "resuming",
-    "vm.resize": "resizing",
-    "vm.delete": "deleting",
-}
 LOOKS = {
     "running": "running",
     "paused": "attention",
@@ -207,9 +196,14 @@ def _status(vm: VM, operation: Operation | None) -> Status:
     stale = not vm.host.is_reachable
     word, look, since = vm.status, LOOKS[vm.status], vm.observed_since
     if operation is not None:
-        word, look = _BUSY.get(operation.kind, word), "attention" if operation.needs_attention else "working"
+        word, look = _doing(operation, word), "attention" if operation.needs_attention else "working"
         since = operation.created_at
     return Status(word=word, look=look, since=since, seen_at=vm.host.seen_at, stale=stale)
+
+
+def _doing(operation: Operation, otherwise: str) -> str:
+    """`otherwise` for a kind that only another version of Berth knows."""
+    return workflow_of(operation.kind).doing if operation.kind in kinds() else otherwise
 
 
 def _buttons(verdicts: Mapping[Action, Verdict], own: list[object]) -> list[Button]:

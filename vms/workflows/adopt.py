@@ -59,6 +59,8 @@ def settle(operation: Operation) -> None:
 ADOPT = register(
     Workflow(
         kind="vm.adopt",
+        doing="adopting",
+        done="adopted",
         permission=Permission.HOST_WRITE,
         steps=(
             Step("look", "Looking at the machine on its host", look),

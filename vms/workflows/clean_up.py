@@ -109,6 +109,8 @@ def leave(operation: Operation) -> None:
 CLEAN_UP = register(
     Workflow(
         kind="drift.clean-up",
+        doing="cleaning up",
+        done="cleaned up",
         permission=Permission.HOST_WRITE,
         steps=(Step("remove", "Removing what nobody has", remove),),
         succeeded=release,

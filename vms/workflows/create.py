@@ -103,6 +103,8 @@ def forget(operation: Operation) -> None:
 CREATE = register(
     Workflow(
         kind="vm.create",
+        doing="building",
+        done="created",
         permission=Permission.VM_WRITE,
         steps=(
             Step("image", "Bringing the image to the host", bring_image, weight=3),

@@ -44,6 +44,8 @@ def keep(operation: Operation) -> None:
 DELETE = register(
     Workflow(
         kind="vm.delete",
+        doing="deleting",
+        done="deleted",
         version=2,
         continues=frozenset({1}),
         permission=Permission.VM_WRITE,

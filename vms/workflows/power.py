@@ -128,10 +128,12 @@ def settle_wish(operation: Operation) -> None:
     VM.objects.unscoped("workflow").filter(pk=vm.pk).update(desired_power=wanted)
 
 
-def _workflow(action: Action, step: Step) -> Workflow:
+def _workflow(action: Action, doing: str, done: str, step: Step) -> Workflow:
     return register(
         Workflow(
             kind=f"vm.{action}",
+            doing=doing,
+            done=done,
             version=2,
             continues=frozenset({1}),
             permission=Permission.VM_WRITE,
@@ -143,12 +145,15 @@ def _workflow(action: Action, step: Step) -> Workflow:
     )
 
 
+# Whether a guest was restarted cannot be seen from outside, so nothing is asked twice.
+_REBOOT = Step("reboot", "Asking the guest to restart", reboot, repeatable=False)
 WORKFLOWS = {
-    Action.START: _workflow(Action.START, Step("start", "Starting it", start)),
-    Action.STOP: _workflow(Action.STOP, Step("stop", "Asking the guest to power off", stop)),
-    # whether a guest was restarted cannot be seen from outside, so nothing is asked twice
-    Action.REBOOT: _workflow(Action.REBOOT, Step("reboot", "Asking the guest to restart", reboot, repeatable=False)),
-    Action.FORCE_OFF: _workflow(Action.FORCE_OFF, Step("force-off", "Cutting the power", force_off)),
-    Action.PAUSE: _workflow(Action.PAUSE, Step("pause", "Pausing it", pause)),
-    Action.RESUME: _workflow(Action.RESUME, Step("resume", "Resuming it", resume)),
+    Action.START: _workflow(Action.START, "starting", "started", Step("start", "Starting it", start)),
+    Action.STOP: _workflow(Action.STOP, "stopping", "stopped", Step("stop", "Asking the guest to power off", stop)),
+    Action.REBOOT: _workflow(Action.REBOOT, "rebooting", "restarted", _REBOOT),
+    Action.FORCE_OFF: _workflow(
+        Action.FORCE_OFF, "powering off", "forced off", Step("force-off", "Cutting the power", force_off)
+    ),
+    Action.PAUSE: _workflow(Action.PAUSE, "pausing", "paused", Step("pause", "Pausing it", pause)),
+    Action.RESUME: _workflow(Action.RESUME, "resuming", "resumed", Step("resume", "Resuming it", resume)),
 }

@@ -62,6 +62,8 @@ def keep_the_wish(operation: Operation) -> None:
 REPAIR = register(
     Workflow(
         kind="vm.repair",
+        doing="repairing",
+        done="repaired",
         permission=Permission.HOST_WRITE,
         steps=(
             Step("seed", "Looking for the first-boot settings", make_missing_seed),

@@ -62,6 +62,8 @@ def _settle(operation: Operation, size: Mapping[str, int]) -> None:
 RESIZE = register(
     Workflow(
         kind="vm.resize",
+        doing="resizing",
+        done="resized",
         permission=Permission.VM_WRITE,
         steps=(
             Step("define", "Defining the new size", define_new, undo=define_old),

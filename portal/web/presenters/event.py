@@ -10,6 +10,7 @@ from typing import Any
 from django.urls import reverse
 
 from portal.events.models import Event
+from portal.operations.workflow import kinds, workflow_of
 from portal.quotas.models import RESOURCES
 from portal.quotas.words import amount
 
@@ -56,21 +57,6 @@ _PHASES = {
     "succeeded": "was {done}",
     "failed": "could not be {done}",
     "cancelled": "was not {done}: it was cancelled",
-}
-_DONE = {
-    "create": "created",
-    "start": "started",
-    "stop": "stopped",
-    "reboot": "restarted",
-    "force-off": "forced off",
-    "pause": "paused",
-    "resume": "resumed",
-    "resize": "resized",
-    "delete": "deleted",
-    "preflight": "checked",
-    "adopt": "adopted",
-    "restore": "restored",
-    "clean-up": "cleaned up",
 }
 _NAMES = {
     **{"vms": "VMs", "vcpus": "vCPUs", "memory_mib": "memory", "disk_gib": "disk"},
@@ -131,10 +117,10 @@ def _words(event: Event) -> str:
 
 def _phase_words(kind: str) -> str:
     """`vm.force-off.failed` → `could not be forced off`; of what is not known, the words of the kind."""
+    operation, _, phase = kind.rpartition(".")
+    if operation in kinds() and phase in _PHASES:
+        return _PHASES[phase].format(done=workflow_of(operation).done)
     _, _, rest = kind.partition(".")
-    name, _, phase = rest.rpartition(".")
-    if name in _DONE and phase in _PHASES:
-        return _PHASES[phase].format(done=_DONE[name])
     return (rest or kind).replace("-", " ").replace("_", " ").replace(".", " ")
 
 
