@@ -80,4 +80,3 @@ def test_the_sign_in_page(chromium: object, stack: Stack, theme: str) -> None:
     page = context.new_page()
     page.goto("/")
     assert complaints(page) == []
-    context.close()

@@ -63,6 +63,10 @@ class Bench:
         trace = self.stack.data / "orders" / "trace"
         return trace.read_text().splitlines() if trace.exists() else []
 
+    def start_web(self) -> None:
+        self.stack.start_part("web")
+        wait_until(self.stack.is_ready, 60, f"readyz of the portal\n{self.stack.logs()}")
+
     # -- libvirtd ------------------------------------------------------------------------------------------------
 
     def signal_libvirtd(self, number: int) -> None:
@@ -148,6 +152,10 @@ class Bench:
             self.start_broker()
         if "worker" not in self.stack.parts:
             self.start_worker()
+        if "beat" not in self.stack.parts:
+            self.stack.start_part("beat")
+        if "web" not in self.stack.parts:
+            self.start_web()
         self.known = self._findings() if self.is_suspect else []
         self.is_suspect = True
 

@@ -9,11 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from portal.operations import workflow
 from tests.faults.bench import Bench
 from tests.faults.scenarios import Scenario
+from tests.faults.scenarios.power import STATES
 from tests.stack import wait_until
 
 OUTAGE_SECONDS = 20.0
+SLOW_SECONDS = 10.0
+POWER_LOSS_SECONDS = 3.0
+COMING_BACK_SECONDS = 120.0  # what tests/service/test_drift.py gives a machine after a power loss
+WISHES = """
+import json
+from portal.operations.services import active_on
+from vms.models import VM
+rows = VM.objects.unscoped("test").filter(lifecycle="ready")
+print(json.dumps([[str(vm.pk), vm.desired_power, bool(active_on("vm", vm.pk))] for vm in rows]))
+"""
 Operation = dict[str, Any]
 Place = Callable[[Bench, Scenario, str], Operation]
 
@@ -26,10 +38,12 @@ def nothing(bench: Bench, operation: Operation) -> None:
 class Fault:
     """`place` returns when the fault is over. `late` happens after the operation has ended and was cleaned up.
 
+    `settle` comes between the end of the operation and the look at its effect.
     `is_of_undo`: only for steps that can be undone.
     """
 
     place: Place
+    settle: Callable[[Bench, Operation], None] = nothing
     late: Callable[[Bench, Operation], None] = nothing
     is_of_undo: bool = False
 
@@ -206,6 +220,57 @@ def deliver_twice(bench: Bench, scenario: Scenario, step: str) -> Operation:
     return operation
 
 
+def cancel(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """Asked for in the middle of the step; a kind that cannot be cancelled says so."""
+    operation = held_at(bench, scenario, f"during:{step}")
+    answer = bench.stack.api("POST", f"/operations/{operation['id']}/actions/cancel", {}, user="admin")
+    bench.release()
+    is_cancellable = workflow.workflow_of(scenario.kind).cancellable
+    assert answer.status_code == (202 if is_cancellable else 409), answer.text
+    return operation
+
+
+def check_heeded(bench: Bench, operation: Operation) -> None:
+    """It came too late or was heeded; nothing broke, so nothing failed."""
+    is_cancellable = workflow.workflow_of(operation["kind"]).cancellable
+    assert operation["status"] in ("succeeded", *(["cancelled"] if is_cancellable else [])), operation
+
+
+def lose_power(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    operation = held_at(bench, scenario, f"during:{step}")
+    bench.lab_host.kill()
+    try:
+        bench.release()
+        time.sleep(POWER_LOSS_SECONDS)
+    finally:
+        bench.lab_host.start()
+    return operation
+
+
+def wait_for_machines(bench: Bench, operation: Operation) -> None:
+    """All that were on come back as their owners want them, those of other cells too."""
+
+    def are_as_wanted() -> bool:
+        wishes = bench.shell(WISHES)
+        return all(not is_busy and bench.host.state(vm_id) == STATES[wish] for vm_id, wish, is_busy in wishes)
+
+    wait_until(are_as_wanted, COMING_BACK_SECONDS, f"the machines to be as wanted: {bench.shell(WISHES)}")
+
+
+def slow_down_libvirtd(bench: Bench, scenario: Scenario, step: str) -> Operation:
+    """It gets a tenth of the time."""
+    operation = held_at(bench, scenario, f"before:{step}")
+    bench.release()
+    for _ in range(round(SLOW_SECONDS)):
+        bench.signal_libvirtd(signal.SIGSTOP)
+        try:
+            time.sleep(0.9)
+        finally:
+            bench.signal_libvirtd(signal.SIGCONT)
+        time.sleep(0.1)
+    return operation
+
+
 def stop_second_worker(bench: Bench, operation: Operation) -> None:
     bench.kill_worker("worker-2")
 
@@ -217,12 +282,15 @@ FAULTS = {
     "kill-twice": Fault(kill_twice),
     "step-fails": Fault(step_fails, is_of_undo=True),
     "kill-in-undo": Fault(kill_in_undo, is_of_undo=True),
-    "worker-paused": Fault(pause_worker, wake_paused_worker),
+    "worker-paused": Fault(pause_worker, late=wake_paused_worker),
     "libvirtd-killed": Fault(kill_libvirtd),
     "libvirtd-stopped": Fault(stop_libvirtd),
     "broker-lost": Fault(lose_broker),
     "broker-and-worker-lost": Fault(lose_broker_and_worker),
     "database-cut": Fault(cut_database),
     "pool-full": Fault(fill_pool),
-    "delivered-twice": Fault(deliver_twice, stop_second_worker),
+    "delivered-twice": Fault(deliver_twice, late=stop_second_worker),
+    "cancelled": Fault(cancel, settle=check_heeded),
+    "host-killed": Fault(lose_power, settle=wait_for_machines),
+    "libvirtd-slow": Fault(slow_down_libvirtd),
 }

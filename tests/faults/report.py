@@ -38,9 +38,10 @@ def table(results: list[dict[str, Any]]) -> str:
     for result in results:
         kind, step, fault = str(result["cell"]).split("/")
         rows.setdefault(f"{kind} {step}", {})[fault] = _words(result)
-    lines = [f"| step | {' | '.join(FAULTS)} |", f"|---|{'---|' * len(FAULTS)}"]
+    faults = list(dict.fromkeys([*FAULTS, *(fault for row in rows.values() for fault in row)]))
+    lines = [f"| step | {' | '.join(faults)} |", f"|---|{'---|' * len(faults)}"]
     lines += [
-        f"| {name} | {' | '.join(row.get(fault, '') for fault in FAULTS)} |" for name, row in sorted(rows.items())
+        f"| {name} | {' | '.join(row.get(fault, '') for fault in faults)} |" for name, row in sorted(rows.items())
     ]
     return "\n".join([*lines, "", LEGEND, ""])
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -14,7 +14,7 @@ from portal.operations import workflow
 from tests.faults import cells
 from tests.faults.bench import Bench
 from tests.faults.cells import Cell
-from tests.faults.faults import FAULTS, nothing
+from tests.faults.faults import FAULTS, Fault, nothing
 from tests.faults.scenarios import SCENARIOS
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(400)]
@@ -44,17 +44,18 @@ def test_cell_on_postgresql(cell: Cell, bench_on_postgres: Bench, record_propert
     hit(cell, bench_on_postgres, record_property)
 
 
-def hit(cell: Cell, bench: Bench, record: Record) -> None:
+def hit(cell: Cell, bench: Bench, record: Record, faults: Mapping[str, Fault] = FAULTS) -> None:
     database = "" if not bench.stack.database_url else " (PostgreSQL)"
     record("cell", f"{cell.kind}/{cell.step}{database}/{cell.fault}")
     bench.heal()
-    scenario, fault = SCENARIOS[cell.kind](bench), FAULTS[cell.fault]
+    scenario, fault = SCENARIOS[cell.kind](bench), faults[cell.fault]
     scenario.prepare()
     operation = fault.place(bench, scenario, cell.step)
     over_at = time.monotonic()
     operation = bench.stack.finished(operation, seconds=RECOVERY_SECONDS + scenario.seconds, user="admin")
     record("seconds", round(time.monotonic() - over_at, 1))
     record("end", operation["status"])
+    fault.settle(bench, operation)
     scenario.check(operation)
     if operation["status"] == "succeeded":
         assert bench.audit() == []  # a resolution that failed leaves its drift, and a page says so

@@ -16,6 +16,7 @@ from hosts.driver.xml.domain import NAMESPACE, domain_xml
 
 POWER_SECONDS = 30.0  # QEMU starts and ends in a second, and takes many on a loaded machine
 POLL_SECONDS = 0.2
+CLEARING_UP_SECONDS = 5.0
 
 _POWER = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
@@ -184,7 +185,15 @@ def _shutdown(domain: libvirt.virDomain) -> None:
 
 
 def _destroy(domain: libvirt.virDomain) -> None:
-    _if_active(domain, domain.destroy)
+    """libvirt fails without a word of why while it clears up after a start that failed."""
+    until = time.monotonic() + CLEARING_UP_SECONDS
+    while True:
+        try:
+            return _if_active(domain, domain.destroy)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() is not None or time.monotonic() > until:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 def _resume(domain: libvirt.virDomain) -> None:
@@ -198,7 +207,7 @@ def _if_active(domain: libvirt.virDomain, work: Callable[[], object]) -> None:
     try:
         work()
     except libvirt.libvirtError as error:
-        if not _is_invalid(error) or domain.isActive():
+        if domain.isActive() or not (_is_invalid(error) or error.get_error_code() is None):
             raise
 
 

@@ -40,7 +40,8 @@ class Preflight(Scenario):
 
     def check(self, operation: dict[str, Any]) -> None:
         super().check(operation)
-        assert not [name for name in self.host.virsh("list", "--all", "--name").split() if "probe" in name]
+        names = {*self.host.virsh("list", "--all", "--name").split(), *self.host.volumes()}
+        assert not [name for name in names if name.startswith("berth-preflight")]
 
     def clean_up(self) -> None:
         self.prepare()
