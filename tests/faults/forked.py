@@ -48,19 +48,20 @@ class ForkedStack(Stack):
         if "BERTH_TEST_HOLD" in extra:
             (self.data / "orders").mkdir(exist_ok=True)
             arguments += ["-I", "tests.hold"]
-        pid = self._ask(arguments, self.data / f"{part}.log", extra)
+        log = self.data / f"{part}.log"
+        pid = self._ask(arguments, log, log, extra)
         self.parts[part] = cast("subprocess.Popen[bytes]", Forked(pid))
 
     def manage(self, *arguments: str) -> str:
         code, words = self.run_command(*arguments)
-        assert code == 0, words
+        assert code == 0, self.logs()
         return words
 
     def run_command(self, *arguments: str) -> tuple[int, str]:
-        """The exit code of a manage.py command, and what it printed."""
+        """The exit code of a manage.py command, and what it printed; what it logged is in command.log."""
         output = self.data / "command.out"
         output.unlink(missing_ok=True)
-        return self._ask(list(arguments), output, {}, wait=True), output.read_text()
+        return self._ask(list(arguments), output, self.data / "command.log", {}, wait=True), output.read_text()
 
     def stop(self) -> None:
         super().stop()
@@ -68,10 +69,13 @@ class ForkedStack(Stack):
             os.killpg(self.nursery.pid, signal.SIGKILL)
             self.nursery.wait()
 
-    def _ask(self, arguments: list[str], log: Path, environment: dict[str, str], wait: bool = False) -> int:
+    def _ask(
+        self, arguments: list[str], output: Path, log: Path, environment: dict[str, str], wait: bool = False
+    ) -> int:
         nursery = self._nursery()
         assert nursery.stdin is not None
-        order = {"arguments": arguments, "log": str(log), "environment": environment, "wait": wait}
+        paths = {"output": str(output), "log": str(log)}
+        order = {"arguments": arguments, **paths, "environment": environment, "wait": wait}
         with self.lock:
             nursery.stdin.write(json.dumps(order) + "\n")
             nursery.stdin.flush()

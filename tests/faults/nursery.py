@@ -2,7 +2,8 @@
 
 Starting Python and Django anew costs seconds of CPU, and the matrix starts a worker and an audit in each of its cells.
 
-Reads one JSON object a line: {"arguments", "environment", "log"}; answers with the process's id, or, where "wait" is
+Reads one JSON object a line: {"arguments", "environment", "output", "log"}; what is said on standard error goes to the
+log. Answers with the process's id, or, where "wait" is
 true, with its exit code once it has ended.
 """
 
@@ -48,7 +49,7 @@ def _be(order: dict[str, Any]) -> None:
     os.environ.update(order["environment"])
     code = 1
     try:
-        _redirect(order["log"])
+        _redirect(order["output"], order["log"])
         _run(order["arguments"])
         code = 0
     except SystemExit as end:
@@ -61,10 +62,10 @@ def _be(order: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _redirect(log: str) -> None:
-    null, file = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    for descriptor, target in ((null, 0), (file, 1), (file, 2)):
-        os.dup2(descriptor, target)
+def _redirect(output: str, log: str) -> None:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for target, path in ((1, output), (2, log)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), target)
 
 
 def _run(arguments: list[str]) -> None:
