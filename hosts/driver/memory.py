@@ -38,6 +38,7 @@ from hosts.driver.types import (
     Reason,
     VolumeFacts,
 )
+from hosts.driver.xml import outline
 
 CHUNK_BYTES = 1 << 20
 POOL_BYTES = 1 << 40
@@ -368,7 +369,7 @@ def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:
         memory_mib=spec.memory_mib,
         memory_max_mib=spec.memory_mib,
         disks=tuple(DiskFacts(disk.target, disk.pool, disk.volume) for disk in disks),
-        macs=tuple(nic.mac for nic in spec.nics),
+        outline=outline.of_spec(spec),
         reason=Reason.NONE if power is PowerState.RUNNING else host.reasons.get(uuid, Reason.UNKNOWN),
     )
 

@@ -179,7 +179,7 @@ class DomainFacts:
     """What a host has on a domain: its state, and its definition as the next start takes it.
 
     `owner` is our mark in its metadata, None where there is none. `vcpus` and `memory_mib` are what it starts with, the
-    `_max` ones what it may grow to without a restart.
+    `_max` ones what it may grow to without a restart. `outline` is the rest of it in words (hosts.driver.xml.outline).
     """
 
     uuid: UUID
@@ -191,7 +191,7 @@ class DomainFacts:
     memory_mib: int
     memory_max_mib: int
     disks: tuple[DiskFacts, ...] = ()
-    macs: tuple[str, ...] = ()
+    outline: frozenset[str] = frozenset()
     reason: Reason = Reason.NONE
 
 
@@ -199,7 +199,7 @@ class DomainFacts:
 class Inventory:
     """All domains of a host, all volumes of one pool, the static hosts (address by MAC) of one network.
 
-    `volumes` is None where the pool is missing or off, `dhcp_hosts` where the network is missing. `unfinished` has the
+    `volumes` is None where the pool is missing or off, `dhcp_hosts` where the network is. `unfinished` has the
     names of volumes whose upload has not ended; these are not among `volumes`.
     """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hosts.driver.types import CdromSpec, DiskFacts, NicSpec, PowerState, Reason
+from hosts.driver.xml import outline
 from tests.driver.guests import guest, wait_for_echo
 from tests.driver.rig import NETWORK, POOL, Rig
 
@@ -32,7 +33,7 @@ def test_all_that_there_is(rig: Rig, echo_image: Path) -> None:
     assert domain.owner == "a tenant"
     assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (2, 2, 32, 32)
     assert set(domain.disks) == {DiskFacts("vda", POOL, "disk"), DiskFacts("sda", POOL, "seed")}
-    assert domain.macs == (MAC,)
+    assert domain.outline == outline.of_spec(spec)
     assert found.volumes is not None
     assert {volume.name: volume.backing for volume in found.volumes} == {"image": None, "disk": "image", "seed": None}
     assert found.unfinished == ()

@@ -370,6 +370,21 @@ def test_a_guest_killed_from_outside_is_seen(rig: Rig, running: DomainSpec) -> N
     stop()
 
 
+def test_one_that_was_renamed_by_hand_is_defined_under_its_own_name(rig: Rig) -> None:
+    spec = guest()
+    rig.driver.define(spec)
+    subprocess.run(["virsh", "-q", "-c", rig.uri, "domrename", spec.name, "mine-now"], check=True)
+    rig.driver.define(spec)
+    (domain,) = rig.other.inventory(POOL, NETWORK).domains
+    assert domain.name == spec.name
+
+
+def test_a_network_that_is_off_is_told(rig: Rig) -> None:
+    assert rig.driver.inventory(POOL, NETWORK).dhcp_hosts == {}
+    subprocess.run(["virsh", "-q", "-c", rig.uri, "net-destroy", NETWORK], check=True)
+    assert rig.driver.inventory(POOL, NETWORK).dhcp_hosts is None
+
+
 def test_a_filtered_guest_has_rules_on_the_host(rig: Rig, lab_host: LabHost) -> None:
     mac = "52:54:00:aa:bb:cc"
     spec = guest(nics=(NicSpec(NETWORK, mac, "10.143.7.77"),))

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from hosts.driver.types import DiskFacts, DomainFacts, PowerState, Reason
+from hosts.driver.xml import outline
 from portal.core.ids import uuid7
 from tests.unit.xml.specs import FULL
 from vms.audit import names
@@ -33,7 +34,7 @@ REAL = DomainFacts(
     memory_mib=2048,
     memory_max_mib=2048,
     disks=tuple(DiskFacts(d.target, d.pool, d.volume) for d in (*FULL.disks, *FULL.cdroms)),
-    macs=tuple(nic.mac for nic in FULL.nics),
+    outline=outline.of_spec(FULL),
 )
 
 
@@ -61,9 +62,8 @@ def test_no_difference() -> None:
         ({"vcpus": 2}, "2 of 4 vCPUs instead of 4"),
         ({"vcpus": 8, "vcpus_max": 8}, "8 vCPUs instead of 4"),
         ({"memory_mib": 1024}, "1024 of 2048 MiB of memory instead of 2048"),
-        ({"disks": (*REAL.disks, DiskFacts("vdc", "", "/etc/passwd"))}, "disk vdc /etc/passwd was added"),
-        ({"disks": REAL.disks[1:]}, f"disk vda {FULL.disks[0].volume} is missing"),
-        ({"macs": ()}, f"network interface {FULL.nics[0].mac} is missing"),
+        ({"outline": REAL.outline | {"filesystem mount"}}, "filesystem mount was added"),
+        ({"outline": REAL.outline - {f"name {FULL.name}"}}, f"name {FULL.name} is missing"),
     ],
 )
 def test_each_difference_in_words(change: dict[str, object], words: str) -> None:

@@ -122,8 +122,10 @@ class _Comparison:
         there = self.inventory.dhcp_hosts
         if there is None:
             if self.host.is_checked and not self.is_being_checked:
-                evidence = {"is": {"network": "missing"}, "should": {"network": self.host.network}}
-                yield self._finding(Kind.NETWORK_UNAVAILABLE, self.host.network, "the network is missing", evidence)
+                evidence = {"is": {"network": "missing or off"}, "should": {"network": self.host.network}}
+                yield self._finding(
+                    Kind.NETWORK_UNAVAILABLE, self.host.network, "the network is missing or off", evidence
+                )
             return
         for machine in settled:
             for nic in machine.spec.nics:

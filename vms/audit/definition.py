@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from hosts.driver.types import CdromSpec, DiskSpec, DomainFacts, DomainSpec
+from hosts.driver.types import DomainFacts, DomainSpec
+from hosts.driver.xml import outline
 
 
 def is_size_only(domain: DomainFacts, spec: DomainSpec) -> bool:
     """Whether vCPUs and memory are all that differs."""
-    is_like = {(disk.target, disk.volume) for disk in domain.disks} == {(d.target, d.volume) for d in _all_disks(spec)}
-    return is_like and set(domain.macs) == {nic.mac for nic in spec.nics}
+    return domain.outline == outline.of_spec(spec)
 
 
 def differences(domain: DomainFacts, spec: DomainSpec) -> list[str]:
-    """In words, one a difference: vCPUs, memory, disks, network interfaces. Empty where it is as it should be."""
+    """In words, one a difference: vCPUs, memory, name, disks, network, display and all other devices that matter."""
     found = []
     for words, there, wanted in (
         ("vCPUs", (domain.vcpus, domain.vcpus_max), (spec.vcpus, spec.vcpus)),
@@ -22,42 +22,20 @@ def differences(domain: DomainFacts, spec: DomainSpec) -> list[str]:
     ):
         if there != wanted:
             found.append(f"{_amount(*there)} {words} instead of {wanted[0]}")
-    found += _set("disk", {f"{disk.target} {disk.volume}".strip() for disk in domain.disks}, _disks(spec))
-    found += _set("network interface", set(domain.macs), {nic.mac for nic in spec.nics})
-    return found
+    should = outline.of_spec(spec)
+    found += [f"{words} is missing" for words in sorted(should - domain.outline)]
+    return found + [f"{words} was added" for words in sorted(domain.outline - should)]
 
 
 def evidence(domain: DomainFacts, spec: DomainSpec) -> dict[str, Any]:
-    """Both sides, and the size to take over where that is all that differs."""
-    there = {"vcpus": domain.vcpus, "memory_mib": domain.memory_mib}
-    wanted = {"vcpus": spec.vcpus, "memory_mib": spec.memory_mib}
+    """Both sides of what differs, and the size to take over where that is all."""
+    should, there = outline.of_spec(spec), {"vcpus": domain.vcpus, "memory_mib": domain.memory_mib}
     return {
-        "is": {
-            **there,
-            "disks": sorted(f"{disk.target} {disk.volume}".strip() for disk in domain.disks),
-            "network interfaces": sorted(domain.macs),
-        },
-        "should": {
-            **wanted,
-            "disks": sorted(_disks(spec)),
-            "network interfaces": sorted(nic.mac for nic in spec.nics),
-        },
+        "is": {**there, "definition": sorted(domain.outline - should)},
+        "should": {"vcpus": spec.vcpus, "memory_mib": spec.memory_mib, "definition": sorted(should - domain.outline)},
         "size": there if is_size_only(domain, spec) else None,
     }
 
 
 def _amount(now: int, most: int) -> str:
     return str(now) if now == most else f"{now} of {most}"
-
-
-def _disks(spec: DomainSpec) -> set[str]:
-    return {f"{disk.target} {disk.volume}" for disk in _all_disks(spec)}
-
-
-def _all_disks(spec: DomainSpec) -> list[DiskSpec | CdromSpec]:
-    return [*spec.disks, *spec.cdroms]
-
-
-def _set(what: str, there: set[str], wanted: set[str]) -> list[str]:
-    missing = [f"{what} {name} is missing" for name in sorted(wanted - there)]
-    return missing + [f"{what} {name} was added" for name in sorted(there - wanted)]

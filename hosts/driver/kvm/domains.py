@@ -79,6 +79,18 @@ def _attempt(connect: libvirt.virConnect, uuid: UUID) -> int:
         raise
 
 
+def _take_back_name(connect: libvirt.virConnect, spec: DomainSpec) -> None:
+    """One that was renamed by hand cannot be defined under its own name; libvirt renames only what is off."""
+    try:
+        domain = lookup(connect, spec.uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return
+        raise
+    if domain.name() != spec.name:
+        domain.rename(spec.name)
+
+
 def lookup(connect: libvirt.virConnect, uuid: UUID) -> libvirt.virDomain:
     return connect.lookupByUUIDString(str(uuid))
 
@@ -99,6 +111,7 @@ class DomainCalls(Calls):
         def define(connect: libvirt.virConnect) -> None:
             if (attempt := _attempt(connect, spec.uuid)) > spec.attempt:
                 raise errors.Superseded(f"attempt {attempt} has defined {spec.name} already")
+            _take_back_name(connect, spec)
             connect.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
         self._connection.call(define)

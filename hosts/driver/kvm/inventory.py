@@ -83,4 +83,10 @@ def _refresh(pool: libvirt.virStoragePool) -> None:
 
 
 def _dhcp_hosts(connect: libvirt.virConnect, name: str) -> dict[str, str] | None:
-    return _unless_gone(lambda: parse.dhcp_hosts(connect.networkLookupByName(name).XMLDesc()))
+    """None where the network is missing, or is off: no guest can be started on it."""
+
+    def read() -> dict[str, str] | None:
+        network = connect.networkLookupByName(name)
+        return parse.dhcp_hosts(network.XMLDesc()) if network.isActive() else None
+
+    return _unless_gone(read)

@@ -10,6 +10,7 @@ from uuid import UUID
 from xml.etree.ElementTree import Element, fromstring
 
 from hosts.driver.types import Accelerator, DiskFacts, DomainFacts, PowerState, Reason, VolumeFacts
+from hosts.driver.xml import outline
 from hosts.driver.xml.domain import NAMESPACE
 
 
@@ -99,7 +100,7 @@ def domain(xml: str, power: PowerState, reason: Reason) -> DomainFacts:
         memory_mib=current_kib // 1024,
         memory_max_mib=memory_kib // 1024,
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
-        macs=tuple(_attribute(mac, "address").lower() for mac in root.iterfind("devices/interface/mac")),
+        outline=outline.of_domain(root),
         reason=reason,
     )
 

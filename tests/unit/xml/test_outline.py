@@ -1,0 +1,66 @@
+"""What counts as a change of a definition: all that touches isolation, data or identity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree.ElementTree import Element, SubElement, fromstring
+
+import pytest
+
+from hosts.driver.xml import outline
+from hosts.driver.xml.domain import domain_xml
+from tests.unit.xml.specs import FULL
+
+
+def changed(change: Callable[[Element], object]) -> set[str]:
+    """The words that are there instead of ours."""
+    root = fromstring(domain_xml(FULL))
+    change(root)
+    return set(outline.of_domain(root) - outline.of_spec(FULL))
+
+
+def at(root: Element, path: str) -> Element:
+    found = root.find(path)
+    assert found is not None
+    return found
+
+
+def unfilter(root: Element) -> None:
+    interface = at(root, "devices/interface")
+    interface.remove(at(interface, "filterref"))
+
+
+def share_a_folder(root: Element) -> None:
+    SubElement(at(root, "devices"), "filesystem", {"type": "mount"})
+
+
+def add_arguments(root: Element) -> None:
+    SubElement(root, "{http://libvirt.org/schemas/domain/qemu/1.0}commandline")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda root: setattr(at(root, "name"), "text", "other"), "name other"),
+        (lambda root: at(root, "devices/graphics/listen").set("address", "0.0.0.0"), "display vnc on 0.0.0.0"),
+        (lambda root: at(root, "devices/disk/driver").set("type", "raw"), "as raw"),
+        (lambda root: at(root, "devices/disk/source").set("volume", "another"), "vda another"),
+        (lambda root: at(root, "devices/interface/source").set("network", "default"), "on default"),
+        (lambda root: at(root, "devices/serial").set("type", "tcp"), "serial tcp"),
+        (unfilter, "not held to an address"),
+        (share_a_folder, "filesystem mount"),
+        (add_arguments, "arguments to QEMU"),
+    ],
+)
+def test_it_shows(change: Callable[[Element], object], words: str) -> None:
+    assert any(words in line for line in changed(change))
+
+
+def test_what_libvirt_fills_in_does_not_show() -> None:
+    def fill_in(root: Element) -> None:
+        at(root, "os/type").set("machine", "pc-q35-7.2")
+        SubElement(at(root, "devices"), "controller", {"type": "usb", "index": "0"})
+        for device in root.iterfind("devices/*"):
+            SubElement(device, "address", {"type": "pci"})
+
+    assert changed(fill_in) == set()
