@@ -172,7 +172,8 @@ class Bench:
 
     def _findings(self) -> list[dict[str, str]]:
         code, words = self.stack.run_command("audit", "--json")
-        assert words and code in (0, 1), self.stack.logs()
+        assert code in (0, 1), self.stack.logs()
+        assert words, self.stack.logs()
         findings = json.loads(words)
         assert bool(findings) == bool(code), "the audit's exit code belies its words"
         return list(findings)

@@ -3,8 +3,7 @@
 Starting Python and Django anew costs seconds of CPU, and the matrix starts a worker and an audit in each of its cells.
 
 Reads one JSON object a line: {"arguments", "environment", "output", "log"}; what is said on standard error goes to the
-log. Answers with the process's id, or, where "wait" is
-true, with its exit code once it has ended.
+log. Answers with the process's id, or, where "wait" is true, with its exit code once it has ended.
 """
 
 from __future__ import annotations
