@@ -8,10 +8,13 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-pages = get_asgi_application()
+django = get_asgi_application()
 
 from portal.events.hub import hub  # noqa: E402  these need the apps loaded
+from portal.limits import limited  # noqa: E402
 from vms.console import bridge  # noqa: E402
+
+pages = limited(django)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

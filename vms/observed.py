@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from hosts.driver.types import DomainEvent, Lease, PowerState
 from hosts.models import Host
 from hosts.observe import Reading
-from portal.events import live
+from portal.events import live, log
+from portal.operations import services as operations
+from portal.tenancy.gate import SYSTEM
 from vms.models import VM, Lifecycle, Nic, Power
 
+CLOCKS_APART = timedelta(seconds=5)  # at most, of the machines that observe
 LEASE_TIME = timedelta(hours=1)  # for which libvirt's DHCP server gives an address
 _POWER = {
     PowerState.RUNNING: Power.RUNNING,
@@ -27,21 +32,36 @@ _POWER = {
 def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = None, host: Host | None = None) -> bool:
     """The machine was in that state at `at` (None: the host does not know it). True where that is news.
 
-    A reading older than what is known already changes nothing, nor one by a `host` that the machine is not on.
+    A reading older than what is known already changes nothing, nor one by a `host` that the machine is not on. What
+    nobody asked for here goes into the log.
     """
     at = at or timezone.now()
-    rows = VM.objects.unscoped("observation").filter(Q(observed_since=None) | Q(observed_since__lte=at), pk=vm_id)
+    ahead = timezone.now() + CLOCKS_APART  # from before a clock was set back
+    older = Q(observed_since=None) | Q(observed_since__lte=at) | Q(observed_since__gt=ahead)
+    rows = VM.objects.unscoped("observation").filter(older, pk=vm_id)
     if host is not None:
         rows = rows.filter(host=host)
     if power is None:
-        changed = rows.filter(is_missing=False, lifecycle=Lifecycle.READY).update(is_missing=True, observed_since=at)
+        rows = rows.filter(is_missing=False, lifecycle=Lifecycle.READY)
+        news: dict[str, Any] = {"is_missing": True}
     else:
         observed = _POWER[PowerState(power)]
-        news = rows.filter(~Q(observed_power=observed) | Q(is_missing=True))
-        changed = news.update(observed_power=observed, is_missing=False, observed_since=at)
-    if changed:
-        _tell(vm_id)
-    return bool(changed)
+        rows = rows.filter(~Q(observed_power=observed) | Q(is_missing=True))
+        news = {"observed_power": observed, "is_missing": False}
+    return _take(rows, {**news, "observed_since": at})
+
+
+@transaction.atomic
+def _take(rows: QuerySet[VM], news: dict[str, Any]) -> bool:
+    before = rows.first()
+    if before is None or not rows.update(**news):
+        return False
+    _tell(before.pk)
+    if before.lifecycle == Lifecycle.READY and operations.active_on("vm", before.pk) is None:
+        after = "missing" if news["is_missing"] else str(news["observed_power"])
+        was = "missing" if before.is_missing else before.observed_power
+        log.record("vm.power_changed", actor=SYSTEM, target=before, before={"power": was}, after={"power": after})
+    return True
 
 
 def take_event(host: Host, event: DomainEvent) -> None:

@@ -69,6 +69,8 @@ def verdict(resolution: Resolution, facts: Facts) -> Verdict:
 def _why_not_restore(facts: Facts) -> str:
     if facts.kind in _RESTORED or facts.evidence.get("can_be_made"):
         return ""
+    if facts.kind == Kind.DISK_MISSING and facts.evidence.get("is_image"):
+        return "The next machine that is made of this image brings it back; or put the file back into the pool."
     if facts.kind == Kind.DISK_MISSING:
         return "What was on it is not here. Put the volume back into the pool, or let its owner delete the machine."
     if facts.kind == Kind.DUPLICATE_DOMAIN:

@@ -226,6 +226,7 @@ class MemoryDriver:
 
     def delete_volume(self, pool: str, name: str) -> None:
         with self._call("delete_volume") as host:
+            _pool_exists(host, pool)
             host.unfinished.discard((pool, name))
             host.volumes.pop((pool, name), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils import timezone
 
 from portal.core.ids import uuid7
 from portal.core.models import Row
@@ -54,3 +55,7 @@ class ApiToken(Row):
 
     class Meta:
         ordering = ["-created_at", "-id"]
+
+    @property
+    def is_over(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from portal.accounts import ssh
-from portal.accounts.models import ApiToken, SshKey, User
+from portal.accounts.models import SshKey, User
 from portal.core import text
 from portal.core.errors import Conflict, NotFound
 
@@ -34,13 +34,3 @@ def remove_key(*, user: User, key_id: UUID) -> SshKey:
         raise NotFound("There is no such key.")
     SshKey.objects.filter(pk=key.pk).delete()
     return key
-
-
-@transaction.atomic
-def revoke_token(*, user: User, token_id: UUID) -> ApiToken:
-    """Programs that use it are refused from their next call on."""
-    token = ApiToken.objects.filter(user=user, pk=token_id).first()
-    if token is None:
-        raise NotFound("There is no such token.")
-    ApiToken.objects.filter(pk=token.pk).delete()
-    return token

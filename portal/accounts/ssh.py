@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import struct
+from collections.abc import Iterator
 
 from portal.core.errors import Invalid
 
@@ -19,6 +19,8 @@ KINDS = {
     "sk-ecdsa-sha2-nistp256@openssh.com",
 }
 LONGEST = 8192
+SHORTEST_RSA_BITS = 1024
+ED25519 = {"ssh-ed25519": 2, "sk-ssh-ed25519@openssh.com": 3}  # how many members each has
 
 
 def parse(text: str, field: str = "public_key") -> tuple[str, str, str]:
@@ -38,17 +40,39 @@ def parse(text: str, field: str = "public_key") -> tuple[str, str, str]:
     kind, body, comment = (*text.split(maxsplit=2), "", "", "")[:3]
     if kind not in KINDS:
         raise Invalid('A public key starts with its kind, such as "ssh-ed25519".', code="invalid_ssh_key", field=field)
-    blob = _blob(kind, body, field)
+    blob = _blob(body, field)
+    if not _is_key(kind, blob):
+        raise Invalid("The key is cut off or damaged.", code="invalid_ssh_key", field=field)
     digest = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
     return f"{kind} {body} {comment}".strip(), f"SHA256:{digest}", comment
 
 
-def _blob(kind: str, body: str, field: str) -> bytes:
+def _blob(body: str, field: str) -> bytes:
     try:
-        blob = base64.b64decode(body, validate=True)
-        (length,) = struct.unpack(">I", blob[:4])
-    except (binascii.Error, struct.error, ValueError) as error:
+        return base64.b64decode(body, validate=True)
+    except (binascii.Error, ValueError) as error:
         raise Invalid("The key is cut off or damaged.", code="invalid_ssh_key", field=field) from error
-    if blob[4 : 4 + length] != kind.encode() or len(blob) <= 4 + length:
-        raise Invalid("The key is cut off or damaged.", code="invalid_ssh_key", field=field)
-    return blob
+
+
+def _is_key(kind: str, blob: bytes) -> bool:
+    """Its own kind, then the members of that kind, of the size they have."""
+    members = list(_members(blob))
+    if not members or members[0] != kind.encode():
+        return False
+    if kind == "ssh-rsa":
+        return len(members) == 3 and len(members[2]) * 8 >= SHORTEST_RSA_BITS
+    if kind in ED25519:
+        return len(members) == ED25519[kind] and len(members[1]) == 32
+    return len(members) >= 3 and members[2][:1] == b"\x04" and len(members[2]) in (65, 97, 133)
+
+
+def _members(blob: bytes) -> Iterator[bytes]:
+    """Length and bytes of each; nothing at all where the last one is cut off."""
+    rest, found = blob, []
+    while rest:
+        length = int.from_bytes(rest[:4], "big")
+        if len(rest) < 4 + length:
+            return
+        found.append(rest[4 : 4 + length])
+        rest = rest[4 + length :]
+    yield from found

@@ -44,9 +44,9 @@ def find(text: str) -> ApiToken | None:
     token = ApiToken.objects.select_related("user").filter(prefix=prefix, user__is_active=True).first()
     if token is None or not hmac.compare_digest(token.digest, _digest(secret)):
         return None
-    now = timezone.now()
-    if token.expires_at and token.expires_at <= now:
+    if token.is_over:
         return None
+    now = timezone.now()
     stale = Q(last_used_at=None) | Q(last_used_at__lt=now - _USE_IS_NOTED_EVERY)
     if token.last_used_at is None or token.last_used_at < now - _USE_IS_NOTED_EVERY:
         ApiToken.objects.filter(stale, pk=token.pk).update(last_used_at=now)

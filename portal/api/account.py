@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.api.references import tenant_in
-from portal.api.serializers import Input, Text
+from portal.api.serializers import Input, Moment, Text
 from portal.api.views import ApiView
 from portal.tenancy import credentials, selectors
 from portal.tenancy.roles import Permission
@@ -26,7 +26,7 @@ class TokenIn(Input):
         child=Text(max_length=40), max_length=50, help_text='Permissions such as "vm:read", or "*" for all of yours.'
     )
     tenant = Text(required=False, allow_null=True, help_text="Slug or id of the only tenant it may reach.")
-    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    expires_at = Moment(required=False, allow_null=True)
 
 
 class TokenOut(serializers.Serializer[Any]):
@@ -60,7 +60,9 @@ class Tokens(ApiView):
     def get(self, request: Request) -> Response:
         """Your API tokens, newest first."""
         self.query()
-        return self.listed(TokenOut(self.page(_user(self).api_tokens.all()), many=True, context=_context(self)).data)
+        return self.listed(
+            TokenOut(self.page(credentials.tokens_of(self.actor)), many=True, context=_context(self)).data
+        )
 
     @extend_schema(request=TokenIn, responses={201: NewTokenOut})
     def post(self, request: Request) -> Response:
@@ -102,6 +104,7 @@ class SshKeys(ApiView):
     def get(self, request: Request) -> Response:
         """Your SSH keys, oldest first."""
         self.query()
+        credentials.require_keys(self.actor)
         return self.listed(SshKeyOut(self.page(SshKey.objects.filter(user=_user(self))), many=True).data)
 
     @extend_schema(request=SshKeyIn, responses={201: SshKeyOut})

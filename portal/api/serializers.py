@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
@@ -27,6 +28,17 @@ class Input(serializers.Serializer[Any]):
             words = ErrorDetail(f"There is no such {kind}.", code=f"unknown_{kind}")
             raise ValidationError({name[:100]: [words] for name in unknown[:20]})
         return super().to_internal_value(data)
+
+
+class Moment(serializers.DateTimeField):
+    """RFC 3339 with its time zone, in ASCII. Python reads more (week dates, other digits), and guesses the zone."""
+
+    _SHAPE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+    def to_internal_value(self, value: Any) -> Any:
+        if not isinstance(value, str) or not self._SHAPE.fullmatch(value):
+            self.fail("invalid", format="2026-01-31T12:00:00Z")
+        return super().to_internal_value(value)
 
 
 class Integer(serializers.IntegerField):

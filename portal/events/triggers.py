@@ -11,6 +11,11 @@ _REFUSED = "events are append-only"
 _SQLITE = (
     "CREATE TRIGGER IF NOT EXISTS {name} BEFORE {what} ON events_event BEGIN SELECT RAISE(ABORT, '{refused}'); END"
 )
+# INSERT OR REPLACE removes the old row without a word to the trigger above.
+_SQLITE_REPLACE = (
+    "CREATE TRIGGER IF NOT EXISTS event_is_never_replaced BEFORE INSERT ON events_event "
+    "WHEN EXISTS (SELECT 1 FROM events_event WHERE id = NEW.id) BEGIN SELECT RAISE(ABORT, '{refused}'); END"
+)
 _POSTGRESQL_FUNCTION = """
     CREATE OR REPLACE FUNCTION events_append_only() RETURNS trigger AS $$
     BEGIN RAISE EXCEPTION '{refused}' USING ERRCODE = 'integrity_constraint_violation'; END
@@ -30,10 +35,12 @@ def install(apps: Any, schema_editor: Any) -> None:
     trigger = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}[vendor]
     for what, name in NAMES.items():
         schema_editor.execute(trigger.format(name=name, what=what, refused=_REFUSED))
+    if vendor == "sqlite":
+        schema_editor.execute(_SQLITE_REPLACE.format(refused=_REFUSED))
 
 
 def remove(apps: Any, schema_editor: Any, only: str = "") -> None:
-    """Both, or `only` that for "UPDATE" or "DELETE"."""
+    """Those against change and removal, or `only` that for "UPDATE" or "DELETE"."""
     of_table = " ON events_event" if schema_editor.connection.vendor == "postgresql" else ""
     for what, name in NAMES.items():
         if only in ("", what):

@@ -7,12 +7,13 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from portal.accounts import services, ssh, tokens
 from portal.accounts.models import ApiToken, SshKey, User
 from portal.core import text
-from portal.core.errors import Forbidden, Invalid
+from portal.core.errors import Forbidden, Invalid, NotFound
 from portal.events import log
 from portal.tenancy.gate import ALL_SCOPES, Actor
 from portal.tenancy.models import Tenant
@@ -22,7 +23,7 @@ from portal.tenancy.roles import Permission
 @transaction.atomic
 def add_key(*, actor: Actor, public_key: str, name: str = "") -> SshKey:
     """Remember a key of the actor's, offered at each create from now on."""
-    key = services.add_key(user=_user(actor), public_key=public_key, name=name)
+    key = services.add_key(user=_whole_user(actor), public_key=public_key, name=name)
     log.record("ssh_key.added", actor=actor, target=key, after={"fingerprint": key.fingerprint})
     return key
 
@@ -31,14 +32,14 @@ def add_key(*, actor: Actor, public_key: str, name: str = "") -> SshKey:
 def remember_key(*, actor: Actor, public_key: str, field: str) -> SshKey:
     """The actor's key with this text, added where it is new. Raises Invalid at `field`."""
     _, fingerprint, _ = ssh.parse(public_key, field=field)
-    known = SshKey.objects.filter(user=_user(actor), fingerprint=fingerprint).first()
+    known = SshKey.objects.filter(user=_whole_user(actor), fingerprint=fingerprint).first()
     return known or add_key(actor=actor, public_key=public_key)
 
 
 @transaction.atomic
 def remove_key(*, actor: Actor, key_id: UUID) -> SshKey:
     """Forget a key; machines that were made with it keep it. NotFound where it is not the actor's own."""
-    key = services.remove_key(user=_user(actor), key_id=key_id)
+    key = services.remove_key(user=_whole_user(actor), key_id=key_id)
     log.record("ssh_key.removed", actor=actor, target=key, before={"fingerprint": key.fingerprint})
     return key
 
@@ -76,8 +77,29 @@ def create_token(
 @transaction.atomic
 def revoke_token(*, actor: Actor, token_id: UUID) -> None:
     """Programs that use it are refused from their next call on. NotFound where it is not the actor's own."""
-    token = services.revoke_token(user=_user(actor), token_id=token_id)
+    _user(actor)
+    token = tokens_of(actor).filter(pk=token_id).first()
+    if token is None:
+        raise NotFound("There is no such token.")
+    ApiToken.objects.filter(pk=token.pk).delete()
     log.record("token.revoked", actor=actor, target=token, before={"scopes": token.scopes})
+
+
+def tokens_of(actor: Actor) -> QuerySet[ApiToken]:
+    """The actor's own; to a token for one tenant, those for that tenant."""
+    own = ApiToken.objects.filter(user=actor.user)
+    return own.filter(tenant_id=actor.only_tenant) if actor.only_tenant else own
+
+
+def require_keys(actor: Actor) -> None:
+    """Forbidden to a token for one tenant: SSH keys belong to none."""
+    if actor.only_tenant:
+        raise Forbidden("A token for one tenant does not reach its owner's SSH keys.", code="token_narrow")
+
+
+def _whole_user(actor: Actor) -> User:
+    require_keys(actor)
+    return _user(actor)
 
 
 def _user(actor: Actor) -> User:

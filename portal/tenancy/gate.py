@@ -34,6 +34,7 @@ class Actor:
     scopes: frozenset[str] = frozenset({ALL_SCOPES})
     source: str = "ui"
     request_id: str = ""
+    only_tenant: UUID | None = None  # a token for one tenant
 
     @property
     def is_provider(self) -> bool:
@@ -101,7 +102,7 @@ def actor_for(user: User, *, token: ApiToken | None = None, source: str = "ui", 
         if token.tenant_id:
             memberships = _narrowed(memberships, token.tenant_id, provider_role)
             provider_role = ProviderRole.NONE
-    return Actor(user, memberships, provider_role, scopes, source, request_id)
+    return Actor(user, memberships, provider_role, scopes, source, request_id, token.tenant_id if token else None)
 
 
 def _narrowed(memberships: Mapping[UUID, Role], tenant_id: UUID, provider_role: str) -> dict[UUID, Role]:

@@ -1,4 +1,4 @@
-"""Around each request: its id, and refusals of use cases that no form took up, which become error pages."""
+"""Around each request: its id, what caches may keep, and refusals that no form took up, which become error pages."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ def request_id_middleware(get_response: Callable[[HttpRequest], HttpResponse]) -
         return _with_id(get_response(request), id)
 
     return respond_now
+
+
+@sync_and_async_middleware
+def keep_out_of_caches(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[..., object]:
+    """What somebody may see is nobody else's, nor a shared browser's: answers say so unless they say something else."""
+    if iscoroutinefunction(get_response):
+        respond_later = cast(Callable[[HttpRequest], Awaitable[HttpResponse]], get_response)
+
+        async def respond(request: HttpRequest) -> HttpResponse:
+            return _uncached(await respond_later(request))
+
+        return respond
+    return lambda request: _uncached(get_response(request))
+
+
+def _uncached(response: HttpResponse) -> HttpResponse:
+    response.headers.setdefault("Cache-Control", "private, no-store")
+    return response
 
 
 def _give_id(request: HttpRequest) -> str:

@@ -237,6 +237,12 @@ def test_a_volume_grows_and_never_shrinks(rig: Rig, echo_image: Path) -> None:
         rig.driver.grow_volume(POOL, "nothing", MIB)
 
 
+def test_delete_a_volume_of_a_pool_that_is_not_there(rig: Rig) -> None:
+    """Its data may be back with the pool."""
+    with pytest.raises(errors.NotFound):
+        rig.driver.delete_volume("nowhere", "disk")
+
+
 def test_delete_volume_twice(rig: Rig) -> None:
     rig.driver.upload(POOL, "seed", b"x" * 512, "raw")
     rig.driver.delete_volume(POOL, "seed")

@@ -35,7 +35,12 @@ from portal.events.models import Event
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
 record("a.b", actor=SYSTEM, target=Tenant.objects.create(name="A", slug="a"))
-for statement in ("UPDATE events_event SET actor = 'nobody'", "DELETE FROM events_event"):
+STATEMENTS = ["UPDATE events_event SET actor = 'nobody'", "DELETE FROM events_event"]
+if connection.vendor == "sqlite":
+    names = "kind, tenant_id, target_type, target_id, target_name, user_id, source, request_id, operation_id, data, at"
+    row = f"SELECT id, 'nobody', {names} FROM events_event"
+    STATEMENTS.append(f"INSERT OR REPLACE INTO events_event (id, actor, {names}) {row}")
+for statement in STATEMENTS:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)

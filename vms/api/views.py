@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from portal.accounts.models import ApiToken
 from portal.api.operations import OperationOut
 from portal.api.problems import of_refusal
 from portal.api.references import tenant_in
@@ -140,7 +141,9 @@ class VMConsole(ApiView):
         """A ticket that opens its display or serial console once, within 30 seconds."""
         vm = selectors.vm(self.actor, id, Permission.VM_CONSOLE)
         session_key = "" if request.auth else request._request.session.session_key or ""
-        ticket = console.issue_ticket(actor=self.actor, vm=vm, session_key=session_key, **self.body(ConsoleIn))
+        token = request.auth if isinstance(request.auth, ApiToken) else None
+        wanted = {**self.body(ConsoleIn), "session_key": session_key, "token": token}
+        ticket = console.issue_ticket(actor=self.actor, vm=vm, **wanted)
         expires_at = timezone.now() + console.LIFETIME
         return self.created({"ticket": ticket, "url": bridge.address_of(ticket), "expires_at": expires_at})
 

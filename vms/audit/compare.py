@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -85,8 +86,15 @@ class _Comparison:
             if is_ours(domain, self.host.pool):
                 kind, words = Kind.DOMAIN_WITHOUT_VM, f"it is {domain.power}, and no machine has its id"
             volumes = [disk.volume for disk in domain.disks]
+            if shared := self._machines_of(volumes):
+                words += f"; it has the disk of {', '.join(shared)}, and both would write to it"
             facts = {"power": domain.power, "vcpus": domain.vcpus, "memory_mib": domain.memory_mib, "disks": volumes}
             yield self._finding(kind, domain.name, words, {"is": facts, "uuid": str(domain.uuid)})
+
+    def _machines_of(self, volumes: list[str]) -> list[str]:
+        """Whose volumes are among these; of those given by their path, too."""
+        own = {volume: machine.name for machine in self.rows.machines.values() for volume in machine.volumes}
+        return sorted({own[name] for volume in volumes if (name := PurePosixPath(volume).name) in own})
 
     def _volumes(self, settled: list[Machine]) -> Iterator[Finding]:
         if self.inventory.volumes is None:
@@ -102,7 +110,21 @@ class _Comparison:
                     is_seed = volume in {cdrom.volume for cdrom in machine.spec.cdroms}
                     words = f"{machine.name} needs it"
                     yield self._of(machine, Kind.DISK_MISSING, volume, words, {**evidence, "can_be_made": is_seed})
+        yield from self._missing_images(settled, there)
         yield from self._unknown_volumes(there)
+
+    def _missing_images(self, settled: list[Machine], there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
+        """Machines share the image that their disks stand on, so it is told once."""
+        needs: dict[str, list[Machine]] = {}
+        for machine in settled:
+            for volume in machine.volumes:
+                backing = there[volume].backing if volume in there else None
+                if backing is not None and backing not in there:
+                    needs.setdefault(backing, []).append(machine)
+        for image, machines in sorted(needs.items()):
+            evidence = {"is": {"volume": "missing"}, "should": {"volume": image}, "is_image": True}
+            words = f"{len(machines)} machines stand on it, {machines[0].name} among them"
+            yield self._finding(Kind.DISK_MISSING, image, words, evidence)
 
     def _unknown_volumes(self, there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
         """Volumes are named by ids, so those of a pool that hosts share are told apart as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +17,7 @@ from vms.audit.findings import Finding, Kind
 from vms.audit.rows import Rows
 from vms.models import Comparison, Drift, DriftState
 
+LONGEST_NAME = 200
 Key = tuple[UUID | None, str, str]
 # Told elsewhere: a host's page, the list of operations.
 _NOT_HERE = frozenset({Kind.HOST_UNREAD, Kind.VM_WITHOUT_OPERATION, Kind.OPERATION_ABANDONED, Kind.OPERATION_STUCK})
@@ -57,7 +59,15 @@ def _unresolved() -> list[Drift]:
 
 
 def _key(finding: Finding) -> Key:
-    return finding.host_id, str(finding.kind), finding.object
+    return finding.host_id, str(finding.kind), _name(finding)
+
+
+def _name(finding: Finding) -> str:
+    """As it fits into a row: a name that is too long keeps its beginning and is told apart by its digest."""
+    if len(finding.object) <= LONGEST_NAME:
+        return finding.object
+    digest = hashlib.sha256(finding.object.encode(errors="surrogateescape")).hexdigest()[:16]
+    return f"{finding.object[: LONGEST_NAME - 20]}… {digest}"
 
 
 def _key_of(drift: Drift) -> Key:
@@ -83,7 +93,7 @@ def _open(finding: Finding, first_seen: datetime, now: datetime) -> None:
     drift = Drift.objects.create(
         host_id=finding.host_id,
         kind=finding.kind,
-        object=finding.object[:200],
+        object=_name(finding),
         vm_id=finding.vm_id,
         detail=finding.detail[:500],
         evidence=dict(finding.evidence),

@@ -9,7 +9,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from portal.accounts.models import User
+from portal.accounts.models import ApiToken, User
 from portal.core.errors import Invalid
 from portal.events import log
 from portal.tenancy.gate import Actor, actor_for
@@ -23,8 +23,8 @@ KINDS = ("display", "serial")
 
 
 @transaction.atomic
-def issue_ticket(*, actor: Actor, vm: VM, kind: str, session_key: str = "") -> str:
-    """The text of a ticket for this user, machine and console; bound to the browser's session where there is one."""
+def issue_ticket(*, actor: Actor, vm: VM, kind: str, session_key: str = "", token: ApiToken | None = None) -> str:
+    """The text of a ticket for this user, machine and console; bound to the session or token that asks for it."""
     if kind not in KINDS:
         raise Invalid("Choose display or serial.", field="kind")
     guard.require(actor, vm, Action.CONSOLE)
@@ -37,6 +37,7 @@ def issue_ticket(*, actor: Actor, vm: VM, kind: str, session_key: str = "") -> s
         vm=vm,
         kind=kind,
         session_key=session_key,
+        token=token,
         expires_at=timezone.now() + LIFETIME,
     )
     log.record("vm.console_opened", actor=actor, target=vm, console=kind)
@@ -59,7 +60,10 @@ def still_allowed(ticket: ConsoleTicket) -> bool:
     """Whether the user may have this console now; open consoles ask again and again."""
     user = User.objects.filter(pk=ticket.user_id, is_active=True).first()
     vm = VM.objects.unscoped("the ticket's own").filter(pk=ticket.vm_id).first()
-    return bool(user and vm and actor_for(user).can(Permission.VM_CONSOLE, vm.tenant_id))
+    token = ApiToken.objects.filter(pk=ticket.token_id).first() if ticket.token_id else None
+    if user is None or vm is None or (ticket.token_id and (token is None or token.is_over)):
+        return False
+    return actor_for(user, token=token).can(Permission.VM_CONSOLE, vm.tenant_id)
 
 
 def _digest(secret: str) -> str:

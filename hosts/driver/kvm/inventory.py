@@ -12,7 +12,7 @@ from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
 from hosts.driver.kvm.domains import power_state, stop_reason
 from hosts.driver.kvm.errors import translate
-from hosts.driver.kvm.upload import is_whole, unfinished_in
+from hosts.driver.kvm.upload import is_whole, named, unfinished_in
 from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
 from hosts.driver.xml import parse
 
@@ -58,15 +58,14 @@ def _volumes(connect: libvirt.virConnect, name: str) -> Volumes:
         if not pool.isActive():
             return None, ()
         _refresh(pool)
-        volumes = pool.listAllVolumes()
+        volumes = named(pool.listAllVolumes())
     except libvirt.libvirtError as error:
         if isinstance(translate(error), errors.NotFound | errors.InvalidState):
             return None, ()
         raise
-    names = [volume.name() for volume in volumes]
-    whole = [volume for volume in volumes if is_whole(volume.name(), names)]
+    whole = [volume for name, volume in volumes.items() if is_whole(name, volumes)]
     facts = [_unless_gone(partial(_volume, volume)) for volume in whole]
-    return tuple(volume for volume in facts if volume is not None), unfinished_in(names)
+    return tuple(volume for volume in facts if volume is not None), unfinished_in(volumes)
 
 
 def _volume(volume: libvirt.virStorageVol) -> VolumeFacts:

@@ -36,23 +36,19 @@ class StorageCalls(upload.UploadCalls, Calls):
         self._connection.call(grow, seconds=VOLUME_SECONDS)
 
     def delete_volume(self, pool: str, name: str) -> None:
-        try:
-            self._connection.call(
-                lambda connect: upload.delete_with_marks(connect.storagePoolLookupByName(pool), name),
-                seconds=VOLUME_SECONDS,
-            )
-        except errors.NotFound:
-            return
+        self._connection.call(
+            lambda connect: upload.delete_with_marks(connect.storagePoolLookupByName(pool), name),
+            seconds=VOLUME_SECONDS,
+        )
 
 
 def _list_volumes(pool: libvirt.virStoragePool) -> list[VolumeFacts]:
-    volumes = pool.listAllVolumes()
-    names = [volume.name() for volume in volumes]
-    return [parse.volume(volume.XMLDesc()) for volume in volumes if upload.is_whole(volume.name(), names)]
+    volumes = upload.named(pool.listAllVolumes())
+    return [parse.volume(volume.XMLDesc()) for name, volume in volumes.items() if upload.is_whole(name, volumes)]
 
 
 def _volume(pool: libvirt.virStoragePool, name: str) -> VolumeFacts | None:
-    names = pool.listVolumes()
+    names = upload.names_in(pool)
     if name not in names or not upload.is_whole(name, names):
         return None
     return parse.volume(pool.storageVolLookupByName(name).XMLDesc())

@@ -52,9 +52,22 @@ def unfinished_in(names: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted({mark["name"] for name in names if (mark := _MARK.fullmatch(name))}))
 
 
+def named(volumes: Collection[libvirt.virStorageVol]) -> dict[str, libvirt.virStorageVol]:
+    """By name. What somebody has put there under a name that is no text is none of ours, and cannot be asked for."""
+    found = {}
+    for volume in volumes:
+        with suppress(UnicodeDecodeError):
+            found[volume.name()] = volume
+    return found
+
+
+def names_in(pool: libvirt.virStoragePool) -> list[str]:
+    return list(named(pool.listAllVolumes()))
+
+
 def delete_with_marks(pool: libvirt.virStoragePool, name: str) -> None:
     """The volume first, so that what is left after an interruption is never a part without its mark."""
-    names = pool.listVolumes()
+    names = names_in(pool)
     for volume in [name, *_marks_of(name, names)]:
         _delete(pool, volume)
 
@@ -114,11 +127,11 @@ class _Upload:
 
     def _make_room(self, pool: libvirt.virStoragePool, size: int) -> libvirt.virStorageVol:
         mark = pool.createXML(volume_xml(self._mark, "raw", 0))
-        others = [other for other in _marks_of(self._name, pool.listVolumes()) if other != self._mark]
+        others = [other for other in _marks_of(self._name, names_in(pool)) if other != self._mark]
         if any(_is_fresh(pool, other, mark) for other in ([self._name, *others] if others else [])):
             mark.delete()
             raise errors.Busy(f"somebody else uploads {self._name}")
-        if not self._replace and not others and self._name in pool.listVolumes():
+        if not self._replace and not others and self._name in names_in(pool):
             mark.delete()
             raise errors.Busy(f"somebody else has just uploaded {self._name}")
         for old in [self._name, *others]:
@@ -138,7 +151,7 @@ class _Upload:
     def _finish(self, connect: libvirt.virConnect, stream: libvirt.virStream, size: int) -> VolumeFacts:
         stream.finish()
         pool = connect.storagePoolLookupByName(self._pool)
-        marks = _marks_of(self._name, pool.listVolumes())
+        marks = _marks_of(self._name, names_in(pool))
         if marks != [self._mark]:
             raise errors.Busy(f"somebody else took over the upload of {self._name}")
         volume = pool.storageVolLookupByName(self._name)
@@ -167,7 +180,7 @@ class _Upload:
         with suppress(libvirt.libvirtError):  # it may have ended
             stream.abort()
         pool = connect.storagePoolLookupByName(self._pool)
-        if _marks_of(self._name, pool.listVolumes()) == [self._mark]:
+        if _marks_of(self._name, names_in(pool)) == [self._mark]:
             _delete(pool, self._name)
         _delete(pool, self._mark)
 
@@ -183,7 +196,7 @@ def _marks_of(name: str, names: Collection[str]) -> list[str]:
 
 def _is_fresh(pool: libvirt.virStoragePool, name: str, mark: libvirt.virStorageVol) -> bool:
     """Whether a mark or an unfinished volume was written to shortly before `mark` was made."""
-    if name not in pool.listVolumes():
+    if name not in names_in(pool):
         return False
     written = parse.volume_modified_at(pool.storageVolLookupByName(name).XMLDesc())
     now = parse.volume_modified_at(mark.XMLDesc())

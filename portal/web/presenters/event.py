@@ -23,6 +23,7 @@ _WORDS = {
     "operation.cancel_requested": "is to be cancelled",
     "operation.unwind_requested": "is to be undone again",
     "operation.retry_requested": "is to go on after all",
+    "vm.power_changed": "changed its power, not by Berth",
     "vm.powered_off_inside": "was powered off from inside",
     "drift.found": "was found to differ",
     "drift.resolved": "differs no more",
