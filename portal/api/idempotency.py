@@ -25,7 +25,7 @@ from portal.api.models import KeptAnswer
 from portal.core.errors import Conflict, DomainError, Invalid
 
 HEADER = "Idempotency-Key"
-UNDER_WAY_SECONDS = 60
+UNDER_WAY_SECONDS = 20  # more than any request takes; a process that dies leaves its mark
 
 
 class Mismatch(DomainError):

@@ -74,7 +74,7 @@ class Actor:
 
     def why_not(self, permission: Permission, tenant_id: UUID | None = None) -> str:
         role = self.memberships.get(tenant_id) if tenant_id else None
-        if role:
+        if role and permission in TENANT_ROLES[Role.OWNER]:
             return f"Your role here is {role}; this needs more. Ask an owner of the tenant."
         if self.provider_role == ProviderRole.AUDITOR:
             return "Auditors read everything and change nothing."

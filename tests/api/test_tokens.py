@@ -63,6 +63,10 @@ class TestMaking:
             ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
             ({"expires_at": "0000-00-00"}, "expires_at"),
             ({"expires_at": "10000-01-01T00:00:00Z"}, "expires_at"),
+            ({"expires_at": "２０９７-01-01T00:00:00Z"}, "expires_at"),
+            ({"expires_at": "2097-W01-1T00:00:00Z"}, "expires_at"),
+            ({"expires_at": "2097-01-01T00:00:00"}, "expires_at"),
+            ({"expires_at": "2097-01-01"}, "expires_at"),
             ({"user": "admin"}, "user"),
             ({"digest": "x"}, "digest"),
         ],
@@ -90,6 +94,13 @@ class TestNeverStronger:
     def test_more_is_refused(self, weak: Caller, wanted: dict[str, Any], field: str) -> None:
         problem = weak.post("tokens", {"name": "more", **wanted}).json()
         assert (problem["status"], problem["code"], problem["errors"][0]["field"]) == (403, "token_wider", field)
+
+    def test_the_rest_of_the_account_is_out_of_reach(self, world: World, weak: Caller, call: Api) -> None:
+        other = call("owner").post("tokens", {"name": "wide", "scopes": ["*"]}).json()["id"]
+        assert other not in {token["id"] for token in weak.get("tokens").json()["results"]}
+        assert weak.delete(f"tokens/{other}").status_code == 404
+        for answer in (weak.get("ssh-keys"), weak.post("ssh-keys", {"public_key": SSH_KEY})):
+            assert (answer.status_code, answer.json()["code"]) == (403, "token_narrow")
 
     def test_another_tenant_is_out_of_reach(self, world: World, weak: Caller, call: Api) -> None:
         call("foreign").put("tenants/beta/members/owner", {"role": "owner"})

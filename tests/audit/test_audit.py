@@ -78,6 +78,7 @@ LIES: dict[Kind, list[Lie]] = {
     Kind.DISK_MISSING: [
         lambda world, host: host.volumes.pop(("berth", world.machines[WEB].disks.get().volume_name)),
         lambda world, host: host.volumes.pop(("berth", world.machines[WEB].seed_volume)),
+        lambda world, host: host.volumes.pop(("berth", world.image.file_name)),
     ],
     Kind.ADDRESS_MISSING: [
         lambda world, host: host.dhcp_hosts["berth"].pop(world.machines[WEB].nics.get().mac),

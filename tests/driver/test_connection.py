@@ -23,7 +23,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr(Session, "__init__", lambda self: None)
     session = Session()  # type: ignore[call-arg]
     session._connect, session._lock, session._users = Closed(), threading.Lock(), 1  # type: ignore[assignment]
-    session._dropped, session._farewells = False, []
+    session._dropped, session._farewells, session._turn = False, [], threading.Lock()
     return session
 
 
@@ -36,6 +36,26 @@ def test_a_call_on_a_connection_that_another_thread_has_closed_is_unreachable(se
 
     with pytest.raises(errors.Unreachable):
         session.run(call)
+
+
+def test_calls_go_one_after_the_other_and_not_at_all_once_it_was_dropped(session: Session) -> None:
+    """Two at once make libvirt 9.0 end the process when a daemon that hung goes on."""
+    begun, go_on, ran = threading.Event(), threading.Event(), []
+
+    def hang(connect: libvirt.virConnect) -> None:
+        begun.set()
+        go_on.wait(10)
+
+    with pytest.raises(errors.Timeout):
+        session.run(hang, 0.1)
+    assert begun.is_set()
+    session._dropped = False
+    waiting = threading.Thread(target=lambda: pytest.raises(errors.Unreachable, session.run, ran.append, 5))
+    waiting.start()
+    session._dropped = True
+    go_on.set()
+    waiting.join(10)
+    assert ran == []
 
 
 def test_a_closed_connection_is_not_alive(session: Session) -> None:

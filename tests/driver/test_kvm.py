@@ -370,6 +370,15 @@ def test_a_guest_killed_from_outside_is_seen(rig: Rig, running: DomainSpec) -> N
     stop()
 
 
+def test_a_file_whose_name_is_no_text_hinders_nobody(rig: Rig, lab_host: LabHost) -> None:
+    (lab_host.directory / "pool").joinpath(os.fsdecode(b"caf\xe9.img")).write_bytes(b"x")
+    rig.driver.upload(POOL, "image", b"x" * MIB, "raw")
+    assert [volume.name for volume in rig.driver.inventory(POOL, NETWORK).volumes or ()] == ["image"]
+    assert [volume.name for volume in rig.driver.list_volumes(POOL)] == ["image"]
+    rig.driver.delete_volume(POOL, "image")
+    (lab_host.directory / "pool").joinpath(os.fsdecode(b"caf\xe9.img")).unlink()
+
+
 def test_one_that_was_renamed_by_hand_is_defined_under_its_own_name(rig: Rig) -> None:
     spec = guest()
     rig.driver.define(spec)

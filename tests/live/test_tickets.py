@@ -9,13 +9,18 @@ from uuid import uuid4
 import pytest
 import requests
 from django.conf import settings
+from django.utils import timezone
 
+from portal.accounts import tokens
+from portal.accounts.models import ApiToken
+from portal.tenancy.gate import actor_for
 from portal.tenancy.roles import Role
 from tests.live import people
 from tests.live.machines import GREETING
 from tests.live.site import Site
 from tests.live.visit import Visit
 from vms.models import VM, ConsoleTicket, Power
+from vms.services import console
 
 CSRF = "x" * 32
 
@@ -104,3 +109,19 @@ def test_other_sites_cannot_ask_for_one(site: Site) -> None:
     for changes in ({"X-CSRFToken": "y" * 32}, {"Origin": "https://evil.example"}):
         assert ask(visit, visit.session_key, **changes).status_code == 403
     assert not ConsoleTicket.objects.filter(vm=visit.vm).exists()
+
+
+@pytest.mark.parametrize("end", ["revoked", "over"])
+def test_a_ticket_ends_with_the_token_that_asked_for_it(site: Site, end: str) -> None:
+    visit = Visit(site)
+    token, _ = tokens.issue(user=visit.person, name="t", scopes=["*"])
+    actor = actor_for(visit.person, token=token)
+    secret = console.issue_ticket(actor=actor, vm=visit.vm, kind="serial", token=token)
+    ticket = ConsoleTicket.objects.get(digest=console._digest(secret))
+    assert console.still_allowed(ticket)
+    if end == "revoked":
+        token.delete()
+    else:
+        ApiToken.objects.filter(pk=token.pk).update(expires_at=timezone.now())
+    assert not console.still_allowed(ticket)
+    assert console.redeem(secret, user=None, session_key="") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -11,7 +12,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import PowerState
+from hosts.driver.types import PowerState, VolumeFacts
 from portal.events.models import Event
 from tests.audit.test_audit import LIES, claim, guest, volume
 from tests.world import World
@@ -135,6 +136,27 @@ def test_foreign_domains_are_shown(world: World, host: MemoryHost, turn: Turn) -
     turn()
     assert turn() == ["foreign_domain"]
     assert the_card().vm_id is None
+
+
+def test_names_too_long_for_a_row_are_a_card_each(world: World, host: MemoryHost, turn: Turn) -> None:
+    for end in ".1", ".2":
+        name = "a" * 230 + end
+        host.volumes["berth", name] = VolumeFacts(name, f"/pool/{name}", "raw", 1, 1)
+    turn()
+    assert turn() == ["volume_without_owner"] * 2
+    before = set(Drift.objects.unscoped("test").values_list("pk", flat=True))
+    turn()
+    assert set(Drift.objects.unscoped("test").values_list("pk", flat=True)) == before
+
+
+def test_a_foreign_domain_on_a_machines_disk_is_told_as_what_it_is(world: World, host: MemoryHost, turn: Turn) -> None:
+    web = world.machines["web"]
+    spec = replace(host.domains[web.pk][0], uuid=uuid4(), name="thief", owner="")
+    host.domains[spec.uuid] = (spec, PowerState.STOPPED)
+    turn()
+    turn()
+    card = Drift.objects.unscoped("test").get(object="thief")
+    assert "it has the disk of web" in card.detail
 
 
 def test_news_of_an_open_card_are_taken_in(world: World, host: MemoryHost, turn: Turn) -> None:

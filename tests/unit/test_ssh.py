@@ -28,6 +28,8 @@ def test_a_key_is_normalised_and_named_by_its_fingerprint() -> None:
         ED25519.replace("ssh-ed25519", "ssh-rsa", 1),
         ED25519 + " " + "x" * 9000,
         f"{ED25519} \x00",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAAXg=",
+        "ssh-rsa AAAAB3NzaC1yc2F4",
     ],
 )
 def test_what_is_no_key_is_refused(text: str) -> None:

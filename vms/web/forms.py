@@ -46,6 +46,10 @@ class CreateForm(forms.Form):
         help_text="Deleting is refused until the protection is removed.",
     )
 
+    def clean_user_data(self) -> str:
+        """Browsers end lines with CR LF, and a guest takes the CR for a part of the interpreter's name."""
+        return str(self.cleaned_data["user_data"]).replace("\r\n", "\n")
+
     def __init__(self, *args: Any, keys: list[SshKey], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not keys:

@@ -3,6 +3,10 @@
 libvirt has no deadlines. So each call runs in a thread of its own, and a caller whose time is up leaves that thread to
 itself: the connection is dropped, the keepalive (or the daemon, when it moves again) ends the call some time later, and
 the last thread to leave a dropped connection closes it. libvirt-python lets other threads run during a call.
+
+Calls on one connection go one after the other: libvirt before 9.9 keeps a pointer to the stack of a call that another
+thread's call has woken up, and follows it when a daemon that hung goes on (its commit "rpc: ensure temporary GSource is
+removed from client event loop"). Whatever takes long has a connection of its own.
 """
 
 from __future__ import annotations
@@ -59,6 +63,7 @@ class Session:
         self._connect = libvirt.open(uri)
         self._connect.setKeepAlive(loop.KEEPALIVE_SECONDS, loop.KEEPALIVE_COUNT)
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._users = 0
         self._dropped = False
         self._farewells: list[Callable[[libvirt.virConnect], object]] = []
@@ -107,7 +112,10 @@ class Session:
 
     def _work(self, work: Callable[[libvirt.virConnect], T]) -> T:
         try:
-            return work(self._connect)
+            with self._turn:
+                if self._dropped:  # while this one waited for its turn
+                    raise errors.Unreachable("the connection was dropped")
+                return work(self._connect)
         finally:
             with self._lock:
                 self._users -= 1

@@ -24,7 +24,11 @@ Volumes = tuple[tuple[VolumeFacts, ...] | None, tuple[str, ...]]
 
 class InventoryCalls(Calls):
     def inventory(self, pool: str, network: str) -> Inventory:
-        return self._connection.call(lambda connect: _inventory(connect, pool, network), seconds=INVENTORY_SECONDS)
+        session = self._connection.session()
+        try:
+            return session.run(lambda connect: _inventory(connect, pool, network), INVENTORY_SECONDS)
+        finally:
+            session.drop()
 
 
 def _inventory(connect: libvirt.virConnect, pool: str, network: str) -> Inventory:
