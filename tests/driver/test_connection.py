@@ -50,7 +50,12 @@ def test_calls_go_one_after_the_other_and_not_at_all_once_it_was_dropped(session
         session.run(hang, 0.1)
     assert begun.is_set()
     session._dropped = False
-    waiting = threading.Thread(target=lambda: pytest.raises(errors.Unreachable, session.run, ran.append, 5))
+
+    def wait() -> None:
+        with pytest.raises(errors.Unreachable):
+            session.run(ran.append, 5)
+
+    waiting = threading.Thread(target=wait)
     waiting.start()
     session._dropped = True
     go_on.set()
