@@ -51,7 +51,7 @@ def turn_round(journal: Journal, problem: dict[str, str]) -> None:
     for row in journal.steps:
         if row.state == StepState.RUNNING:
             journal.mark(row, StepState.FAILED, problem["detail"])
-    journal.move(State.UNWINDING, error=problem, attempts=0, failed_undos=0, is_lane_down=False)
+    journal.move(State.UNWINDING, error=problem, waiting_for="", attempts=0, failed_undos=0, is_lane_down=False)
     journal.operation.error = problem
     journal.operation.attempts = journal.operation.failed_undos = 0
 

@@ -39,7 +39,9 @@ class Journal:
     @transaction.atomic
     def advance(self, finished: OperationStep | None, output: Mapping[str, Any], begun: OperationStep | None) -> None:
         """One step ends and the next begins, in one write. What ends a step also ends its waiting."""
-        self._guard(**({"attempts": 0, "is_lane_down": False} if finished is not None else {}))
+        is_new = begun is not None and begun.state != StepState.RUNNING
+        news = {"waiting_for": ""} if finished is not None or is_new else {}
+        self._guard(**news, **({"attempts": 0, "is_lane_down": False} if finished is not None else {}))
         if finished is not None:
             lanes.host_answers(self.operation.lane)
             self._set(

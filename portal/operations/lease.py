@@ -40,7 +40,6 @@ def claim(operation_id: UUID) -> Operation | None:
             lease_owner=worker.own_name(),
             lease_until=Now() + LEASE,
             not_before=None,
-            waiting_for="",
             waits_for_slot=False,
             **_first_claim(found),
             state=State.RUNNING if found.state == State.QUEUED else found.state,

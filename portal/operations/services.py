@@ -121,7 +121,9 @@ def cancel(*, actor: Actor, operation: Operation) -> Operation:
         .update(cancel_requested_at=timezone.now(), not_before=None)
     )
     operation.refresh_from_db()
-    if not changed and not (operation.is_active and operation.cancel_requested_at):
+    if not changed and operation.state in (State.UNWINDING, State.STUCK):
+        raise Conflict("It is being undone already.", code="operation_undoing")
+    if not changed and not operation.is_active:
         raise Conflict("It has ended already.", code="operation_finished")
     if changed:
         log.record("operation.cancel_requested", actor=actor, target=operation, operation_id=operation.pk)

@@ -5,6 +5,7 @@ const GATHER_MS = 60;
 const BUSY_MS = 500;
 const AGES_MS = 20000;
 const waiting = new Set();
+let pause = BUSY_MS;
 let timer = null;
 let poll = null;
 
@@ -73,14 +74,23 @@ function refresh(topics) {
 async function fetchWaiting() {
   const ids = [...waiting];
   waiting.clear();
+  pause = BUSY_MS;
   await Promise.allSettled(ids.map(replace));
-  timer = waiting.size ? setTimeout(fetchWaiting, BUSY_MS) : null;
+  timer = waiting.size ? setTimeout(fetchWaiting, pause) : null;
+}
+
+// What could not be had, by a network or a portal that is away for a moment, is asked for until it can.
+function askLater(id) {
+  waiting.add(id);
+  pause = POLL_MS;
 }
 
 async function replace(id) {
   const before = document.getElementById(id);
   if (!before || isBusy(before)) return;
-  const response = await fetch(before.dataset.liveUrl, { headers: { "X-Requested-With": "live" }, redirect: "manual" });
+  const headers = { "X-Requested-With": "live" };
+  const response = await fetch(before.dataset.liveUrl, { headers, redirect: "manual" }).catch(() => null);
+  if (!response || response.status >= 500) return askLater(id);
   if (response.type === "opaqueredirect" || response.status === 401) return location.reload();
   if (response.headers.get("X-Berth-Go")) return location.assign(response.headers.get("X-Berth-Go"));
   if (response.status === 404 || response.status === 204) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : remove(before);

@@ -46,6 +46,7 @@ _ADVICE = {
     "deadline_exceeded": "Try again. If it takes too long again, give your administrator the id of this operation.",
 }
 _ELSE = "Try again. If it fails in the same way, give your administrator the id of this operation."
+_RESCUE = "When it is mended, “Go on” does what is left, and “Undo again” takes back what was done."
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         steps=[_step(step) for step in steps],
         undone=[step.title for step in steps if step.state == StepState.UNDONE],
         elapsed=_elapsed(operation),
-        advice=_ADVICE.get(_error(operation, "code"), _ELSE) if failed else "",
-        retry_url=_retry_url(operation, slug) if failed else "",
+        advice=_advice(actor, operation) if failed else "",
+        retry_url=_retry_url(operation, slug) if failed and not operation.needs_attention else "",
         target_name=operation.target_name,
         target_url=target_url(operation, slug),
         fragment_url=reverse("operation-fragment", args=[operation.pk]),
@@ -126,6 +127,14 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         go_on_url=_rescue_url(actor, operation, "operation-retry"),
         is_cancelling=operation.is_active and operation.cancel_requested_at is not None,
     )
+
+
+def _advice(actor: Actor, operation: Operation) -> str:
+    if operation.needs_attention and actor.can(Permission.HOST_WRITE):
+        return (
+            f"The log of the workers has the cause, by the request id {operation.request_id or operation.pk}. {_RESCUE}"
+        )
+    return _ADVICE.get(_error(operation, "code"), _ELSE)
 
 
 def target_url(operation: Operation, slug: str) -> str:
