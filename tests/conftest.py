@@ -32,10 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         _redis.use()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Folder by folder, so that a portal of one folder's own is stopped before the next folder's is started.
+    """Folder by folder, so that a portal of one folder's own is stopped before the next one's is started.
 
-    Where several processes share the tests, what shares a portal or a host stays together, and the longest comes first.
+    Where several processes share the tests, what shares a portal or a host stays together, and the longest comes first;
+    xdist looks for the groups after this.
     """
     for mark in ("faults", "soak"):
         if not config.getoption(f"--{mark}"):

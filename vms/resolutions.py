@@ -91,6 +91,10 @@ def _why_not_adopt(facts: Facts) -> str:
 
 
 def _why_not_clean_up(facts: Facts) -> str:
+    if facts.kind == Kind.DOMAIN_WITHOUT_VM and _power(facts) != "stopped":
+        return "It is not off. Look whose it is, and shut it down on its host first."
+    if facts.evidence.get("user"):
+        return f"{facts.evidence['user']} stands on it. Look first whose that is."
     if facts.kind in _CLEANED_UP or (facts.kind in _VOLUMES and facts.evidence.get("is_ours")):
         return ""
     if facts.kind in _VOLUMES:
@@ -98,6 +102,10 @@ def _why_not_clean_up(facts: Facts) -> str:
     if facts.kind == Kind.FOREIGN_DOMAIN:
         return "It is not Berth's. Remove it on the host, or ignore it."
     return "What belongs to a tenant's machine is never removed from here."
+
+
+def _power(facts: Facts) -> str:
+    return str(facts.evidence.get("is", {}).get("power", "stopped"))
 
 
 _WHY_NOT = {

@@ -203,17 +203,27 @@ def test_a_machine_that_is_gone_is_never_adopted(world: World, host: MemoryHost,
 def test_what_nobody_has_is_removed(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
     spec = guest("berth-lost", disks=(DiskSpec("berth", OURS, "vda"),))
     host.volumes["berth", OURS] = volume(OURS)
-    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    host.domains[spec.uuid] = (spec, PowerState.STOPPED)
     turn(), turn()
     kinds = Drift.objects.unscoped("test").values_list("kind", flat=True)
     assert sorted(kinds) == ["domain_without_vm", "volume_without_owner"]
     actor = actor_for(world.people["admin"])
     cards = {card.kind: card for card in Drift.objects.unscoped("test").select_related("host")}
-    assert _ended(actor, cards["volume_without_owner"]) == "failed", "its domain stands on it"
-    assert ("berth", OURS) in host.volumes
+    with pytest.raises(Conflict, match="berth-lost stands on it"):
+        _ended(actor, cards["volume_without_owner"])
     assert _ended(actor, cards["domain_without_vm"]) == "succeeded"
-    assert _ended(actor, cards["volume_without_owner"]) == "succeeded"
+    turn()
+    assert _ended(actor, Drift.objects.unscoped("test").get(kind="volume_without_owner")) == "succeeded"
     assert all_is_well(turn)
+
+
+def test_a_domain_that_is_not_off_may_be_somebodys(world: World, host: MemoryHost, turn: Turn) -> None:
+    spec = guest("berth-lost", disks=(DiskSpec("berth", OURS, "vda"),))
+    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host").get(kind="domain_without_vm")
+    with pytest.raises(Conflict, match="It is not off"):
+        _ended(actor_for(world.people["admin"]), card)
 
 
 def _ended(actor: object, card: Drift) -> str:

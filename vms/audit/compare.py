@@ -131,10 +131,12 @@ class _Comparison:
         if self.is_being_checked:
             return
         backing = {volume.backing for volume in there.values()}  # an image that was replaced, on which disks stand
+        users = {disk.volume: domain.name for domain in self.inventory.domains for disk in domain.disks}
         for name in sorted(set(there) - self.rows.names - backing):
             facts = {"bytes": there[name].allocation_bytes, "format": there[name].format}
-            evidence = {"is": facts, "is_ours": names.is_ours(name)}
-            yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, "no machine and no image has it", evidence)
+            evidence = {"is": facts, "is_ours": names.is_ours(name), "user": users.get(name, "")}
+            words = f"no machine has it, but {users[name]} does" if name in users else "no machine and no image has it"
+            yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, words, evidence)
         if str(self.host.id) not in self.rows.busy_lanes:  # an image is brought by any operation that needs it
             for name in self.inventory.unfinished:
                 evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name)}

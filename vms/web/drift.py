@@ -44,6 +44,7 @@ _BUTTONS = {
     Resolution.IGNORE: "Ignore",
     Resolution.REOPEN: "Reopen",
 }
+_CONFIRM = {Resolution.CLEAN_UP: "It is gone then. After a restored backup, it may be what somebody made since."}
 _NAMES = {"vcpus": "vCPUs", "memory_mib": "memory", "disk_gib": "disk GiB", "bytes": "size", "vms": "VMs"}
 
 
@@ -55,6 +56,7 @@ class Button:
     url: str
     allowed: bool
     reason: str
+    confirm: str
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _buttons(actor: Actor, drift: Drift, operation: Operation | None) -> list[Bu
             url=reverse("drift-resolve", args=[drift.pk, resolution]),
             allowed=verdicts[resolution].allowed,
             reason=verdicts[resolution].reason,
+            confirm=_CONFIRM.get(resolution, ""),
         )
         for resolution in shown
     ]

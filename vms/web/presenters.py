@@ -36,12 +36,6 @@ _LABELS = {
     Action.PAUSE: "Pause",
     Action.RESUME: "Resume",
 }
-_CONFIRM = {
-    Action.FORCE_OFF: "The power is cut at once; what the guest has not written to its disk is lost.",
-    Action.STOP: "The guest is asked to power off, and has a minute to do so.",
-    Action.REBOOT: "The guest is asked to restart.",
-}
-
 
 # From here on a guest that took no address is worth a look; one that boots by emulation takes half of it.
 ADDRESS_IS_LATE = timedelta(seconds=60)
@@ -59,7 +53,6 @@ class Button:
     url: str
     allowed: bool
     reason: str
-    confirm: str
     is_danger: bool
 
 
@@ -215,7 +208,6 @@ def _buttons(verdicts: Mapping[Action, Verdict], own: list[object]) -> list[Butt
             url=reverse("vm-action", args=[*own, action.value]),
             allowed=verdicts[action].allowed,
             reason=verdicts[action].reason,
-            confirm=_CONFIRM.get(action, ""),
             is_danger=action is Action.FORCE_OFF,
         )
         for action in power.ACTIONS

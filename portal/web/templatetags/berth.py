@@ -120,10 +120,12 @@ def action_button(
     icon: str = "",
     kind: str = "",
     id: str = "",
+    confirm: str = "",
 ) -> dict[str, Any]:
     """A form with one button that POSTs to `url`; not allowed, it stays focusable and tells the reason.
 
-    `kind` is a modifier of .button: primary, danger, quiet. `id` makes the reason's id unique on the page.
+    `kind` is a modifier of .button: primary, danger, quiet. `id` makes the reason's id unique on the page. With words
+    to `confirm`, the button shows these and another one that does it.
     """
     return {
         "label": label,
@@ -132,6 +134,7 @@ def action_button(
         "reason": reason,
         "icon": icon,
         "kind": kind,
+        "confirm": confirm,
         "id": id or label.lower().replace(" ", "-"),
         "csrf_token": context.get("csrf_token"),
     }
