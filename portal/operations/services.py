@@ -32,10 +32,11 @@ def submit(
     title: str,
     params: Mapping[str, Any] | None = None,
     lane: UUID | None = None,
+    after: Mapping[str, Any] | None = None,
 ) -> Operation:
     """Write the operation and its journal in the caller's transaction, and ring after it commits.
 
-    `lane` is the id of the host that it keeps busy.
+    `lane` is the id of the host that it keeps busy; `after` what is asked for, for the log.
     Conflict ("operation_in_progress", with the running operation's id) where the target is busy.
     """
     target_type = target._meta.model_name or ""
@@ -68,7 +69,7 @@ def submit(
         OperationStep(operation=operation, position=i, name=step.name, title=step.title, weight=step.weight)
         for i, step in enumerate(workflow.steps)
     )
-    log.record(f"{workflow.kind}.requested", actor=actor, target=target, operation_id=operation.pk)
+    log.record(f"{workflow.kind}.requested", actor=actor, target=target, operation_id=operation.pk, after=after)
     live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations")
     transaction.on_commit(lambda: ring(operation.pk))
     return operation

@@ -71,7 +71,13 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     _save(vm)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
     operation = operations.submit(
-        CREATE, actor=actor, target=vm, title=f"Create VM {vm.name}", params=choices, lane=vm.host_id
+        CREATE,
+        actor=actor,
+        target=vm,
+        title=f"Create VM {vm.name}",
+        params=choices,
+        lane=vm.host_id,
+        after={"image": image.name, "flavor": flavor.name, **vm.wanted},
     )
     return vm, operation
 

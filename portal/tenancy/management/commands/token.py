@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from portal.accounts import tokens
 from portal.accounts.models import User
-from portal.tenancy.gate import ALL_SCOPES
+from portal.tenancy import credentials
+from portal.tenancy.gate import ALL_SCOPES, actor_for
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 
@@ -37,11 +37,12 @@ class Command(BaseCommand):
                 raise CommandError(f"there is no tenant {options['tenant']}")
         if not 0 <= options["days"] <= LONGEST_DAYS:
             raise CommandError(f"--days is from 0 to {LONGEST_DAYS}")
-        _, text = tokens.issue(
-            user=user,
+        _, text = credentials.create_token(
+            actor=actor_for(user, source="command line"),
+            made_with=None,
             name="command line",
             scopes=options["scope"] or [ALL_SCOPES],
-            tenant_id=tenant.pk if tenant else None,
+            tenant=tenant,
             expires_at=timezone.now() + timedelta(days=options["days"]) if options["days"] else None,
         )
         self.stdout.write(text)
