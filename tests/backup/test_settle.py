@@ -29,8 +29,8 @@ def operation(state: State, **fields: object) -> Operation:
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, State.UNWINDING])
 def test_an_active_one_goes_on_at_once_with_its_whole_time(state: State) -> None:
-    fields = {"fence": 3, "lease_owner": "elsewhere:1", "lease_until": timezone.now() + timedelta(hours=1)}
-    row = operation(state, not_before=timezone.now() + timedelta(hours=1), **fields)
+    fields = {"fence": 3, "lease_owner": "elsewhere:1", "lease_until": timezone.now() + timedelta(seconds=20)}
+    row = operation(state, not_before=timezone.now() + timedelta(minutes=1), **fields)
     assert claim(row.pk) is None
     assert settle() == 1
     taken = claim(row.pk)
