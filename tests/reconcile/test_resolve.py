@@ -226,6 +226,43 @@ def test_a_domain_that_is_not_off_may_be_somebodys(world: World, host: MemoryHos
         _ended(actor_for(world.people["admin"]), card)
 
 
+def test_a_domain_that_was_started_meanwhile_is_left_running(world: World, host: MemoryHost, turn: Turn) -> None:
+    spec = guest("berth-lost", disks=(DiskSpec("berth", OURS, "vda"),))
+    host.domains[spec.uuid] = (spec, PowerState.STOPPED)
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host").get(kind="domain_without_vm")
+    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    assert _ended(actor_for(world.people["admin"]), card) == "failed"
+    assert host.domains[spec.uuid][1] is PowerState.RUNNING
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_a_killed_preflight_left_is_removed(
+    world: World, host: MemoryHost, act: Act, turn: Turn, is_whole: bool
+) -> None:
+    """Its guest, which may hang, and then its disk."""
+    spec = guest("berth-preflight-0123abcd", disks=(DiskSpec("berth", "berth-preflight-0123abcd", "vda"),))
+    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    assert act("clean-up") == "succeeded"
+    assert spec.uuid not in host.domains
+    turn()
+    if is_whole:
+        host.volumes["berth", spec.name] = volume(spec.name)
+    else:
+        host.unfinished.add(("berth", spec.name))
+    assert act("clean-up") == "succeeded"
+    assert all_is_well(turn)
+
+
+def test_only_a_probe_with_its_own_disk_is_removed_while_it_runs(world: World, host: MemoryHost, turn: Turn) -> None:
+    spec = guest("berth-preflight-0123abcd", disks=(DiskSpec("berth", OURS, "vda"),))
+    host.domains[spec.uuid] = (spec, PowerState.RUNNING)
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host").get(kind="domain_without_vm")
+    with pytest.raises(Conflict, match="It is not off"):
+        _ended(actor_for(world.people["admin"]), card)
+
+
 def _ended(actor: object, card: Drift) -> str:
     operation = resolve(actor=actor, drift=card, resolution=Resolution.CLEAN_UP)  # type: ignore[arg-type]
     assert operation is not None

@@ -41,6 +41,11 @@ def is_ours(domain: DomainFacts, pool: str) -> bool:
     return (domain.name.startswith("berth-") or domain.owner is not None) and (not pools or pool in pools)
 
 
+def is_probe(domain: DomainFacts, pool: str) -> bool:
+    """Whether it is the guest of a preflight that was killed: it holds nothing of anybody's, and may hang for ever."""
+    return names.is_probe(domain.name) and [(disk.pool, disk.volume) for disk in domain.disks] == [(pool, domain.name)]
+
+
 @dataclass(frozen=True)
 class _Comparison:
     host: HostRow
@@ -89,7 +94,8 @@ class _Comparison:
             if shared := self._machines_of(volumes):
                 words += f"; it has the disk of {', '.join(shared)}, and both would write to it"
             facts = {"power": domain.power, "vcpus": domain.vcpus, "memory_mib": domain.memory_mib, "disks": volumes}
-            yield self._finding(kind, domain.name, words, {"is": facts, "uuid": str(domain.uuid)})
+            evidence = {"is": facts, "uuid": str(domain.uuid), "is_probe": is_probe(domain, self.host.pool)}
+            yield self._finding(kind, domain.name, words, evidence)
 
     def _machines_of(self, volumes: list[str]) -> list[str]:
         """Whose volumes are among these; of those given by their path, too."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# Disk.volume_name, VM.seed_volume, Image.file_name, and the disk of a preflight's guest (hosts.driver.kvm.probe)
-_VOLUME = re.compile(rf"{_ID}\.qcow2|{_ID}-seed\.iso|image-[0-9a-f]{{32}}\.qcow2|berth-preflight-[0-9a-f]{{8}}")
+_PROBE = re.compile(r"berth-preflight-[0-9a-f]{8}")  # of hosts.driver.kvm.probe, and so is its disk
+# Disk.volume_name, VM.seed_volume, Image.file_name
+_VOLUME = re.compile(rf"{_ID}\.qcow2|{_ID}-seed\.iso|image-[0-9a-f]{{32}}\.qcow2|{_PROBE.pattern}")
 
 
 def is_ours(volume: str) -> bool:
     return bool(_VOLUME.fullmatch(volume))
+
+
+def is_probe(domain: str) -> bool:
+    return bool(_PROBE.fullmatch(domain))

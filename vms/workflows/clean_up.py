@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hosts.connections import fenced_driver
 from hosts.driver.base import Driver
-from hosts.driver.types import Inventory
+from hosts.driver.types import Inventory, PowerState
 from hosts.errors import translate
 from hosts.models import Host
 from portal.operations.models import Operation
@@ -17,7 +17,7 @@ from portal.operations.workflow import Output, Step, StepContext, StepFailed, Wo
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.audit import names, rows
-from vms.audit.compare import is_ours
+from vms.audit.compare import is_ours, is_probe
 from vms.audit.findings import Kind
 from vms.models import VM, Drift
 
@@ -46,6 +46,8 @@ def _domain(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
         return
     if VM.objects.unscoped("workflow").filter(pk=uuid).exists() or not is_ours(domain, host.pool_name):
         raise _has_owner("It is a machine's, or not Berth's.")
+    if domain.power is not PowerState.STOPPED and not is_probe(domain, host.pool_name):
+        raise _has_owner("It was started meanwhile.")
     driver.destroy(uuid)
     driver.undefine(uuid)
 
