@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from hosts.driver.types import DomainEvent, Lease, PowerState
 from hosts.models import Host
 from hosts.observe import Reading
+from portal.core import clocks
 from portal.events import live, log
-from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.operations.states import ACTIVE
 from portal.tenancy.gate import SYSTEM
 from vms.models import VM, Lifecycle, Nic, Power
 
-CLOCKS_APART = timedelta(seconds=5)  # at most, of the machines that observe
 LEASE_TIME = timedelta(hours=1)  # for which libvirt's DHCP server gives an address
 _POWER = {
     PowerState.RUNNING: Power.RUNNING,
@@ -27,41 +29,31 @@ _POWER = {
     PowerState.STOPPED: Power.STOPPED,
     PowerState.CRASHED: Power.STOPPED,
 }
+_FIELDS = ("tenant_id", "name", "lifecycle", "observed_power", "observed_since", "is_missing")
+Told = Mapping[UUID, PowerState | Power]
 
 
-def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = None, host: Host | None = None) -> bool:
-    """The machine was in that state at `at` (None: the host does not know it). True where that is news.
+class _News(NamedTuple):
+    """`vm` as it was known, and its power now; None: the host does not know it."""
+
+    vm: VM
+    power: Power | None
+
+    @property
+    def is_change(self) -> bool:
+        return _known(self.vm) != self.power
+
+
+def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = None, host: Host | None = None) -> None:
+    """The machine was in that state at `at` (None: the host does not know it).
 
     A reading older than what is known already changes nothing, nor one by a `host` that the machine is not on. What
     nobody asked for here goes into the log.
     """
-    at = at or timezone.now()
-    ahead = timezone.now() + CLOCKS_APART  # from before a clock was set back
-    older = Q(observed_since=None) | Q(observed_since__lte=at) | Q(observed_since__gt=ahead)
-    rows = VM.objects.unscoped("observation").filter(older, pk=vm_id)
+    rows = VM.objects.unscoped("observation").filter(pk=vm_id)
     if host is not None:
         rows = rows.filter(host=host)
-    if power is None:
-        rows = rows.filter(is_missing=False, lifecycle=Lifecycle.READY)
-        news: dict[str, Any] = {"is_missing": True}
-    else:
-        observed = _POWER[PowerState(power)]
-        rows = rows.filter(~Q(observed_power=observed) | Q(is_missing=True))
-        news = {"observed_power": observed, "is_missing": False}
-    return _take(rows, {**news, "observed_since": at})
-
-
-@transaction.atomic
-def _take(rows: QuerySet[VM], news: dict[str, Any]) -> bool:
-    before = rows.first()
-    if before is None or not rows.update(**news):
-        return False
-    _tell(before.pk)
-    if before.lifecycle == Lifecycle.READY and operations.active_on("vm", before.pk) is None:
-        after = "missing" if news["is_missing"] else str(news["observed_power"])
-        was = "missing" if before.is_missing else before.observed_power
-        log.record("vm.power_changed", actor=SYSTEM, target=before, before={"power": was}, after={"power": after})
-    return True
+    _take(rows, {} if power is None else {vm_id: power}, at or timezone.now())
 
 
 def take_event(host: Host, event: DomainEvent) -> None:
@@ -69,32 +61,79 @@ def take_event(host: Host, event: DomainEvent) -> None:
 
 
 def take_reading(host: Host, reading: Reading) -> None:
-    """One bulk reading of a host against what is known of its machines."""
-    seen = {state.uuid: state.power for state in reading.states}
-    known = VM.objects.unscoped("observation").filter(host=host, lifecycle=Lifecycle.READY)
-    for vm_id, power, is_missing in known.values_list("pk", "observed_power", "is_missing"):
-        told = seen.get(vm_id)
-        if _differs(told, power, is_missing):
-            note(vm_id, told, reading.at)
+    """One bulk reading of a host against what is known of its machines; as many queries for one as for all."""
+    rows = VM.objects.unscoped("observation").filter(host=host, lifecycle=Lifecycle.READY)
+    _take(rows, {state.uuid: state.power for state in reading.states}, reading.at)
     _take_leases(host, reading.leases)
 
 
-def _differs(told: PowerState | None, power: str, is_missing: bool) -> bool:
-    if told is None:
-        return not is_missing
-    return is_missing or _POWER[told] != power
+def _take(rows: QuerySet[VM], told: Told, at: datetime) -> None:
+    """Looks before it locks: most readings bring no news."""
+    if not _news(rows, told, at):
+        return
+    with transaction.atomic():
+        news = _news(rows.order_by("pk").select_for_update(), told, at)
+        _write(news, at)
+        _log([each for each in news if each.is_change])
+        _tell((each.vm.tenant_id, each.vm.pk) for each in news)
+
+
+def _news(rows: QuerySet[VM], told: Told, at: datetime) -> list[_News]:
+    found = [_News(vm, _POWER[PowerState(told[vm.pk])] if vm.pk in told else None) for vm in rows.only(*_FIELDS)]
+    return [each for each in found if _is_news(each, at)]
+
+
+def _is_news(news: _News, at: datetime) -> bool:
+    if news.power is None and news.vm.lifecycle != Lifecycle.READY:
+        return False
+    since = news.vm.observed_since
+    if since is not None and since > clocks.latest():  # from before a clock was set back
+        return True
+    return news.is_change and (since is None or since <= at)
+
+
+def _known(vm: VM) -> Power | None:
+    return None if vm.is_missing else Power(vm.observed_power)
+
+
+def _write(news: Iterable[_News], at: datetime) -> None:
+    ids = defaultdict(list)
+    for vm, power in news:
+        ids[power].append(vm.pk)
+    for power, those in ids.items():
+        rows = VM.objects.unscoped("observation").filter(pk__in=those)
+        if power is None:
+            rows.update(is_missing=True, observed_since=at)
+        else:
+            rows.update(observed_power=power, is_missing=False, observed_since=at)
+
+
+def _log(changes: Sequence[_News]) -> None:
+    """What no operation is at work on changed by itself, or by somebody's hand on the host."""
+    if not changes:
+        return
+    operations = Operation.objects.unscoped("observation").filter(target_type="vm", state__in=ACTIVE)
+    busy = set(operations.filter(target_id__in=[vm.pk for vm, _ in changes]).values_list("target_id", flat=True))
+    own = [each for each in changes if each.vm.lifecycle == Lifecycle.READY and each.vm.pk not in busy]
+    told = [log.Change(vm, {"power": _known(vm) or "missing"}, {"power": power or "missing"}) for vm, power in own]
+    log.record_all("vm.power_changed", actor=SYSTEM, changes=told)
 
 
 def _take_leases(host: Host, leases: Sequence[Lease]) -> None:
     """A lease from before the machine was accepted is that of the one that had the address earlier."""
     until = {lease.mac: lease.expires_at for lease in leases}
     waiting = Nic.objects.filter(host=host, seen_at=None, mac__in=until).select_related("vm")
-    for nic in waiting:
-        if until[nic.mac] - LEASE_TIME > nic.vm.created_at - timedelta(seconds=1):  # leases know whole seconds
-            Nic.objects.filter(pk=nic.pk).update(seen_at=timezone.now())
-            _tell(nic.vm_id)
+    second = timedelta(seconds=1)  # leases know whole seconds
+    taken = [nic for nic in waiting if until[nic.mac] - LEASE_TIME > nic.vm.created_at - second]
+    if taken:
+        Nic.objects.filter(pk__in=[nic.pk for nic in taken]).update(seen_at=timezone.now())
+        _tell((nic.vm.tenant_id, nic.vm_id) for nic in taken)
 
 
-def _tell(vm_id: UUID) -> None:
-    tenant_id = VM.objects.unscoped("observation").filter(pk=vm_id).values_list("tenant_id", flat=True).first()
-    live.tell(tenant_id, f"vm:{vm_id}", "vms")
+def _tell(machines: Iterable[tuple[UUID, UUID]]) -> None:
+    """Each tenant's pages of its own."""
+    topics: dict[UUID, list[str]] = defaultdict(list)
+    for tenant_id, vm_id in machines:
+        topics[tenant_id].append(f"vm:{vm_id}")
+    for tenant_id, own in topics.items():
+        live.tell(tenant_id, *own, "vms")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import models
@@ -11,6 +12,14 @@ from django.db import models
 from portal.events import live
 from portal.events.models import Event
 from portal.tenancy.gate import Actor
+
+
+class Change(NamedTuple):
+    """The fields of `target` that changed, by name."""
+
+    target: models.Model
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
 
 
 def record(
@@ -28,21 +37,43 @@ def record(
     `before` and `after` are the fields that changed, by name; `facts` what else there is to know. All in JSON's types,
     and never a secret. Call it in the transaction of what it tells.
     """
-    tenant_id = getattr(target, "tenant_id", None)
-    target_type = target._meta.model_name or ""
     changes = {name: dict(values) for name, values in (("before", before), ("after", after)) if values is not None}
-    event = Event.objects.create(
+    event = _event(kind, actor, target, facts | changes)
+    event.operation_id = operation_id
+    event.save()
+    _tell([event])
+    return event
+
+
+def record_all(kind: str, *, actor: Actor, changes: Iterable[Change]) -> None:
+    """As `record`, of many targets in one write."""
+    events = [
+        _event(kind, actor, change.target, {"before": dict(change.before), "after": dict(change.after)})
+        for change in changes
+    ]
+    Event.objects.bulk_create(events)
+    _tell(events)
+
+
+def _event(kind: str, actor: Actor, target: models.Model, data: Mapping[str, Any]) -> Event:
+    return Event(
         kind=kind,
-        tenant_id=tenant_id,
-        target_type=target_type,
+        tenant_id=getattr(target, "tenant_id", None),
+        target_type=target._meta.model_name or "",
         target_id=target.pk,
         target_name=str(getattr(target, "name", "") or target)[:100],
         user=actor.user,
         actor=actor.label,
         source=actor.source,
         request_id=actor.request_id,
-        operation_id=operation_id,
-        data=facts | changes,
+        data=data,
     )
-    live.tell(tenant_id, f"{target_type}:{target.pk}", f"{target_type}s", "events")
-    return event
+
+
+def _tell(events: Iterable[Event]) -> None:
+    topics: dict[UUID | None, dict[str, None]] = defaultdict(dict)
+    for event in events:
+        own = (f"{event.target_type}:{event.target_id}", f"{event.target_type}s", "events")
+        topics[event.tenant_id].update(dict.fromkeys(own))
+    for tenant_id, own_topics in topics.items():
+        live.tell(tenant_id, *own_topics)

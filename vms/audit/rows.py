@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from hosts.driver.types import Accelerator, DomainSpec
 from hosts.models import Host
+from portal.core import clocks
 from portal.core.connection import snapshot
 from portal.operations.models import Operation
 from portal.operations.states import ACTIVE, FINAL
@@ -96,10 +97,11 @@ def note() -> Before:
 def load(before: Before) -> Rows:
     """All of it, as it is now. Specifications are made afterwards: on SQLite nobody else writes while this reads."""
     operations = Operation.objects.unscoped("audit")
+    ended_since = Q(finished_at__range=(before.at, clocks.latest()))
     with snapshot():
         hosts = {host.pk: host for host in Host.objects.all()}
         tenants = dict(Tenant.objects.unscoped("audit").values_list("pk", "slug"))
-        lately = list(operations.filter(Q(state__in=ACTIVE) | Q(finished_at__gte=before.at)).annotate(now=Now()))
+        lately = list(operations.filter(Q(state__in=ACTIVE) | ended_since).annotate(now=Now()))
         vms, names, claims = _vms(), note().names, _claims()
     for vm in vms:
         vm.host = hosts[vm.host_id]
