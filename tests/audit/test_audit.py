@@ -23,6 +23,7 @@ from portal.quotas.models import Account, Claim
 from tests.audit.mirror import mirrored, put
 from tests.world import World, make_host
 from vms.addresses import mac_for
+from vms.audit import compare
 from vms.audit import rows as of_rows
 from vms.audit.findings import Finding, Kind
 from vms.audit.run import audit
@@ -219,6 +220,17 @@ def test_a_host_that_answers_nonsense_hides_no_other(
 ) -> None:
     two = make_host("two", uri=f"memory://{uuid4()}")
     monkeypatch.setattr(driver_for(two), "inventory", lambda pool, network: int("nonsense"))
+    host.domains.pop(world.machines[WEB].pk)
+    assert sorted(kinds()) == ["host_unread", "undefined_outside"]
+
+
+def test_a_host_whose_answer_cannot_be_compared_hides_no_other(
+    world: World, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two, findings = make_host("two", uri=f"memory://{uuid4()}"), compare.findings
+    monkeypatch.setattr(
+        compare, "findings", lambda row, *more: int("nonsense") if row.id == two.pk else findings(row, *more)
+    )
     host.domains.pop(world.machines[WEB].pk)
     assert sorted(kinds()) == ["host_unread", "undefined_outside"]
 

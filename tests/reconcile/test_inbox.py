@@ -7,18 +7,21 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hosts.connections import driver_for
-from hosts.driver import errors
+from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
 from hosts.driver.types import PowerState, VolumeFacts
 from portal.events.models import Event
 from tests.audit.test_audit import LIES, claim, guest, volume
-from tests.world import World
+from tests.world import World, make_host
+from vms.audit import compare
 from vms.audit.findings import Finding, Kind
 from vms.models import Comparison, Drift
-from vms.reconcile.inbox import _NOT_HERE
+from vms.reconcile.inbox import _NOT_HERE, Inbox
 from vms.reconcile.turn import Reconciler
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -186,3 +189,43 @@ def test_what_is_told_elsewhere_is_no_card(world: World, host: MemoryHost, turn:
     turn()
     assert turn() == []
     assert Finding(Kind.VM_WITHOUT_OPERATION, "", "", "").kind in _NOT_HERE
+
+
+@pytest.mark.parametrize("broken", ["compare", "write"])
+def test_a_host_whose_turn_fails_keeps_no_other_from_its_own(
+    world: World, host: MemoryHost, turn: Turn, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Whichever of them comes first; and its own cards stay as they are until it can be judged again."""
+    hosts = {name: make_host(name, uri=f"memory://{uuid4()}", checked_at=None) for name in ("aaa", "zzz")}
+    for each in hosts.values():
+        spec = guest("somebody-elses")
+        memory.host(each.uri).domains[spec.uuid] = (spec, PowerState.RUNNING)
+    turn(), turn()
+    assert Drift.objects.unscoped("test").filter(host=world.host).count() == 0
+    host.volumes["berth", "lost"] = volume("lost")
+    driver_for(world.host).destroy(world.machines["web"].pk)
+    take, findings = Inbox.take_host, compare.findings
+
+    def fail_on_foreign_hosts(first: object, second: object, *more: object) -> object:
+        bad = {each.pk for each in hosts.values()}
+        if (getattr(first, "id", None) if broken == "compare" else second) in bad:
+            raise IntegrityError("two cards of one name")
+        return findings(first, second, *more) if broken == "compare" else take(first, second, *more)  # type: ignore[arg-type]
+
+    place, name = (compare, "findings") if broken == "compare" else (Inbox, "take_host")
+    monkeypatch.setattr(place, name, fail_on_foreign_hosts)
+    turn()
+    assert turn() == ["foreign_domain", "foreign_domain", "stopped_outside", "volume_without_owner"]
+
+
+def test_cards_that_stay_cost_the_same_however_many(world: World, host: MemoryHost, turn: Turn) -> None:
+    def queries(cards: int) -> int:
+        for number in range(cards):
+            host.volumes["berth", f"lost-{number}"] = volume(f"lost-{number}")
+        turn(), turn()
+        assert Drift.objects.unscoped("test").filter(state="open").count() == cards
+        with CaptureQueriesContext(connection) as captured:
+            turn()
+        return len(captured)
+
+    assert queries(1) == queries(9)

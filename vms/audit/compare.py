@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
-from uuid import UUID
 
 from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
 from vms.addresses import mac_for
@@ -20,19 +19,6 @@ from vms.models import Lifecycle
 
 def findings(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Finding]:
     yield from _Comparison(host, inventory, rows).findings()
-
-
-def duplicates(inventories: Mapping[UUID, Inventory], rows: Rows) -> Iterator[Finding]:
-    """Machines that are defined on a host beside their own, too."""
-    hosts = {host.id: host.name for host in rows.hosts}
-    for host_id, inventory in inventories.items():
-        for domain in inventory.domains:
-            machine = rows.machines.get(domain.uuid)
-            if machine is not None and machine.host_id != host_id and machine.id not in rows.busy:
-                own, here = hosts.get(machine.host_id, ""), hosts[host_id]
-                words = f"{machine.name} belongs on {own}, and is {domain.power} here as well"
-                evidence = {"is": {"host": here, "power": domain.power}, "should": {"host": own}}
-                yield Finding(Kind.DUPLICATE_DOMAIN, here, domain.name, words, host_id, machine.id, evidence)
 
 
 def is_ours(domain: DomainFacts, pool: str) -> bool:
@@ -59,6 +45,7 @@ class _Comparison:
         yield from self._unknown_domains()
         yield from self._volumes(settled)
         yield from self._addresses(settled)
+        yield from self._duplicates()
 
     def _is_settled(self, machine: Machine) -> bool:
         """What was built and is not about to go should be there in full; of a failed delete anything may be left."""
@@ -75,6 +62,16 @@ class _Comparison:
             elif found := differences(domain, machine.spec):
                 words = f"{machine.name} has {'; '.join(found)}"
                 yield self._of(machine, Kind.DEFINITION_CHANGED, domain.name, words, evidence_of(domain, machine.spec))
+
+    def _duplicates(self) -> Iterator[Finding]:
+        """Machines that belong on another host, and are defined here too."""
+        for domain in self.inventory.domains:
+            machine = self.rows.machines.get(domain.uuid)
+            if machine is not None and machine.host_id != self.host.id and machine.id not in self.rows.busy:
+                own = str(self.rows.accounts.get(machine.host_id, ""))
+                words = f"{machine.name} belongs on {own}, and is {domain.power} here as well"
+                evidence = {"is": {"host": self.host.name, "power": domain.power}, "should": {"host": own}}
+                yield self._of(machine, Kind.DUPLICATE_DOMAIN, domain.name, words, evidence)
 
     @property
     def is_being_checked(self) -> bool:

@@ -30,9 +30,10 @@ def audit() -> list[Finding]:
     before = rows.note()
     readings = read(list(Host.objects.all()))
     found = rows.load(before)
-    unread = [_unread(host, readings.get(host.id)) for host in found.hosts]
-    told = [finding for finding in compare_all(found, readings) if finding.kind != Kind.FOREIGN_DOMAIN]
-    return [*filter(None, unread), *told]
+    told = list(books.findings(found))
+    for host in found.hosts:
+        told += _of(host, readings.get(host.id, "it was added a moment ago"), found)
+    return told
 
 
 def read(hosts: Sequence[Host]) -> Readings:
@@ -42,20 +43,15 @@ def read(hosts: Sequence[Host]) -> Readings:
         return dict(zip((host.pk for host in hosts), pool.map(_read, hosts), strict=True))
 
 
-def compare_all(found: rows.Rows, readings: Readings) -> list[Finding]:
-    """The books, and each host that could be read."""
-    inventories = {id: reading for id, reading in readings.items() if isinstance(reading, Inventory)}
-    result = list(books.findings(found))
-    for host in found.hosts:
-        if host.id in inventories:
-            result += compare.findings(host, inventories[host.id], found)
-    return result + list(compare.duplicates(inventories, found))
-
-
-def _unread(host: rows.HostRow, reading: Inventory | str | None) -> Finding | None:
-    if isinstance(reading, Inventory):
-        return None
-    return Finding(Kind.HOST_UNREAD, host.name, host.name, reading or "it was added a moment ago", host.id)
+def _of(host: rows.HostRow, reading: Inventory | str, found: rows.Rows) -> list[Finding]:
+    if isinstance(reading, str):
+        return [Finding(Kind.HOST_UNREAD, host.name, host.name, reading, host.id)]
+    try:
+        told = list(compare.findings(host, reading, found))
+    except Exception as error:  # what one host answers must not hide the others
+        logger.exception("comparing %s", host.name)
+        return _of(host, _not_understood(error), found)
+    return [finding for finding in told if finding.kind != Kind.FOREIGN_DOMAIN]
 
 
 def _read(host: Host) -> Inventory | str:
@@ -66,4 +62,8 @@ def _read(host: Host) -> Inventory | str:
         return str(error)
     except Exception as error:  # what one host answers must not hide the others
         logger.exception("reading %s", host.name)
-        return f"its answer was not understood: {error}"
+        return _not_understood(error)
+
+
+def _not_understood(error: Exception) -> str:
+    return f"its answer was not understood: {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -26,36 +26,46 @@ _OF_ADDRESSES = frozenset({Kind.ADDRESS_MISSING, Kind.ADDRESS_WITHOUT_OWNER})
 
 
 class Inbox:
-    """Remembers what the reading before this one found: only what is found twice is more than a moment's view."""
+    """Remembers what the turn before this one found: only what is found twice is more than a moment's view."""
 
     def __init__(self) -> None:
+        self._before: dict[Key, datetime] = {}
         self._seen: dict[Key, datetime] = {}
 
-    @transaction.atomic
-    def take(self, found: Iterable[Finding], rows: Rows, inventories: Mapping[UUID, Inventory]) -> None:
-        """One reading. Says nothing of hosts that were not read, nor of what an operation works on."""
+    def next_turn(self) -> None:
+        self._before, self._seen = self._seen, {}
+
+    def take_books(self, found: Iterable[Finding], rows: Rows) -> None:
+        """What was found in the books alone."""
+        with transaction.atomic():
+            self._take(None, found, lambda drift: not rows.busy & {drift.pk, drift.vm_id}, timezone.now())
+
+    def take_host(self, host_id: UUID, found: Iterable[Finding], rows: Rows, inventory: Inventory) -> None:
+        """What was found on a host that was read."""
         now = timezone.now()
+        with transaction.atomic():
+            self._take(host_id, found, lambda drift: _is_judged(drift, rows, inventory), now)
+            Comparison.objects.update_or_create(host_id=host_id, defaults={"at": now})
+
+    def _take(
+        self, host_id: UUID | None, found: Iterable[Finding], is_judged: Callable[[Drift], bool], now: datetime
+    ) -> None:
+        """Says nothing of what is not judged: this turn could not have seen it."""
         findings = {_key(finding): finding for finding in found if finding.kind not in _NOT_HERE}
-        known = {_key_of(drift): drift for drift in _unresolved()}
+        known = {_key_of(drift): drift for drift in _unresolved(host_id)}
+        _still([(drift, findings[key]) for key, drift in known.items() if key in findings], now)
         for key, drift in known.items():
-            if key in findings:
-                _still(drift, findings[key], now)
-            elif _is_judged(drift, rows, inventories):
+            if key not in findings and is_judged(drift):
                 _close(drift, now)
-        for key, finding in findings.items():
-            if key not in known and key in self._seen:
-                _open(finding, self._seen[key], now)
-        self._seen = {key: self._seen.get(key, now) for key in findings if key not in known}
-        Comparison.objects.bulk_create(
-            [Comparison(host_id=host.id, at=now) for host in rows.hosts if host.id in inventories],
-            update_conflicts=True,
-            unique_fields=["host"],
-            update_fields=["at"],
-        )
+        news = {key: finding for key, finding in findings.items() if key not in known}
+        for key, finding in news.items():
+            if key in self._before:
+                _open(finding, self._before[key], now)
+        self._seen |= {key: self._before.get(key, now) for key in news}
 
 
-def _unresolved() -> list[Drift]:
-    return list(Drift.objects.unscoped("reconciler").exclude(state=DriftState.RESOLVED))
+def _unresolved(host_id: UUID | None) -> list[Drift]:
+    return list(Drift.objects.unscoped("reconciler").filter(host=host_id).exclude(state=DriftState.RESOLVED))
 
 
 def _key(finding: Finding) -> Key:
@@ -74,14 +84,9 @@ def _key_of(drift: Drift) -> Key:
     return drift.host_id, drift.kind, drift.object
 
 
-def _is_judged(drift: Drift, rows: Rows, inventories: Mapping[UUID, Inventory]) -> bool:
-    """Whether this reading would have shown it, were it still so."""
+def _is_judged(drift: Drift, rows: Rows, inventory: Inventory) -> bool:
+    """Whether this reading of its host would have shown it, were it still so."""
     if rows.busy & {drift.pk, drift.vm_id, drift.host_id}:
-        return False
-    if drift.host_id is None:
-        return True
-    inventory = inventories.get(drift.host_id)
-    if inventory is None:
         return False
     if drift.kind == Kind.UNFINISHED_VOLUME and str(drift.host_id) in rows.busy_lanes:
         return False
@@ -104,10 +109,17 @@ def _open(finding: Finding, first_seen: datetime, now: datetime) -> None:
     live.tell(None, "drift")
 
 
-def _still(drift: Drift, finding: Finding, now: datetime) -> None:
-    values = {"detail": finding.detail[:500], "evidence": dict(finding.evidence), "vm_id": finding.vm_id}
-    is_news = any(getattr(drift, name) != value for name, value in values.items())
-    Drift.objects.unscoped("reconciler").filter(pk=drift.pk).update(last_seen=now, **values)
+def _still(seen: Sequence[tuple[Drift, Finding]], now: datetime) -> None:
+    """In one write, for cards may be many; and not of their state, which somebody may have just set."""
+    is_news = False
+    for drift, finding in seen:
+        values = {"detail": finding.detail[:500], "evidence": dict(finding.evidence), "vm_id": finding.vm_id}
+        for name, value in values.items():
+            is_news = is_news or getattr(drift, name) != value
+            setattr(drift, name, value)
+        drift.last_seen = now
+    rows = Drift.objects.unscoped("reconciler")
+    rows.bulk_update([drift for drift, _ in seen], ["detail", "evidence", "vm", "last_seen"])
     if is_news:
         live.tell(None, "drift")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from uuid import UUID
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hosts.driver.types import DomainFacts, Inventory
 from hosts.models import Host
+from vms.audit import books, compare, run
 from vms.audit import rows as of_rows
-from vms.audit import run
 from vms.audit.findings import Finding
 from vms.audit.rows import HostRow, Machine, Rows
 from vms.models import Lifecycle
@@ -17,7 +18,8 @@ from vms.reconcile.inbox import Inbox
 from vms.reconcile.power import Ruling
 from vms.reconcile.recovery import Recovery, obey_guest
 
-Pair = tuple[Machine, DomainFacts, HostRow]
+Pair = tuple[Machine, DomainFacts]
+logger = logging.getLogger(__name__)
 
 
 class Reconciler:
@@ -31,36 +33,52 @@ class Reconciler:
         before = of_rows.note()
         readings = run.read([host for host in Host.objects.all() if host.is_reachable])
         rows = of_rows.load(before)
-        inventories = {id: reading for id, reading in readings.items() if isinstance(reading, Inventory)}
-        findings = [*run.compare_all(rows, readings), *_power(rows, inventories)]
-        self._inbox.take(findings, rows, inventories)
+        self._inbox.next_turn()
+        with _guarded("the books"):
+            self._inbox.take_books(books.findings(rows), rows)
+        for host in rows.hosts:
+            reading = readings.get(host.id)
+            if isinstance(reading, Inventory):
+                with _guarded(host.name):
+                    self._take(host, reading, rows)
+
+    def _take(self, host: HostRow, inventory: Inventory, rows: Rows) -> None:
+        findings = [*compare.findings(host, inventory, rows), *_power(host, inventory, rows)]
+        self._inbox.take_host(host.id, findings, rows, inventory)
 
 
-def _power(rows: Rows, inventories: Mapping[UUID, Inventory]) -> list[Finding]:
+@contextmanager
+def _guarded(name: str) -> Iterator[None]:
+    """What goes wrong with one host keeps no other from its turn; its own cards stay as they are."""
+    try:
+        yield
+    except Exception:
+        logger.exception("reconciling %s", name)
+
+
+def _power(host: HostRow, inventory: Inventory, rows: Rows) -> list[Finding]:
     """Acts on what has a rule, and returns what an administrator must see."""
     found: list[Finding] = []
     lost: list[Pair] = []
-    for machine, domain, host in _settled(rows, inventories):
+    for machine, domain in _settled(host, inventory, rows):
         ruling = power.rule(machine, domain, rows.at)
         if ruling is Ruling.OBEY_GUEST:
             obey_guest(machine.id)
         elif ruling is Ruling.BRING_BACK:
-            lost.append((machine, domain, host))
+            lost.append((machine, domain))
         elif ruling is not Ruling.AS_WANTED:
             found.append(power.finding(machine, domain, host, ruling))
-    recovery = Recovery([machine.id for machine, _, _ in lost], rows.at)
-    for machine, domain, host in lost:
+    recovery = Recovery([machine.id for machine, _ in lost], rows.at)
+    for machine, domain in lost:
         if not recovery.bring_back(machine.id, machine.off_since):
             found.append(power.finding(machine, domain, host, Ruling.STOPPED_OUTSIDE))
     return found
 
 
-def _settled(rows: Rows, inventories: Mapping[UUID, Inventory]) -> Iterator[Pair]:
-    """Each machine that is built and has no operation under way, with its domain on its own host."""
-    for host in rows.hosts:
-        inventory = inventories.get(host.id)
-        for domain in inventory.domains if inventory else ():
-            machine = rows.machines.get(domain.uuid)
-            is_here = machine is not None and machine.host_id == host.id
-            if machine and is_here and machine.lifecycle == Lifecycle.READY and machine.id not in rows.busy:
-                yield machine, domain, host
+def _settled(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Pair]:
+    """Each machine of the host that is built and has no operation under way, with its domain there."""
+    for domain in inventory.domains:
+        machine = rows.machines.get(domain.uuid)
+        is_here = machine is not None and machine.host_id == host.id
+        if machine and is_here and machine.lifecycle == Lifecycle.READY and machine.id not in rows.busy:
+            yield machine, domain
