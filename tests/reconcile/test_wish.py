@@ -9,15 +9,18 @@ import pytest
 from hosts.driver import errors
 from hosts.driver.memory import MemoryDriver, MemoryHost
 from hosts.driver.types import PowerState
+from portal.events import log
 from portal.operations import engine, services
 from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.tenancy.gate import SYSTEM
+from portal.web.presenters import event as words
 from tests.engine.kind import expire_lease
 from tests.engine.kind import fresh as fresh_operation
 from tests.reconcile.conftest import fresh
 from tests.world import World
 from vms.models import VM
+from vms.services.delete import delete_vm
 from vms.services.power import change_power
 from vms.states import Action
 from vms.workflows import power
@@ -95,3 +98,33 @@ def test_the_power_key_is_pressed_as_often_as_promised(
     assert fresh_operation(operation).error["code"] == "guest_did_not_stop"
     assert len(pressed) == power.LOOKS
     assert fresh(web).desired_power == "running"
+
+
+def test_a_machine_whose_disk_cannot_be_reached_is_not_called_deleted(world: World, host: MemoryHost) -> None:
+    cold = world.machines["cold"]
+    place = "berth", cold.disks.get().volume_name
+    path = host.pools.pop("berth")
+    operation = delete_vm(actor=SYSTEM, vm=cold)
+    engine.run(operation.pk)
+    assert fresh_operation(operation).state == State.FAILED
+    assert fresh(cold).status == "error"
+    host.pools["berth"] = path
+    again = delete_vm(actor=SYSTEM, vm=fresh(cold))
+    engine.run(again.pk)
+    assert fresh_operation(again).state == State.SUCCEEDED
+    assert place not in host.volumes
+    assert not VM.objects.unscoped("test").filter(pk=cold.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("vm.repair.requested", "is to be repaired"),
+        ("vm.repair.succeeded", "was repaired"),
+        ("vm.force-off.failed", "could not be forced off"),
+        ("drift.clean-up.cancelled", "was not cleaned up: it was cancelled"),
+    ],
+)
+def test_what_was_asked_is_said_in_words(world: World, kind: str, said: str) -> None:
+    event = log.record(kind, actor=SYSTEM, target=world.machines["web"])
+    assert next(iter(words.rows([event]))).words == said
