@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ from hosts.driver.types import Accelerator, DomainSpec, NicSpec, PowerState
 from tests.driver.guests import guest, read, wait_for_echo
 from tests.driver.rig import NETWORK, POOL, Rig
 from tests.lab.fixtures import LabHost
+from vms.audit import names
 
 MIB = 1 << 20
 CLI_HLT = boot_disk(bytes.fromhex("faf4"))  # runs, and then never does anything again
@@ -40,6 +41,13 @@ def running(rig: Rig, echo_image: Path) -> DomainSpec:
     rig.driver.define(spec)
     rig.driver.start(spec.uuid)
     return spec
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -200,6 +208,23 @@ def test_a_guest_that_does_not_run_is_found_out_and_removed(rig: Rig) -> None:
     assert 2 <= verdict.seconds < 20
     assert rig.other.list_domains() == []
     assert rig.other.list_volumes(POOL) == []
+
+
+def test_a_probe_that_is_killed_leaves_no_guest_and_a_disk_that_is_known_as_its_own(rig: Rig) -> None:
+    program = (
+        "from hosts.driver import open_driver; from hosts.driver.types import Accelerator\n"
+        "from tests.driver.test_kvm import CLI_HLT\n"
+        f"open_driver({rig.uri!r}).probe_with(CLI_HLT, Accelerator.TCG, {POOL!r}, 60)\n"
+    )
+    probe = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        wait_until(lambda: [domain.power for domain in rig.other.list_domains()] == [PowerState.RUNNING])
+    finally:
+        probe.kill()
+        probe.wait()
+    wait_until(lambda: rig.other.list_domains() == [])
+    (volume,) = rig.other.list_volumes(POOL)
+    assert names.is_ours(volume.name)
 
 
 def test_the_verdict_on_kvm_comes_in_time(rig: Rig) -> None:

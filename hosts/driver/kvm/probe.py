@@ -22,6 +22,8 @@ from hosts.driver.xml.domain import domain_xml
 SECTOR_BYTES = 512
 DISK_BYTES = 1 << 20  # the firmware takes a disk of one sector for none
 MEMORY_MIB = 32
+# A guest that hangs does not outlive the process that waits for it.
+_START = libvirt.VIR_DOMAIN_START_VALIDATE | libvirt.VIR_DOMAIN_START_AUTODESTROY
 _CPU_MODEL = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
 
 
@@ -75,7 +77,7 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
         with self._ending_of(spec.uuid) as wait_for_end:
             try:
                 self._connection.call(
-                    lambda connect: connect.createXML(domain_xml(spec), libvirt.VIR_DOMAIN_START_VALIDATE),
+                    lambda connect: connect.createXML(domain_xml(spec), _START),
                     seconds=deadline + DEFAULT_SECONDS,
                 )
             except (errors.Unreachable, errors.NotFound):
