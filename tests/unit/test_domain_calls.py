@@ -27,6 +27,7 @@ class DomainBeingClearedUp:
     def destroy(self) -> None:
         if self.refusals:
             self.refusals -= 1
+            libvirt.virResetLastError()  # as each call of libvirt's begins; the thread may hold one of another test's
             raise libvirt.libvirtError("virDomainDestroy() failed")
 
     def isActive(self) -> bool:
