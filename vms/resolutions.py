@@ -73,6 +73,10 @@ def _why_not_restore(facts: Facts) -> str:
         return "The next machine that is made of this image brings it back; or put the file back into the pool."
     if facts.kind == Kind.DISK_MISSING:
         return "What was on it is not here. Put the volume back into the pool, or let its owner delete the machine."
+    if facts.kind == Kind.DISK_CHANGED:
+        return "What was on it is not here. Put the disk back on the host, or let its owner delete the machine."
+    if facts.kind == Kind.RUNNING_CHANGED:
+        return "It goes when the machine is stopped and started again, which its owner does."
     if facts.kind == Kind.DUPLICATE_DOMAIN:
         return "Look on both hosts which one runs, and remove the other by hand: both write to the same name."
     return "There is nothing in the database to restore it from."
@@ -83,7 +87,9 @@ def _why_not_adopt(facts: Facts) -> str:
         return ""
     if facts.kind == Kind.DEFINITION_CHANGED:
         return "Disks or network interfaces differ, and these cannot be taken over. Restore it, or ignore this."
-    if facts.kind in (Kind.UNDEFINED_OUTSIDE, Kind.DISK_MISSING):
+    if facts.kind == Kind.RUNNING_CHANGED:
+        return "Its definition has nothing of it to take over."
+    if facts.kind in (Kind.UNDEFINED_OUTSIDE, Kind.DISK_MISSING, Kind.DISK_CHANGED):
         return "That would delete a tenant's machine, which its owner alone does."
     if facts.kind == Kind.FOREIGN_DOMAIN:
         return "It belongs to no tenant, and Berth does not know its disks."

@@ -371,6 +371,7 @@ def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:
         memory_max_mib=spec.memory_mib,
         disks=tuple(DiskFacts(disk.target, disk.pool, disk.volume) for disk in disks),
         outline=outline.of_spec(spec),
+        running_outline=outline.of_spec(spec) if power in (PowerState.RUNNING, PowerState.PAUSED) else None,
         reason=Reason.NONE if power is PowerState.RUNNING else host.reasons.get(uuid, Reason.UNKNOWN),
     )
 

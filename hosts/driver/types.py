@@ -179,7 +179,8 @@ class DomainFacts:
     """What a host has on a domain: its state, and its definition as the next start takes it.
 
     `owner` is our mark in its metadata, None where there is none. `vcpus` and `memory_mib` are what it starts with, the
-    `_max` ones what it may grow to without a restart. `outline` is the rest of it in words (hosts.driver.xml.outline).
+    `_max` ones what it may grow to without a restart. `outline` is the rest of it in words (hosts.driver.xml.outline);
+    `running_outline` that of the guest which runs now, None where none does.
     """
 
     uuid: UUID
@@ -192,6 +193,7 @@ class DomainFacts:
     memory_max_mib: int
     disks: tuple[DiskFacts, ...] = ()
     outline: frozenset[str] = frozenset()
+    running_outline: frozenset[str] | None = None
     reason: Reason = Reason.NONE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 THIN_SPACE = "\u202f"
 GIB_IN_MIB = 1024
+GIB = 1024**3  # in bytes
 
 
 def mib(value: int) -> str:

@@ -53,6 +53,11 @@ def change(host: MemoryHost, id: UUID, **changes: object) -> None:
     host.domains[id] = (replace(spec, **changes), power)  # type: ignore[arg-type]
 
 
+def change_disk(world: World, host: MemoryHost, **changes: object) -> None:
+    key = "berth", world.machines[WEB].disks.get().volume_name
+    host.volumes[key] = replace(host.volumes[key], **changes)  # type: ignore[arg-type]
+
+
 def guest(name: str, **more: object) -> DomainSpec:
     values = {"vcpus": 1, "memory_mib": 64, "accelerator": Accelerator.TCG, "cpu_model": "qemu64", **more}
     return DomainSpec(uuid4(), name, "", **values)  # type: ignore[arg-type]
@@ -80,6 +85,10 @@ LIES: dict[Kind, list[Lie]] = {
         lambda world, host: host.volumes.pop(("berth", world.machines[WEB].disks.get().volume_name)),
         lambda world, host: host.volumes.pop(("berth", world.machines[WEB].seed_volume)),
         lambda world, host: host.volumes.pop(("berth", world.image.file_name)),
+    ],
+    Kind.DISK_CHANGED: [
+        lambda world, host: change_disk(world, host, format="raw"),
+        lambda world, host: change_disk(world, host, capacity_bytes=512),
     ],
     Kind.ADDRESS_MISSING: [
         lambda world, host: host.dhcp_hosts["berth"].pop(world.machines[WEB].nics.get().mac),
@@ -147,9 +156,29 @@ def test_each_lie_is_found_once(world: World, host: MemoryHost, kind: Kind, lie:
 
 
 def test_every_kind_has_its_test() -> None:
-    tested_below = {Kind.DUPLICATE_DOMAIN, Kind.FOREIGN_DOMAIN}
+    tested_below = {Kind.DUPLICATE_DOMAIN, Kind.FOREIGN_DOMAIN, Kind.RUNNING_CHANGED}
     of_the_inbox = {Kind.STARTED_OUTSIDE, Kind.STOPPED_OUTSIDE}
     assert set(LIES) | tested_below | of_the_inbox == set(Kind)
+
+
+def test_what_was_given_to_a_running_machine_alone(
+    world: World, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = driver_for(world.host)
+    found = driver.inventory("berth", "berth")
+    domains = tuple(
+        replace(domain, running_outline=domain.outline | {"disk vdb /etc/hostname as raw"})
+        if domain.uuid == world.machines[WEB].pk
+        else domain
+        for domain in found.domains
+    )
+    monkeypatch.setattr(driver, "inventory", lambda pool, network: replace(found, domains=domains))
+    assert only(Kind.RUNNING_CHANGED).detail == "of web as it runs, disk vdb /etc/hostname as raw was added"
+
+
+def test_a_disk_that_is_larger_than_its_row_is_left_of_a_resize_that_failed(world: World, host: MemoryHost) -> None:
+    change_disk(world, host, capacity_bytes=1 << 50)
+    assert audit() == []
 
 
 def test_a_domain_on_two_hosts(world: World, host: MemoryHost) -> None:

@@ -38,6 +38,10 @@ def test_all_that_there_is(rig: Rig, echo_image: Path) -> None:
     assert {volume.name: volume.backing for volume in found.volumes} == {"image": None, "disk": "image", "seed": None}
     assert found.unfinished == ()
     assert found.dhcp_hosts == {MAC: address}
+    assert domain.running_outline is None
+    rig.driver.start(spec.uuid)
+    (running,) = rig.other.inventory(POOL, NETWORK).domains
+    assert running.running_outline == running.outline == outline.of_spec(spec)
 
 
 def test_the_definition_is_the_one_of_the_next_start(rig: Rig, echo_image: Path) -> None:
@@ -101,6 +105,19 @@ def test_what_was_changed_behind_the_daemon_is_seen(kvm_rig: Rig, virsh: Callabl
     assert found.volumes == ()
     (domain,) = found.domains
     assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (1, 2, 16, 32)
+
+
+def test_what_was_given_to_the_running_guest_alone(kvm_rig: Rig, virsh: Callable[..., str], echo_image: Path) -> None:
+    kvm_rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    given = kvm_rig.driver.upload(POOL, "given", b"x" * MIB, "raw")
+    spec = guest("image")
+    kvm_rig.driver.define(spec)
+    kvm_rig.driver.start(spec.uuid)
+    virsh("attach-disk", str(spec.uuid), given.path, "vdb", "--live")
+    (domain,) = kvm_rig.other.inventory(POOL, NETWORK).domains
+    assert domain.outline == outline.of_spec(spec)
+    assert domain.running_outline is not None
+    assert domain.running_outline - domain.outline == {f"disk vdb {given.path} as raw"}
 
 
 def test_a_pool_that_is_off(kvm_rig: Rig, virsh: Callable[..., str]) -> None:

@@ -13,7 +13,7 @@ from hosts.driver.xml import outline
 from portal.core.ids import uuid7
 from tests.unit.xml.specs import FULL
 from vms.audit import names
-from vms.audit.definition import differences, evidence, is_size_only
+from vms.audit.definition import differences, evidence, is_size_only, running_differences
 from vms.audit.findings import Kind
 from vms.audit.rows import Machine
 from vms.models import VM, Disk, Image
@@ -74,6 +74,24 @@ def test_each_difference_in_words(change: dict[str, object], words: str) -> None
     assert (evidence(real, FULL)["size"] is not None) == is_size
 
 
+@pytest.mark.parametrize(
+    ("defined", "running", "words"),
+    [
+        (REAL.outline, None, []),
+        (REAL.outline, REAL.outline, []),
+        (REAL.outline, REAL.outline | {"filesystem mount"}, ["filesystem mount was added"]),
+        (REAL.outline, REAL.outline - {f"name {FULL.name}"}, [f"name {FULL.name} is missing"]),
+        (REAL.outline | {"filesystem mount"}, REAL.outline | {"filesystem mount"}, []),
+        (REAL.outline - {f"name {FULL.name}"}, REAL.outline - {f"name {FULL.name}"}, []),
+    ],
+)
+def test_what_the_running_guest_alone_has(
+    defined: frozenset[str], running: frozenset[str] | None, words: list[str]
+) -> None:
+    """What the definition shows as well is told there."""
+    assert running_differences(replace(REAL, outline=defined, running_outline=running), FULL) == words
+
+
 OFF, ON, PAUSED = PowerState.STOPPED, PowerState.RUNNING, PowerState.PAUSED
 MINUTES = timedelta(minutes=5)
 
@@ -111,6 +129,7 @@ def test_who_stopped_it(
         desired_power=wanted,
         off_since=None if off_for is None else NOW - off_for,
         size={},
+        disk_bytes={},
         spec=FULL,
     )
     assert rule(machine, replace(REAL, power=power, reason=reason), NOW) is ruling
@@ -124,7 +143,15 @@ def test_each_kind_has_an_answer_for_each_button(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Kind.DISK_MISSING, Kind.UNDEFINED_OUTSIDE, Kind.FOREIGN_DOMAIN, Kind.DUPLICATE_DOMAIN]
+    "kind",
+    [
+        Kind.DISK_MISSING,
+        Kind.DISK_CHANGED,
+        Kind.RUNNING_CHANGED,
+        Kind.UNDEFINED_OUTSIDE,
+        Kind.FOREIGN_DOMAIN,
+        Kind.DUPLICATE_DOMAIN,
+    ],
 )
 def test_what_is_a_tenants_or_a_strangers_is_never_cleaned_up(kind: Kind) -> None:
     assert not verdict(Resolution.CLEAN_UP, Facts(kind, evidence={"is_ours": True, "size": {}})).allowed

@@ -10,7 +10,7 @@ from typing import Any
 from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
 from vms.addresses import mac_for
 from vms.audit import names
-from vms.audit.definition import differences
+from vms.audit.definition import differences, running_differences
 from vms.audit.definition import evidence as evidence_of
 from vms.audit.findings import Finding, Kind
 from vms.audit.rows import HostRow, Machine, Rows
@@ -59,9 +59,13 @@ class _Comparison:
                 evidence = {"is": {"domain": "not defined"}, "should": {"domain": machine.spec.name}}
                 words = f"{machine.name} is not defined on its host"
                 yield self._of(machine, Kind.UNDEFINED_OUTSIDE, machine.spec.name, words, evidence)
-            elif found := differences(domain, machine.spec):
+                continue
+            if found := differences(domain, machine.spec):
                 words = f"{machine.name} has {'; '.join(found)}"
                 yield self._of(machine, Kind.DEFINITION_CHANGED, domain.name, words, evidence_of(domain, machine.spec))
+            if found := running_differences(domain, machine.spec):
+                words = f"of {machine.name} as it runs, {'; '.join(found)}"
+                yield self._of(machine, Kind.RUNNING_CHANGED, domain.name, words)
 
     def _duplicates(self) -> Iterator[Finding]:
         """Machines that belong on another host, and are defined here too."""
@@ -113,8 +117,19 @@ class _Comparison:
                     is_seed = volume in {cdrom.volume for cdrom in machine.spec.cdroms}
                     words = f"{machine.name} needs it"
                     yield self._of(machine, Kind.DISK_MISSING, volume, words, {**evidence, "can_be_made": is_seed})
+            yield from self._changed_disks(machine, there)
         yield from self._missing_images(settled, there)
         yield from self._unknown_volumes(there)
+
+    def _changed_disks(self, machine: Machine, there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
+        """A larger one is let be: growth cannot be taken back, so a resize that failed may leave one."""
+        for disk in machine.spec.disks:
+            found, should = there.get(disk.volume), machine.disk_bytes[disk.volume]
+            if found and (found.format != disk.format or found.capacity_bytes < should):
+                present = {"format": found.format, "bytes": found.capacity_bytes}
+                words = f"{machine.name} has another disk than was made for it"
+                evidence = {"is": present, "should": {"format": disk.format, "bytes": should}}
+                yield self._of(machine, Kind.DISK_CHANGED, disk.volume, words, evidence)
 
     def _missing_images(self, settled: list[Machine], there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
         """Machines share the image that their disks stand on, so it is told once."""

@@ -23,8 +23,17 @@ def differences(domain: DomainFacts, spec: DomainSpec) -> list[str]:
         if there != wanted:
             found.append(f"{_amount(*there)} {words} instead of {wanted[0]}")
     should = outline.of_spec(spec)
-    found += [f"{words} is missing" for words in sorted(should - domain.outline)]
-    return found + [f"{words} was added" for words in sorted(domain.outline - should)]
+    return found + _in_words(should - domain.outline, domain.outline - should)
+
+
+def running_differences(domain: DomainFacts, spec: DomainSpec) -> list[str]:
+    """What was changed of the guest that runs and of it alone: the definition does not show it."""
+    if domain.running_outline is None:
+        return []
+    should = outline.of_spec(spec)
+    missing = (should & domain.outline) - domain.running_outline
+    added = domain.running_outline - should - domain.outline
+    return _in_words(missing, added)
 
 
 def evidence(domain: DomainFacts, spec: DomainSpec) -> dict[str, Any]:
@@ -35,6 +44,10 @@ def evidence(domain: DomainFacts, spec: DomainSpec) -> dict[str, Any]:
         "should": {"vcpus": spec.vcpus, "memory_mib": spec.memory_mib, "definition": sorted(should - domain.outline)},
         "size": there if is_size_only(domain, spec) else None,
     }
+
+
+def _in_words(missing: frozenset[str], added: frozenset[str]) -> list[str]:
+    return [f"{each} is missing" for each in sorted(missing)] + [f"{each} was added" for each in sorted(added)]
 
 
 def _amount(now: int, most: int) -> str:

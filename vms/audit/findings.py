@@ -20,7 +20,9 @@ class Kind(StrEnum):
     # a machine that is not on its host as it should be
     UNDEFINED_OUTSIDE = "undefined_outside"
     DEFINITION_CHANGED = "definition_changed"
+    RUNNING_CHANGED = "running_changed"
     DISK_MISSING = "disk_missing"
+    DISK_CHANGED = "disk_changed"
     ADDRESS_MISSING = "address_missing"
     # what nobody here knows
     DOMAIN_WITHOUT_VM = "domain_without_vm"

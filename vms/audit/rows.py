@@ -27,7 +27,7 @@ Amounts = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine and the domain it should be. `size` is what it holds of its host.
+    """A machine and the domain it should be. `size` is what it holds of its host, `disk_bytes` its disks' by volume.
 
     `off_since` is when it was first seen off, None where it was last seen otherwise.
     """
@@ -40,6 +40,7 @@ class Machine:
     desired_power: str
     off_since: datetime | None
     size: Amounts
+    disk_bytes: Mapping[str, int]
     spec: DomainSpec
 
     @property
@@ -138,6 +139,7 @@ def _machine(vm: VM) -> Machine:
         desired_power=vm.desired_power,
         off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
         size=vm.wanted,
+        disk_bytes={disk.volume_name: disk.size_bytes for disk in vm.disks.all()},
         spec=domain_spec(vm, vm.host, 0),
     )
 

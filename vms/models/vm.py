@@ -8,6 +8,7 @@ from django.db.models import Q
 from hosts.models import Host
 from portal.core.ids import uuid7
 from portal.core.models import Row
+from portal.core.units import GIB
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
 from vms.models.catalogue import Flavor, Image
@@ -103,6 +104,10 @@ class Disk(Row):
     @property
     def volume_name(self) -> str:
         return f"{self.pk}.qcow2"
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size_gib * GIB
 
 
 class Nic(models.Model):

@@ -21,7 +21,7 @@ LONGEST_NAME = 200
 Key = tuple[UUID | None, str, str]
 # Told elsewhere: a host's page, the list of operations.
 _NOT_HERE = frozenset({Kind.HOST_UNREAD, Kind.VM_WITHOUT_OPERATION, Kind.OPERATION_ABANDONED, Kind.OPERATION_STUCK})
-_OF_VOLUMES = frozenset({Kind.DISK_MISSING, Kind.VOLUME_WITHOUT_OWNER, Kind.UNFINISHED_VOLUME})
+_OF_VOLUMES = frozenset({Kind.DISK_MISSING, Kind.DISK_CHANGED, Kind.VOLUME_WITHOUT_OWNER, Kind.UNFINISHED_VOLUME})
 _OF_ADDRESSES = frozenset({Kind.ADDRESS_MISSING, Kind.ADDRESS_WITHOUT_OWNER})
 
 

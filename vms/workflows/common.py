@@ -13,8 +13,6 @@ from portal.tenancy.gate import Actor
 from vms import observed
 from vms.models import VM
 
-GIB = 1024**3
-
 
 def machine(operation: Operation) -> VM:
     """The operation's machine; its row outlives the operation."""

@@ -14,7 +14,7 @@ from vms import image_store, observed
 from vms.design import domain_spec
 from vms.models import VM, Lifecycle, Power
 from vms.seed import seed_iso
-from vms.workflows.common import GIB, driver_of, machine
+from vms.workflows.common import driver_of, machine
 
 
 def bring_image(context: StepContext) -> Output:
@@ -36,8 +36,7 @@ def make_disk(context: StepContext) -> Output:
     bring_image(context)
     vm = machine(context.operation)
     for disk in vm.disks.all():
-        size = disk.size_gib * GIB
-        driver_of(context, vm).ensure_overlay(vm.host.pool_name, disk.volume_name, vm.image.file_name, size)
+        driver_of(context, vm).ensure_overlay(vm.host.pool_name, disk.volume_name, vm.image.file_name, disk.size_bytes)
     return None
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from hosts import placement
 from hosts.errors import translate
+from portal.core.units import GIB
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM
-from vms.workflows.common import GIB, driver_of, machine, note_size
+from vms.workflows.common import driver_of, machine, note_size
 
 
 def _define(context: StepContext, size: Mapping[str, int]) -> None:

@@ -43,7 +43,8 @@ def _domains(connect: libvirt.virConnect) -> tuple[DomainFacts, ...]:
 def _domain(domain: libvirt.virDomain) -> DomainFacts:
     state, reason = domain.state()
     flags = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
-    return parse.domain(domain.XMLDesc(flags), power_state(state, reason), stop_reason(state, reason))
+    running = domain.XMLDesc() if domain.isActive() else None
+    return parse.domain(domain.XMLDesc(flags), power_state(state, reason), stop_reason(state, reason), running)
 
 
 def _unless_gone(read: Callable[[], T]) -> T | None:

@@ -84,8 +84,8 @@ def dhcp_hosts(xml: str) -> dict[str, str]:
     return {str(host.get("mac")).lower(): str(host.get("ip")) for host in hosts if host.get("mac")}
 
 
-def domain(xml: str, power: PowerState, reason: Reason) -> DomainFacts:
-    """The inactive definition of a domain that is in that state, for that reason."""
+def domain(xml: str, power: PowerState, reason: Reason, running_xml: str | None = None) -> DomainFacts:
+    """The inactive definition of a domain that is in that state, for that reason, and what runs of it."""
     root = _root(xml)
     vcpu, memory_kib = root.find("vcpu"), int(root.findtext("memory", "0"))
     vcpus_max = int(root.findtext("vcpu", "1"))
@@ -101,6 +101,7 @@ def domain(xml: str, power: PowerState, reason: Reason) -> DomainFacts:
         memory_max_mib=memory_kib // 1024,
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
         outline=outline.of_domain(root),
+        running_outline=outline.of_domain(_root(running_xml)) if running_xml else None,
         reason=reason,
     )
 

@@ -18,11 +18,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from hosts.models import Host
 from portal.core import health
+from portal.core.units import GIB
 from portal.env import BASE_DIR, DATA_DIR
 from vms import image_store
 from vms.models import Image
 
-GIB = 1024**3
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIB, 1 * GIB
 POOL_WARN_PERCENT, POOL_FAIL_PERCENT = 85, 97
 BELL_ADVICE = {
