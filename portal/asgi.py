@@ -10,7 +10,8 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 django = get_asgi_application()
 
-from portal.events.hub import hub  # noqa: E402  these need the apps loaded
+from portal.core import presence  # noqa: E402  these need the apps loaded
+from portal.events.hub import hub  # noqa: E402
 from portal.limits import limited  # noqa: E402
 from vms.console import bridge  # noqa: E402
 
@@ -39,6 +40,7 @@ async def _lifespan(receive: Any, send: Any) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            presence.hold()
             hub.start()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":

@@ -7,8 +7,10 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import beat_init, setup_logging, worker_init
 from kombu.transport.redis import Channel, Transport
+
+from portal.core import presence
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
@@ -37,3 +39,9 @@ Transport.Channel = BellChannel
 @setup_logging.connect  # type: ignore[untyped-decorator]
 def _leave_logging_alone(**_: Any) -> None:
     """Django has set it up (portal.logs); with a receiver here Celery changes no level and no handler."""
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+@beat_init.connect  # type: ignore[untyped-decorator]
+def _be_present(**_: Any) -> None:
+    presence.hold()

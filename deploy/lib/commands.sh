@@ -109,6 +109,6 @@ command_reset() {
     fi
     # By name: the directory may hold what is not ours. Downloads in cache/ stay, and so do backups/.
     (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key* first-login.* started last-start.env images static log beat-schedule* \
-        redis.sock supervisor.* restored.env* restore.* backup.lock backup.partial)
+        redis.sock supervisor.* restored.env* restore.* backup.lock backup.partial parts.lock)
     echo "Everything of the instance $BERTH_INSTANCE is deleted. ./run sets it up anew."
 }

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from portal.backup.errors import Refused
+from portal.core import presence
 from portal.env import BASE_DIR, DATA_DIR
 
 DATABASE, SECRET_KEY, FIRST_LOGIN, SETTINGS = "database", "secret-key", "first-login.json", "settings.env"
@@ -50,9 +51,11 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextmanager
 def stopped_portal() -> Iterator[None]:
-    """Refused while `./run` has the portal up; it cannot be started meanwhile (deploy/supervisor.py has this lock)."""
-    with (DATA_DIR / "supervisor.pid").open("a") as file:
-        _lock(file.fileno(), "The portal runs. Stop it first: ./run stop")
+    """Refused while `./run` has the portal up (deploy/supervisor.py has the first lock), or any part of it lives,
+    whatever has started that; none can start meanwhile."""
+    with (DATA_DIR / "supervisor.pid").open("a") as supervisor, (DATA_DIR / presence.LOCK.name).open("a") as parts:
+        for file in (supervisor, parts):
+            _lock(file.fileno(), "The portal runs. Stop it first: ./run stop")
         yield
 
 

@@ -9,8 +9,6 @@ import json
 import os
 import secrets
 import shutil
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from zipfile import ZipFile
@@ -21,7 +19,7 @@ from portal.backup import archive, places
 from portal.backup.databases import Database, database
 from portal.backup.errors import Refused
 from portal.backup.manifest import Manifest
-from portal.env import DATA_DIR, env
+from portal.env import DATA_DIR
 
 _STAGED_SUFFIX = ".restoring"
 
@@ -32,7 +30,6 @@ def restore(path: Path, *, force: bool) -> Manifest:
     with places.one_at_a_time(), places.stopped_portal():
         _finish()
         target = database()
-        _require_silence()
         target.require_idle()
         if not force:
             _require_empty(target)
@@ -52,18 +49,6 @@ def finish() -> bool:
 
 
 # -- whether it may ------------------------------------------------------------------------------------------------
-
-
-def _require_silence() -> None:
-    """A portal that something else than `./run` has started: containers, units."""
-    url = f"http://127.0.0.1:{env.int('BERTH_PORT', default=8000)}/healthz"
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            raise Refused("The portal runs. Stop it first: ./run stop")
-    except urllib.error.HTTPError:
-        raise Refused(f"Something answers at {url}. Stop it first, or set BERTH_PORT.") from None
-    except OSError:
-        return
 
 
 def _require_empty(target: Database) -> None:

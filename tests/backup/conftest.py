@@ -16,7 +16,7 @@ from tests.postgres import postgres  # noqa: F401  the fixture
 from tests.stack import ROOT, free_port
 
 PASSPHRASE = "correct horse battery staple"
-LOCKS = {"backup.lock", "supervisor.pid"}
+LOCKS = {"backup.lock", "parts.lock", "supervisor.pid"}
 
 
 @dataclass

@@ -8,7 +8,6 @@ import stat
 import tomllib
 import zipfile
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
@@ -16,6 +15,7 @@ import pytest
 
 from portal.backup import places
 from portal.backup.errors import Refused
+from portal.core import presence
 from portal.version import VERSION
 from tests.backup.conftest import PASSPHRASE, Installation
 from tests.stack import ROOT
@@ -173,17 +173,16 @@ def test_a_portal_that_runs_is_left_alone(backup: Path, empty: Installation, mon
             pass
 
 
-def test_a_portal_that_answers_is_left_alone(backup: Path, empty: Installation) -> None:
-    class Healthy(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-
+def test_a_part_that_lives_without_its_supervisor_is_left_alone(
+    backup: Path, empty: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     empty.data.mkdir()
-    with HTTPServer(("127.0.0.1", empty.port), Healthy) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        assert "portal runs" in empty.refuses(backup, "--force")
-        server.shutdown()
+    monkeypatch.setattr(presence, "DATA_DIR", empty.data)
+    monkeypatch.setattr(presence, "LOCK", empty.data / presence.LOCK.name)
+    presence.hold()
+    assert "portal runs" in empty.refuses(backup, "--force")
+    presence._held.pop().close()
+    assert empty.restore(backup, "--force").returncode == 0
 
 
 def test_an_older_one_is_migrated(empty: Installation, tmp_path: Path) -> None:

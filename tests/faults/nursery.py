@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -36,6 +37,7 @@ def main() -> None:
         pid = os.fork()
         if not pid:
             _be(order)
+        _lead_a_group(pid)
         answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if order["wait"] else pid
         print(json.dumps(answer), flush=True)
 
@@ -43,7 +45,7 @@ def main() -> None:
 def _be(order: dict[str, Any]) -> None:
     """The child; never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setsid()
+    _lead_a_group(0)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.update(order["environment"])
     code = 1
@@ -59,6 +61,12 @@ def _be(order: dict[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _lead_a_group(pid: int) -> None:
+    """Told by parent and child, so that it is so for both as soon as they go on; one of them comes late."""
+    with suppress(OSError):
+        os.setpgid(pid, 0)
 
 
 def _redirect(output: str, log: str) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from hosts.observe import watch_all
+from portal.core import presence
 
 
 class Command(BaseCommand):
     help = "Watch all hosts until told to stop."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        presence.hold()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
