@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
 from tests.lab.fixtures import Lab
-from tests.stack import ROOT, Stack, running
+from tests.stack import ROOT, Stack, running, wait_until
 from tests.tiny import build_tiny
 
 IMAGES = ROOT / "docs" / "images"
@@ -18,6 +20,8 @@ PAGES = {
     "vm-detail": ("demo", "/t/demo/vms/{vm}/"),
     "vm-console": ("demo", "/t/demo/vms/{vm}/console/"),
     "host": ("admin", "/provider/hosts/local/"),
+    "drift": ("admin", "/provider/drift/"),
+    "audit": ("admin", "/provider/audit/?kind=vm"),
 }
 
 
@@ -28,14 +32,22 @@ def main() -> None:
             host = lab.up(1)[0]
             stack = Stack(Path(data), host.uri, host.directory / "pool", build_tiny())
             with running(stack):
-                take(stack)
+                vms = [stack.create(name) for name in ("calm-otter", "web-1", "build-agent")]
+                stack.succeeded("POST", f"/vms/{vms[2]['id']}/actions/force-off", {})
+                virsh(host.uri, "setvcpus", vms[1]["id"], "2", "--config", "--maximum")
+                virsh(host.uri, "destroy", vms[1]["id"])
+                wait_until(lambda: len(stack.get("/drift", user="admin")["results"]) == 2, 90, "both cards of drift")
+                take(stack, vms[0])
     finally:
         lab.down()
 
 
-def take(stack: Stack) -> None:
-    vms = [stack.create(name) for name in ("calm-otter", "web-1", "build-agent")]
-    stack.succeeded("POST", f"/vms/{vms[2]['id']}/actions/force-off", {})
+def virsh(uri: str, *arguments: str) -> None:
+    """By hand, so that there is drift to be seen."""
+    subprocess.run(["virsh", "-q", "-c", uri, *arguments], check=True)
+
+
+def take(stack: Stack, vm: dict[str, Any]) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -47,7 +59,7 @@ def take(stack: Stack) -> None:
         }
         for name, (user, address) in PAGES.items():
             page = pages[user]
-            page.goto(stack.url + address.format(vm=vms[0]["id"]))
+            page.goto(stack.url + address.format(vm=vm["id"]))
             page.wait_for_timeout(8_000 if name == "vm-console" else 500)
             page.screenshot(path=IMAGES / f"{name}.png")
         browser.close()
