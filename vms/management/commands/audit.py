@@ -34,7 +34,8 @@ class Command(BaseCommand):
         for finding in findings:
             place = f" on {finding.host}" if finding.host else ""
             self.stdout.write(f"{finding.kind}{place}: {finding.object}: {finding.detail}")
-        self.stdout.write(f"{len(findings)} findings." if findings else "All hosts have what the database says.")
+        total = f"{len(findings)} {'finding' if len(findings) == 1 else 'findings'}."
+        self.stdout.write(total if findings else "All hosts have what the database says.")
 
 
 def _public(finding: Finding) -> dict[str, str]:

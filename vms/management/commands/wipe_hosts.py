@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -18,15 +19,21 @@ class Command(BaseCommand):
     help = "Delete all machines, volumes, the pool and the network of this installation from its hosts."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        logging.getLogger("hosts.connections").setLevel(logging.WARNING)  # whoever asked for it reads along
         failures = []
         for host in Host.objects.all():
             try:
-                for left in _wipe(host):
-                    self.stdout.write(f"{host.name}: {left} stays, it is not of this installation")
+                self._tell(host, _wipe(host))
             except DriverError as error:
                 failures.append(f"{host.name}: {error}")
         if failures:
             raise CommandError("; ".join(failures))
+
+    def _tell(self, host: Host, left: list[str]) -> None:
+        for name in left:
+            self.stdout.write(f"{host.name}: {name} stays, for this installation does not know it")
+        if left:
+            self.stdout.write(f"{host.name}: pool {host.pool_name} and network {host.network_name} stay with it")
 
 
 def _wipe(host: Host) -> list[str]:
