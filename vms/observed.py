@@ -17,8 +17,7 @@ from hosts.models import Host
 from hosts.observe import Reading
 from portal.core import clocks
 from portal.events import live, log
-from portal.operations.models import Operation
-from portal.operations.states import ACTIVE
+from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import SYSTEM
 from vms.models import VM, Lifecycle, Nic, Power
 
@@ -112,8 +111,7 @@ def _log(changes: Sequence[_News]) -> None:
     """What no operation is at work on changed by itself, or by somebody's hand on the host."""
     if not changes:
         return
-    operations = Operation.objects.unscoped("observation").filter(target_type="vm", state__in=ACTIVE)
-    busy = set(operations.filter(target_id__in=[vm.pk for vm, _ in changes]).values_list("target_id", flat=True))
+    busy = active_on_each(vm.pk for vm, _ in changes)
     own = [each for each in changes if each.vm.lifecycle == Lifecycle.READY and each.vm.pk not in busy]
     told = [log.Change(vm, {"power": _known(vm) or "missing"}, {"power": power or "missing"}) for vm, power in own]
     log.record_all("vm.power_changed", actor=SYSTEM, changes=told)

@@ -10,7 +10,7 @@ from django.db.models import Count, Model, Q, QuerySet
 
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
-from portal.operations.states import ACTIVE
+from portal.operations.selectors import active_on_each
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -62,13 +62,6 @@ def taken_names(actor: Actor, tenant: Tenant, names: Iterable[str]) -> set[str]:
     return set(rows.values_list("name", flat=True))
 
 
-def active_operations(target_ids: Iterable[UUID]) -> dict[UUID, Operation]:
-    """The running operation of each machine that has one, in one query."""
-    rows = Operation.objects.unscoped("of machines the caller holds")
-    rows = rows.filter(target_type="vm", target_id__in=list(target_ids), state__in=ACTIVE)
-    return {operation.target_id: operation for operation in rows}
-
-
 def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action, Verdict]:
     """What this actor may do with this machine now, and why not."""
     facts = Facts(vm.status, busy_with=operation.title if operation else "", is_protected=vm.is_protected)
@@ -101,12 +94,10 @@ def open_drift(actor: Actor) -> int:
 
 
 def busy_with(cards: Iterable[Drift]) -> dict[UUID, Operation]:
-    """What works on each of them or on its machine now, by id of the drift. One query."""
+    """What works on each of them or on its machine now, by id of the drift."""
     cards = list(cards)
-    targets = {target for drift in cards for target in (drift.pk, drift.vm_id) if target is not None}
-    rows = Operation.objects.unscoped("of drift the caller holds").filter(target_id__in=targets, state__in=ACTIVE)
-    found: dict[UUID | None, Operation] = {operation.target_id: operation for operation in rows}
-    working = {drift.pk: found.get(drift.pk) or found.get(drift.vm_id) for drift in cards}
+    found = active_on_each({target for drift in cards for target in (drift.pk, drift.vm_id) if target is not None})
+    working = {drift.pk: found.get(drift.pk) or found.get(drift.vm_id or drift.pk) for drift in cards}
     return {id: operation for id, operation in working.items() if operation is not None}
 
 

@@ -16,7 +16,7 @@ from portal.events import live
 from portal.operations import lanes
 from portal.operations.lease import LeaseLost, held
 from portal.operations.models import Operation, OperationStep
-from portal.operations.states import TRANSITIONS, State, StepState
+from portal.operations.states import FINAL, TRANSITIONS, State, StepState
 
 PROGRESS_EVERY_SECONDS = 1.0
 
@@ -27,6 +27,7 @@ class Journal:
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.steps = list(operation.steps.all())
+        self._topics = operation.topics
         self._progress_written = 0.0
 
     def outputs(self) -> dict[str, Any]:
@@ -104,6 +105,8 @@ class Journal:
             if not rows.update(state=state, **fields):
                 raise LeaseLost(str(self.operation.pk))
             self.operation.state = state
+            if state in FINAL:
+                self.operation.holds.update(is_active=False)
             self._tell()
 
     def release(self, *, waiting_for: str, seconds: float, **fields: Any) -> None:
@@ -132,5 +135,4 @@ class Journal:
         step.save(update_fields=["state", *fields])
 
     def _tell(self) -> None:
-        target = f"{self.operation.target_type}:{self.operation.target_id}"
-        live.tell(self.operation.tenant_id, f"operation:{self.operation.pk}", target, "operations")
+        live.tell(self.operation.tenant_id, f"operation:{self.operation.pk}", "operations", *self._topics)

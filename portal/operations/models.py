@@ -80,8 +80,30 @@ class Operation(Row):
         return self.state in ACTIVE
 
     @property
+    def topics(self) -> list[str]:
+        """Of the live updates that what it works on has, as portal.events.live knows them."""
+        held = [f"{hold.object_type}:{hold.object_id}" for hold in self.holds.all()]
+        return [f"{self.target_type}:{self.target_id}", *held]
+
+    @property
     def needs_attention(self) -> bool:
         return self.state == State.STUCK
+
+
+class OperationHold(models.Model):
+    """What an operation keeps others from beside its target, until it ends: the source of a clone, for instance."""
+
+    operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="holds")
+    object_type = models.CharField(max_length=20)
+    object_id = models.UUIDField()
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["object_type", "object_id"], condition=Q(is_active=True), name="one_active_hold_per_object"
+            )
+        ]
 
 
 class OperationStep(models.Model):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from portal.operations.models import Operation, OperationStep
 from portal.operations.states import ACTIVE, PUBLIC, State, StepState
@@ -36,6 +36,14 @@ def operation(actor: Actor, id: UUID | str, permission: Permission = Permission.
 def last_operation(actor: Actor, target_id: UUID) -> Operation | None:
     """The newest one on a target, which may be gone by now."""
     return operations(actor).filter(target_id=target_id).first()
+
+
+def active_on_each(object_ids: Iterable[UUID]) -> dict[UUID, Operation]:
+    """What works on each of these now, as on its target or beside that. One query."""
+    ids = set(object_ids)
+    rows = Operation.objects.unscoped("the caller holds them").filter(state__in=ACTIVE)
+    found = rows.filter(Q(target_id__in=ids) | Q(holds__object_id__in=ids)).annotate(held_id=F("holds__object_id"))
+    return {id: operation for operation in found for id in (operation.held_id, operation.target_id) if id in ids}
 
 
 @dataclass(frozen=True)

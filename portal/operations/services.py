@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, models, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.utils import timezone
 
 from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
-from portal.operations.models import Operation, OperationStep
+from portal.operations.models import Operation, OperationHold, OperationStep
 from portal.operations.states import ACTIVE, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
@@ -33,14 +33,18 @@ def submit(
     params: Mapping[str, Any] | None = None,
     lane: UUID | None = None,
     after: Mapping[str, Any] | None = None,
+    holds: Iterable[models.Model] = (),
 ) -> Operation:
     """Write the operation and its journal in the caller's transaction, and ring after it commits.
 
-    `lane` is the id of the host that it keeps busy; `after` what is asked for, for the log.
-    Conflict ("operation_in_progress", with the running operation's id) where the target is busy.
+    `lane` is the id of the host that it keeps busy; `after` what is asked for, for the log; `holds` what is kept from
+    other operations beside the target: the caller has locked these rows, or has just made them.
+    Conflict ("operation_in_progress", with the running operation's id) where the target or one of them is busy.
     """
-    target_type = target._meta.model_name or ""
+    target_type, holds = _type_of(target), list(holds)
     _refuse_if_busy(target_type, target.pk)
+    for held in holds:
+        _refuse_if_busy(_type_of(held), held.pk)
     operation = Operation(
         kind=workflow.kind,
         version=workflow.version,
@@ -65,14 +69,21 @@ def submit(
     except IntegrityError:  # somebody was faster between the look and the leap
         _refuse_if_busy(target_type, target.pk)
         raise
+    OperationHold.objects.bulk_create(
+        OperationHold(operation=operation, object_type=_type_of(held), object_id=held.pk) for held in holds
+    )
     OperationStep.objects.bulk_create(
         OperationStep(operation=operation, position=i, name=step.name, title=step.title, weight=step.weight)
         for i, step in enumerate(workflow.steps)
     )
     log.record(f"{workflow.kind}.requested", actor=actor, target=target, operation_id=operation.pk, after=after)
-    live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations")
+    live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations", *operation.topics)
     transaction.on_commit(lambda: ring(operation.pk))
     return operation
+
+
+def _type_of(target: models.Model) -> str:
+    return target._meta.model_name or ""
 
 
 def _last_fence(target_id: UUID) -> int:
@@ -82,10 +93,14 @@ def _last_fence(target_id: UUID) -> int:
 
 
 def active_on(target_type: str, target_id: UUID) -> Operation | None:
-    """The operation that holds the target, if any."""
+    """The operation that holds it, as its target or beside that, if any."""
     return (
         Operation.objects.unscoped("the caller holds the target")
-        .filter(target_type=target_type, target_id=target_id, state__in=ACTIVE)
+        .filter(
+            Q(target_type=target_type, target_id=target_id)
+            | Q(holds__object_type=target_type, holds__object_id=target_id, holds__is_active=True),
+            state__in=ACTIVE,
+        )
         .first()
     )
 

@@ -17,6 +17,7 @@ from portal.api.problems import of_refusal
 from portal.api.references import tenant_in
 from portal.api.views import ApiView
 from portal.operations.models import Operation
+from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import selectors
@@ -44,7 +45,7 @@ from vms.states import Action
 
 def vm_data(actor: Actor, vm: VM, operation: Operation | None = None) -> dict[str, Any]:
     """A machine as it is now; `operation` is what was just begun on it."""
-    operations = {vm.pk: operation} if operation else selectors.active_operations([vm.pk])
+    operations = {vm.pk: operation} if operation else active_on_each([vm.pk])
     return dict(VMOut(vm, context={"actor": actor, "operations": operations}).data)
 
 
@@ -57,7 +58,7 @@ class VMs(ApiView):
         wanted = self.query(VMFilter)
         wanted["tenant"] = tenant_in(self.actor, wanted.get("tenant"), Permission.VM_READ)
         page = self.page(selectors.vms(self.actor, **wanted))
-        context = {"actor": self.actor, "operations": selectors.active_operations(vm.pk for vm in page)}
+        context = {"actor": self.actor, "operations": active_on_each(vm.pk for vm in page)}
         return self.listed(VMOut(page, many=True, context=context).data)
 
     @extend_schema(request=VMIn, responses={202: AcceptedOut})

@@ -15,7 +15,7 @@ from hosts.driver.types import Accelerator, DomainSpec
 from hosts.models import Host
 from portal.core import clocks
 from portal.core.connection import snapshot
-from portal.operations.models import Operation
+from portal.operations.models import Operation, OperationHold
 from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
@@ -63,9 +63,9 @@ class HostRow:
 class Rows:
     """`claims` are the amounts by account and holder; `accounts` their owners' words.
 
-    `busy` has the ids of machines and hosts with an operation under way, or that had one since the hosts were read:
-    what belongs to these may change under the reader's eyes. `busy_lanes` are the hosts of those operations. `names`
-    are all volumes and MACs that a row has, or had before the hosts were read.
+    `busy` has the ids of all that operations under way work on, or worked on since the hosts were read: what belongs
+    to these may change under the reader's eyes. `busy_lanes` are the hosts of those operations. `names` are all volumes
+    and MACs that a row has, or had before the hosts were read.
     """
 
     at: datetime
@@ -102,7 +102,10 @@ def load(before: Before) -> Rows:
     with snapshot():
         hosts = {host.pk: host for host in Host.objects.all()}
         tenants = dict(Tenant.objects.unscoped("audit").values_list("pk", "slug"))
-        lately = list(operations.filter(Q(state__in=ACTIVE) | ended_since).annotate(now=Now()))
+        rows = operations.filter(Q(state__in=ACTIVE) | ended_since)
+        lately = list(rows.annotate(now=Now()))
+        held = OperationHold.objects.filter(operation__in=rows).values_list("object_id", flat=True)
+        busy = frozenset([*held, *(operation.target_id for operation in lately)])
         vms, names, claims = _vms(), note().names, _claims()
     for vm in vms:
         vm.host = hosts[vm.host_id]
@@ -116,7 +119,7 @@ def load(before: Before) -> Rows:
         claims=claims,
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
         operations=[operation for operation in lately if operation.state not in FINAL],
-        busy=frozenset(operation.target_id for operation in lately),
+        busy=busy,
         busy_lanes=frozenset(operation.lane for operation in lately),
     )
 

@@ -73,7 +73,7 @@ def obey_guest(vm_id: UUID) -> None:
 def _submit(vm_id: UUID) -> None:
     try:
         with transaction.atomic():
-            vm = VM.objects.unscoped("recovery").get(pk=vm_id)
+            vm = VM.objects.unscoped("recovery").select_for_update().get(pk=vm_id)
             title = f"Start {vm.name} again: nobody stopped it"
             operations.submit(REPAIR, actor=SYSTEM, target=vm, title=title, lane=vm.host_id)
     except (Conflict, VM.DoesNotExist):  # its owner was faster

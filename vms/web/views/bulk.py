@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from portal.operations.selectors import active_on_each
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
@@ -53,7 +54,7 @@ def _act_or_ask(request: HttpRequest, tenant: Tenant, form: BulkForm) -> HttpRes
 
 def _ask(request: HttpRequest, tenant: Tenant, chosen: Sequence[VM]) -> HttpResponse:
     """Only what can be deleted now is counted and sent again; the others stand beside it with the reason."""
-    active = selectors.active_operations(vm.pk for vm in chosen)
+    active = active_on_each(vm.pk for vm in chosen)
     verdicts = {vm: selectors.actions(actor_of(request), vm, active.get(vm.pk))[Action.DELETE] for vm in chosen}
     context = {
         "tenant": tenant,

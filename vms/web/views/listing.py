@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from portal.core.errors import NotFound
+from portal.operations.selectors import active_on_each
 from portal.quotas import selectors as quotas
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
@@ -20,7 +21,6 @@ from portal.web.forms import text_query
 from portal.web.paging import page_of
 from portal.web.presenters.meter import meters
 from portal.web.tenant import tenant_of
-from vms import selectors
 from vms.web import presenters
 from vms.web.fetch import rows_of, vm_of
 
@@ -40,7 +40,7 @@ def vm_list(request: HttpRequest, slug: str) -> HttpResponse:
     actor, tenant = actor_of(request), tenant_of(request, slug, Permission.VM_READ)
     search, status = text_query(request, "q"), request.GET.get("status", "")
     page = page_of(request, rows_of(request, tenant, search=search, status=status))
-    active = selectors.active_operations(vm.pk for vm in page.rows)
+    active = active_on_each(vm.pk for vm in page.rows)
     context = {
         "tenant": tenant,
         "page": page,
