@@ -40,6 +40,13 @@ def place(holder_id: UUID, wanted: Mapping[str, int]) -> Host:
     raise _refusal(refusals)
 
 
+def place_on(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
+    """Claim `wanted` on this host, for what can be nowhere else. Raises NoCapacity."""
+    if host.state != HostState.ENABLED or not host.is_ready:
+        raise NoCapacity("The host of this machine takes no new machines at the moment. Try again later.")
+    resize(host, holder_id, wanted)
+
+
 def resize(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
     """Change what a machine claims of the host it is on. Raises NoCapacity."""
     try:

@@ -15,6 +15,7 @@ class Action(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RESIZE = "resize"
+    CLONE = "clone"
     RENAME = "rename"
     CONSOLE = "console"
     PROTECT = "protect"
@@ -49,6 +50,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.PAUSE: (frozenset({"running"}), "It can be paused while it is running."),
     Action.RESUME: (frozenset({"paused"}), "It is not paused."),
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
+    Action.CLONE: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
     Action.RENAME: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),

@@ -19,6 +19,7 @@ from uuid import UUID
 from .types import (
     Accelerator,
     AcceleratorVerdict,
+    CopyFacts,
     DomainEvent,
     DomainSpec,
     DomainState,
@@ -90,6 +91,18 @@ class Driver(Protocol):
         Until the last byte is written and counted there is no such volume for `volume`, `list_volumes` and
         `ensure_overlay`, also when this call is killed on the way. Busy while somebody else uploads the same name.
         """
+
+    def copy_volume(self, job: UUID, attempt: int, pool: str, source: str, name: str) -> CopyFacts:
+        """Begin to copy a qcow2 volume that nobody writes to, with all that it stands on, or tell how far that is.
+
+        The host goes on by itself, whatever becomes of the caller, who asks again with the same `job` until it is
+        complete. Until then there is no volume `name` for `volume` and `list_volumes`. A copy that the host lost with
+        its power begins anew; one that failed is NoSpace or a DriverError, and is gone. Busy while another caller
+        begins it; a later `attempt`, the operation's fencing number, takes over from one that died there.
+        """
+
+    def end_copy(self, job: UUID) -> None:
+        """Stop a copy that is under way; its volume stays unfinished. No effect where there is none."""
 
     def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
         """Make a volume of a stopped domain larger; no effect where it is that large already. Never shrinks."""

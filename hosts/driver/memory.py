@@ -24,6 +24,7 @@ from hosts.driver.types import (
     Accelerator,
     AcceleratorVerdict,
     CdromSpec,
+    CopyFacts,
     DiskFacts,
     DiskSpec,
     DomainEvent,
@@ -57,6 +58,7 @@ class MemoryHost:
     volumes: dict[tuple[str, str], VolumeFacts] = field(default_factory=dict)
     reasons: dict[UUID, Reason] = field(default_factory=dict)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
+    copies: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: list[tuple[Callable[[DomainEvent], None], Callable[[], None]]] = field(default_factory=list)
@@ -72,6 +74,7 @@ class MemoryHost:
         """All guests die at once, and nobody is told."""
         self.domains = {uuid: (spec, PowerState.STOPPED) for uuid, (spec, _) in self.domains.items()}
         self.reasons.clear()
+        self.copies.clear()
 
     def lose_connection(self) -> None:
         """Tell all who watch that the connection broke."""
@@ -217,6 +220,25 @@ class MemoryDriver:
         finally:
             host.unfinished.discard((pool, name))
         return made
+
+    def copy_volume(self, job: UUID, attempt: int, pool: str, source: str, name: str) -> CopyFacts:
+        """The first call begins, and the next one finds it complete."""
+        with self._call("copy_volume") as host:
+            there, key = _volume(host, pool, source), (pool, name)
+            total = there.capacity_bytes
+            if job not in host.copies and key not in host.volumes:
+                host.copies[job] = key
+                host.unfinished.add(key)
+                return CopyFacts(0, total, False)
+            if host.copies.pop(job, None):
+                host.unfinished.discard(key)
+                path = str(host.pools[pool] / name)
+                host.volumes[key] = VolumeFacts(name, path, "qcow2", total, there.allocation_bytes)
+            return CopyFacts(total, total, True)
+
+    def end_copy(self, job: UUID) -> None:
+        with self._call("end_copy") as host:
+            host.copies.pop(job, None)
 
     def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
         with self._call("grow_volume") as host:

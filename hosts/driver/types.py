@@ -165,6 +165,15 @@ class VolumeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyFacts:
+    """How far a copy of a volume is; both in bytes of the disk that a guest sees. Complete, it is a volume."""
+
+    done_bytes: int
+    total_bytes: int
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFacts:
     """A disk or CD-ROM of a real definition. `pool` is "" where the source is no volume of a pool; `volume` then is
     its path, or "" for an empty drive."""

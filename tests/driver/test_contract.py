@@ -8,7 +8,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from queue import SimpleQueue
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -224,6 +224,59 @@ def test_overlay(rig: Rig, echo_image: Path) -> None:
     assert rig.other.ensure_overlay(POOL, "disk", "image", 8 * MIB).path == made.path
     with pytest.raises(errors.AlreadyExists):
         rig.driver.ensure_overlay(POOL, "disk", "image2", 8 * MIB)
+
+
+def copied(rig: Rig, job: UUID, source: str, name: str) -> list[int]:
+    """How many bytes were done at each look, until it was complete."""
+    seen = []
+    for _ in range(300):
+        facts = rig.driver.copy_volume(job, 1, POOL, source, name)
+        seen.append(facts.done_bytes)
+        if facts.is_complete:
+            assert facts.done_bytes == facts.total_bytes
+            return seen
+        assert rig.other.volume(POOL, name) is None
+        assert name not in [volume.name for volume in rig.other.list_volumes(POOL)]
+        time.sleep(0.05)
+    raise AssertionError(f"not copied: {seen}")
+
+
+def test_a_copy_stands_on_nothing(rig: Rig, echo_image: Path) -> None:
+    rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    rig.driver.ensure_overlay(POOL, "disk", "image", 8 * MIB)
+    job = uuid4()
+    assert copied(rig, job, "disk", "copy")[-1] == 8 * MIB
+    facts = rig.driver.volume(POOL, "copy")
+    assert facts is not None
+    assert (facts.format, facts.capacity_bytes, facts.backing) == ("qcow2", 8 * MIB, None)
+    assert copied(rig, job, "disk", "copy") == [8 * MIB]  # again: it is there
+    assert rig.driver.list_domains() == []
+    rig.driver.delete_volume(POOL, "disk")
+    rig.driver.delete_volume(POOL, "image")
+    spec = guest("copy")
+    rig.driver.define(spec)
+    rig.driver.start(spec.uuid)
+
+
+def test_a_copy_that_is_ended_is_no_volume(rig: Rig, echo_image: Path) -> None:
+    rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    job = uuid4()
+    rig.driver.end_copy(job)
+    assert not rig.driver.copy_volume(job, 1, POOL, "image", "copy").is_complete
+    rig.driver.end_copy(job)
+    rig.driver.end_copy(job)
+    assert rig.driver.volume(POOL, "copy") is None
+    assert rig.driver.list_domains() == []
+    assert rig.driver.inventory(POOL, NETWORK).unfinished == ("copy",)
+    assert copied(rig, job, "image", "copy")
+    rig.driver.delete_volume(POOL, "copy")
+    assert rig.driver.volume(POOL, "copy") is None
+
+
+def test_a_copy_of_what_is_not_there(rig: Rig) -> None:
+    with pytest.raises(errors.NotFound):
+        rig.driver.copy_volume(uuid4(), 1, POOL, "none", "copy")
+    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
 
 
 def test_a_volume_grows_and_never_shrinks(rig: Rig, echo_image: Path) -> None:

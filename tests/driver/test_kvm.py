@@ -354,20 +354,27 @@ def test_an_upload_takes_constant_memory_and_arrives_whole(rig: Rig, tmp_path: P
     assert max(largest) - before < 48 * MIB
 
 
-def test_a_full_pool_is_told(rig: Rig, lab_host: LabHost) -> None:
+@contextmanager
+def small_pool(rig: Rig, lab_host: LabHost, size: str) -> Iterator[str]:
+    """The name of a pool that is soon full."""
     small = lab_host.directory / "small"
-    small.mkdir()
+    small.mkdir(exist_ok=True)
     enter = ["nsenter", "--mount", f"--target={lab_host.libvirtd_pid}"]
-    subprocess.run([*enter, "mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
+    subprocess.run([*enter, "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", small], check=True)
     try:
         rig.driver.ensure_pool("small", small)
-        for _ in range(40):  # of fifty such uploads, libvirt by itself calls one a success
-            with pytest.raises(errors.NoSpace):
-                rig.driver.upload("small", "image", b"x" * 4 * MIB, "raw")
-            assert rig.driver.volume("small", "image") is None
+        yield "small"
     finally:
         rig.driver.delete_pool("small")
         subprocess.run([*enter, "umount", small], check=True)
+
+
+def test_a_full_pool_is_told(rig: Rig, lab_host: LabHost) -> None:
+    with small_pool(rig, lab_host, "2m") as pool:
+        for _ in range(40):  # of fifty such uploads, libvirt by itself calls one a success
+            with pytest.raises(errors.NoSpace):
+                rig.driver.upload(pool, "image", b"x" * 4 * MIB, "raw")
+            assert rig.driver.volume(pool, "image") is None
 
 
 def _resident_bytes() -> int:

@@ -36,11 +36,12 @@ def on_postgres() -> list[Cell]:
 def short() -> list[Cell]:
     """The worst moment of a crash, after a step's effect and before anybody wrote it down.
 
-    Once per kind, at its last step; of a create, which has the most to lose, at each.
+    Once per kind, at its last step; of a create, which has the most to lose, at each; of a clone, at its copy as well.
     """
     last = [(kind, workflow.workflow_of(kind).steps[-1]) for kind in workflow.kinds()]
     creates = [("vm.create", step) for step in workflow.workflow_of("vm.create").steps[:-1]]
-    return [Cell(kind, step.name, "kill-after") for kind, step in (*creates, *last)]
+    copy = ("vm.clone", workflow.workflow_of("vm.clone").steps[0])
+    return [Cell(kind, step.name, "kill-after") for kind, step in (*creates, copy, *last)]
 
 
 def _of_kind(kind: str) -> Iterator[Cell]:

@@ -32,6 +32,14 @@ class Host:
     def domains(self) -> set[str]:
         return set(self.virsh("list", "--all", "--uuid").split())
 
+    def copiers(self) -> list[str]:
+        """The domains that copy disks at the moment."""
+        return [name for name in self.virsh("list", "--all", "--name").split() if name.startswith("berth-copy-")]
+
+    def root_volume(self, vm_id: str) -> str:
+        source = self.xml(vm_id).find("devices/disk[@device='disk']/source")
+        return source.get("volume", "") if source is not None else ""
+
     def leases(self, network: str) -> str:
         return self.virsh("net-dhcp-leases", network)
 

@@ -15,7 +15,7 @@ from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.models import VM, Lifecycle
-from vms.services import bulk, console, create
+from vms.services import bulk, clone, console, create
 from vms.states import Action
 
 
@@ -50,6 +50,11 @@ class VMFilter(Input):
 
 class ResizeIn(Input):
     flavor = Text(max_length=63, help_text="Slug or id.")
+
+
+class CloneIn(Input):
+    name = Text(max_length=63, help_text="Of the new machine: a DNS label, and its host name as well.")
+    mode = Choice(clone.MODES, required=False, default="full", help_text="A copy of all the data.")
 
 
 class ConsoleIn(Input):

@@ -25,6 +25,7 @@ from vms.api.serializers import (
     AcceptedOut,
     BulkIn,
     BulkOut,
+    CloneIn,
     ConsoleIn,
     ConsoleOut,
     ResizeIn,
@@ -37,6 +38,7 @@ from vms.api.serializers import (
 from vms.console import bridge
 from vms.models import VM
 from vms.services import bulk, change, console
+from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm
 from vms.services.delete import delete_vm
 from vms.services.power import change_power
@@ -119,6 +121,17 @@ class VMResize(ApiView):
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         operation = change.resize(actor=self.actor, vm=vm, **self.body(ResizeIn))
         return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
+
+
+class VMClone(ApiView):
+    permissions = {"POST": Permission.VM_WRITE}
+
+    @extend_schema(request=CloneIn, responses={202: AcceptedOut})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Make another machine with a copy of its disk, while it is stopped; the answer's `vm` is the new one."""
+        vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
+        new, operation = clone_vm(actor=self.actor, vm=vm, name=self.body(CloneIn)["name"])
+        return self.accepted(operation, vm=vm_data(self.actor, new, operation))
 
 
 class VMBulk(ApiView):

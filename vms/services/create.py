@@ -68,7 +68,7 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     )
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
     vm.host = placement.place(vm.pk, vm.wanted)
-    _save(vm)
+    save_new(vm)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
     operation = operations.submit(
         CREATE,
@@ -121,8 +121,8 @@ def _ssh_keys(actor: Actor, given: list[str]) -> list[str]:
     return [own.get(text) or ssh.parse(text, field="ssh_keys")[0] for text in given]
 
 
-def _save(vm: VM) -> None:
-    """The name's uniqueness is the database's to decide."""
+def save_new(vm: VM) -> None:
+    """With its disk and its address. The name's uniqueness is the database's to decide."""
     try:
         with transaction.atomic():
             vm.save(force_insert=True)

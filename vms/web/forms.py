@@ -65,6 +65,18 @@ class ResizeForm(forms.Form):
     flavor = forms.CharField(label="Size", max_length=63)
 
 
+class CloneForm(forms.Form):
+    name = forms.CharField(
+        label="Name of the new machine",
+        max_length=63,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+        help_text="Lower-case letters, digits and hyphens. It is the hostname inside, too.",
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, auto_id="id_clone_%s")  # the page has another field of this name
+
+
 class ProtectForm(forms.Form):
     protected = forms.BooleanField(required=False)
 

@@ -39,12 +39,12 @@ REFRESH_SECONDS = 20.0
 _LOST_RACE = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_NO_STORAGE_VOL})
 _MARK = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
 _PHYSICAL = 2  # index into what a volume's infoFlags returns
-_AVAILABLE = 3  # index into what a pool's info returns
+AVAILABLE = 3  # index into what a pool's info returns
 
 
 def is_whole(name: str, names: Collection[str]) -> bool:
     """Whether the volume `name`, among all `names` of its pool, is neither a mark nor unfinished."""
-    return not _MARK.fullmatch(name) and not _marks_of(name, names)
+    return not _MARK.fullmatch(name) and not marks_of(name, names)
 
 
 def unfinished_in(names: Collection[str]) -> tuple[str, ...]:
@@ -65,11 +65,15 @@ def names_in(pool: libvirt.virStoragePool) -> list[str]:
     return list(named(pool.listAllVolumes()))
 
 
+def new_mark(name: str) -> str:
+    return f"{name}.{secrets.token_hex(4)}.part"
+
+
 def delete_with_marks(pool: libvirt.virStoragePool, name: str) -> None:
     """The volume first, so that what is left after an interruption is never a part without its mark."""
     names = names_in(pool)
-    for volume in [name, *_marks_of(name, names)]:
-        _delete(pool, volume)
+    for volume in [name, *marks_of(name, names)]:
+        delete_one(pool, volume)
 
 
 class UploadCalls(Calls):
@@ -96,7 +100,7 @@ class _Upload:
     def __init__(self, session: Session, pool: str, name: str, fmt: str, replace: bool) -> None:
         self._session, self._pool, self._name, self._format = session, pool, name, fmt
         self._replace = replace
-        self._mark = f"{name}.{secrets.token_hex(4)}.part"
+        self._mark = new_mark(name)
         self._last_bytes = (0, b"")  # where they begin; of the last chunk that is not all zeros
 
     def send(self, data: BinaryIO, progress: Progress | None) -> VolumeFacts:
@@ -119,7 +123,7 @@ class _Upload:
         except libvirt.libvirtError as error:
             if error.get_error_code() not in _LOST_RACE:
                 raise
-            _delete(pool, self._mark)
+            delete_one(pool, self._mark)
             raise errors.Busy(f"somebody else uploads {self._name}") from error
         stream = connect.newStream()
         volume.upload(stream, 0, size)
@@ -127,7 +131,7 @@ class _Upload:
 
     def _make_room(self, pool: libvirt.virStoragePool, size: int) -> libvirt.virStorageVol:
         mark = pool.createXML(volume_xml(self._mark, "raw", 0))
-        others = [other for other in _marks_of(self._name, names_in(pool)) if other != self._mark]
+        others = [other for other in marks_of(self._name, names_in(pool)) if other != self._mark]
         if any(_is_fresh(pool, other, mark) for other in ([self._name, *others] if others else [])):
             mark.delete()
             raise errors.Busy(f"somebody else uploads {self._name}")
@@ -135,7 +139,7 @@ class _Upload:
             mark.delete()
             raise errors.Busy(f"somebody else has just uploaded {self._name}")
         for old in [self._name, *others]:
-            _delete(pool, old)
+            delete_one(pool, old)
         return pool.createXML(volume_xml(self._name, "raw", size))
 
     def _stream(self, stream: libvirt.virStream, data: BinaryIO, size: int, progress: Progress | None) -> None:
@@ -151,7 +155,7 @@ class _Upload:
     def _finish(self, connect: libvirt.virConnect, stream: libvirt.virStream, size: int) -> VolumeFacts:
         stream.finish()
         pool = connect.storagePoolLookupByName(self._pool)
-        marks = _marks_of(self._name, names_in(pool))
+        marks = marks_of(self._name, names_in(pool))
         if marks != [self._mark]:
             raise errors.Busy(f"somebody else took over the upload of {self._name}")
         volume = pool.storageVolLookupByName(self._name)
@@ -162,7 +166,7 @@ class _Upload:
         facts = _facts_of(pool, self._name, look_inside=self._format != "raw")
         if facts.format != self._format or facts.backing is not None:
             raise errors.Invalid(f"{self._name} is {facts.format} on {facts.backing}, not a whole {self._format}")
-        _delete(pool, self._mark)
+        delete_one(pool, self._mark)
         return facts
 
     def _check_last_bytes(
@@ -171,8 +175,8 @@ class _Upload:
         start, expected = self._last_bytes
         if not expected or _read(connect, volume, start, len(expected)) == expected:
             return
-        _refresh(pool)
-        if pool.info()[_AVAILABLE] < CHUNK_BYTES:
+        refresh(pool)
+        if pool.info()[AVAILABLE] < CHUNK_BYTES:
             raise errors.NoSpace(f"volume {self._name} did not fit")
         raise errors.DriverError(f"volume {self._name} did not arrive whole")
 
@@ -180,16 +184,16 @@ class _Upload:
         with suppress(libvirt.libvirtError):  # it may have ended
             stream.abort()
         pool = connect.storagePoolLookupByName(self._pool)
-        if _marks_of(self._name, names_in(pool)) == [self._mark]:
-            _delete(pool, self._name)
-        _delete(pool, self._mark)
+        if marks_of(self._name, names_in(pool)) == [self._mark]:
+            delete_one(pool, self._name)
+        delete_one(pool, self._mark)
 
 
 def _opened(source: Path | bytes) -> BinaryIO:
     return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
-def _marks_of(name: str, names: Collection[str]) -> list[str]:
+def marks_of(name: str, names: Collection[str]) -> list[str]:
     marks = ((volume, _MARK.fullmatch(volume)) for volume in names)
     return [volume for volume, mark in marks if mark and mark["name"] == name]
 
@@ -221,11 +225,11 @@ def _read(connect: libvirt.virConnect, volume: libvirt.virStorageVol, start: int
 def _facts_of(pool: libvirt.virStoragePool, name: str, *, look_inside: bool) -> VolumeFacts:
     """libvirt looks inside a volume, for its format and backing file, when it scans the pool."""
     if look_inside:
-        _refresh(pool)
+        refresh(pool)
     return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
 
 
-def _refresh(pool: libvirt.virStoragePool) -> None:
+def refresh(pool: libvirt.virStoragePool) -> None:
     """libvirt scans no pool in which a volume is being made; that passes, and the upload is not to be done again."""
     deadline = time.monotonic() + REFRESH_SECONDS
     while True:
@@ -239,7 +243,7 @@ def _refresh(pool: libvirt.virStoragePool) -> None:
             return
 
 
-def _delete(pool: libvirt.virStoragePool, name: str) -> None:
+def delete_one(pool: libvirt.virStoragePool, name: str) -> None:
     try:
         pool.storageVolLookupByName(name).delete()
     except libvirt.libvirtError as error:

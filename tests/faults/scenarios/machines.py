@@ -1,4 +1,4 @@
-"""Create, delete, resize."""
+"""Create, delete, resize, clone."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class Resize(Scenario):
         vm, xml = self.vm(self.vm_id), self.host.xml(self.vm_id)
         assert vm is not None
         memory_mib = int(xml.findtext("memory") or 0) // 1024
-        volume = xml.find("devices/disk[@device='disk']/source").get("volume", "")  # type: ignore[union-attr]
-        disk_gib = int(self.host.virsh("vol-info", volume, "berth", "--bytes").split("Capacity:")[1].split()[0]) / GIB
+        info = self.host.virsh("vol-info", self.host.root_volume(self.vm_id), "berth", "--bytes")
+        disk_gib = int(info.split("Capacity:")[1].split()[0]) / GIB
         assert (vm["flavor"], vm["memory_mib"], vm["disk_gib"]) in ((LARGE, 160, 2), (SMALL, 96, 1))
         assert memory_mib == vm["memory_mib"]
         assert disk_gib >= vm["disk_gib"]  # a disk that has grown stays so
@@ -73,6 +73,46 @@ class Resize(Scenario):
     def clean_up(self) -> None:
         self.act(self.vm_id, "start")
         self.delete(self.vm_id)
+
+
+class Clone(Scenario):
+    """Of a machine that is off. The clone runs from a disk of its own; the source is as it was."""
+
+    kind = "vm.clone"
+    seconds = 20
+
+    def prepare(self) -> None:
+        self.source_id = self.new_vm()
+        self.act(self.source_id, "force-off")
+
+    def request(self) -> dict[str, Any]:
+        path = f"/vms/{self.source_id}/actions/clone"
+        accepted = self.stack.accepted("POST", path, {"name": f"f-{secrets.token_hex(4)}"})
+        self.vm_id = str(accepted["vm"]["id"])
+        return dict(accepted["operation"])
+
+    def effect(self) -> bool:
+        source = self.vm(self.source_id)
+        assert source is not None
+        assert source["status"] == "stopped"
+        assert source["operation"] is None
+        assert self.host.copiers() == []
+        return exists(self, self.vm_id)
+
+    def check(self, operation: dict[str, Any]) -> None:
+        super().check(operation)
+        if operation["status"] == "succeeded":
+            assert self.host.state(self.vm_id) == "running"
+            volume = self.host.root_volume(self.vm_id)
+            assert volume != self.host.root_volume(self.source_id)
+            assert "<backingStore>" not in self.host.virsh("vol-dumpxml", volume, "berth")
+            self.status_becomes(self.vm_id, "running")
+        self.act(self.source_id, "start")  # nothing holds it or its disk any more
+
+    def clean_up(self) -> None:
+        self.delete(self.vm_id)
+        self.delete(self.source_id)
+        assert not exists(self, self.vm_id)
 
 
 def exists(scenario: Scenario, vm_id: str) -> bool:
@@ -84,4 +124,4 @@ def exists(scenario: Scenario, vm_id: str) -> bool:
     return vm is not None
 
 
-SCENARIOS = (Create, Delete, Resize)
+SCENARIOS = (Create, Delete, Resize, Clone)

@@ -20,11 +20,11 @@ from portal.web.actor import actor_of
 from portal.web.forms import refusals_in
 from vms import selectors
 from vms.models import VM
-from vms.services import change, delete
+from vms.services import change, clone, delete
 from vms.states import Action
 from vms.web import size_choice
 from vms.web.fetch import vm_of
-from vms.web.forms import DeleteForm, ProtectForm, RenameForm, ResizeForm
+from vms.web.forms import CloneForm, DeleteForm, ProtectForm, RenameForm, ResizeForm
 from vms.web.views.detail import context_of
 
 
@@ -36,6 +36,11 @@ def _rename(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
 def _resize(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
     change.resize(actor=actor, vm=vm, flavor=wanted["flavor"])
     return "The size is being changed."
+
+
+def _clone(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
+    new, _ = clone.clone_vm(actor=actor, vm=vm, name=wanted["name"])
+    return f"It is being cloned as {new.name}."
 
 
 def _protect(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
@@ -54,12 +59,13 @@ def _next(intent: str, slug: str, vm_id: UUID) -> HttpResponse:
     """Where one sees what comes of it."""
     if intent == "delete":
         return redirect("vm-list", slug)
-    return redirect("vm-detail" if intent == "resize" else "vm-settings", slug, vm_id)
+    return redirect("vm-detail" if intent in ("resize", "clone") else "vm-settings", slug, vm_id)
 
 
 INTENTS: dict[str, tuple[type[forms.Form], Callable[[Actor, VM, dict[str, Any]], str]]] = {
     "rename": (RenameForm, _rename),
     "resize": (ResizeForm, _resize),
+    "clone": (CloneForm, _clone),
     "protect": (ProtectForm, _protect),
     "delete": (DeleteForm, _delete),
 }
@@ -89,10 +95,12 @@ def _context(request: HttpRequest, vm: VM, operation: Operation | None, bound: d
     return {
         "rename": bound.get("rename") or RenameForm(initial={"name": vm.name}),
         "resize": bound.get("resize") or ResizeForm(),
+        "clone": bound.get("clone") or CloneForm(),
         "delete": bound.get("delete") or DeleteForm(),
         "sizes": size_choice.cards(vm, list(selectors.flavors()), quotas.usage(actor, vm.tenant)),
         "can_rename": verdicts[Action.RENAME],
         "can_resize": verdicts[Action.RESIZE],
+        "can_clone": verdicts[Action.CLONE],
         "can_protect": verdicts[Action.UNPROTECT if vm.is_protected else Action.PROTECT],
         "can_delete": verdicts[Action.DELETE],
     }

@@ -1,0 +1,201 @@
+"""Copies of volumes by QEMU's block jobs: they tell how far they are, can be stopped, and outlive whoever asked.
+
+libvirt's own copy of a volume can neither be watched nor stopped. So a domain that is never let run (transient, paused)
+has the source as its disk, and mirrors it. Its description is its journal.
+
+The new volume is unfinished, by a mark as in hosts.driver.kvm.upload, until the last step. There is one domain for each
+job, so of two callers one makes it; only that one prepares the volume, and only while the domain has its mark. A later
+attempt takes over from one that was left while it prepared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID
+
+import libvirt
+
+from hosts.driver import errors
+from hosts.driver.kvm import upload
+from hosts.driver.kvm.connection import Calls
+from hosts.driver.types import CopyFacts, VolumeFacts
+from hosts.driver.xml import parse
+from hosts.driver.xml.copy import TARGET, copier_xml, copy_target_xml
+from hosts.driver.xml.volume import volume_xml
+
+COPY_SECONDS = 60.0  # QEMU is started, or writes down what it still holds
+ROOM_BYTES = 16 << 20  # of one write of the job: with less, the pool was what failed it
+_START = libvirt.VIR_DOMAIN_START_VALIDATE | libvirt.VIR_DOMAIN_START_PAUSED
+_COPY = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB
+# what libvirt says where another caller was faster between two calls of this one
+_OVERTAKEN = frozenset(
+    {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID}
+)
+_DESCRIPTION = libvirt.VIR_DOMAIN_METADATA_DESCRIPTION
+
+
+class _Stage(StrEnum):
+    """ARRIVED: all of it is there, and only the closing is left."""
+
+    PREPARING = "preparing"
+    COPYING = "copying"
+    ARRIVED = "arrived"
+
+
+@dataclass(frozen=True)
+class _Journal:
+    """What the domain's description says. `attempt` is the fencing number of the caller that made the domain."""
+
+    stage: _Stage
+    attempt: int
+    mark: str
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.attempt} {self.mark}"
+
+    @classmethod
+    def of(cls, domain: libvirt.virDomain) -> _Journal:
+        words = domain.metadata(_DESCRIPTION, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        stage, attempt, mark = words.split(" ", 2)
+        return cls(_Stage(stage), int(attempt), mark)
+
+    def note(self, domain: libvirt.virDomain, stage: _Stage) -> None:
+        if stage is not self.stage:
+            words = str(replace(self, stage=stage))
+            domain.setMetadata(_DESCRIPTION, words, None, None, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+class CopyCalls(Calls):
+    def copy_volume(self, job: UUID, attempt: int, pool: str, source: str, name: str) -> CopyFacts:
+        def copy(connect: libvirt.virConnect) -> CopyFacts:
+            return _Copy(connect, job, attempt, pool, source, name).go_on()
+
+        return self._connection.call(copy, seconds=COPY_SECONDS)
+
+    def end_copy(self, job: UUID) -> None:
+        self._connection.call(lambda connect: _end(_domain(connect, job)), seconds=COPY_SECONDS)
+
+
+class _Copy:
+    def __init__(self, connect: libvirt.virConnect, job: UUID, attempt: int, pool: str, source: str, name: str) -> None:
+        self._connect, self._job, self._attempt = connect, job, attempt
+        self._pool, self._source, self._name = connect.storagePoolLookupByName(pool), source, name
+
+    def go_on(self) -> CopyFacts:
+        try:
+            return self._go_on()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in _OVERTAKEN:
+                raise
+            raise self._busy() from error
+
+    def _go_on(self) -> CopyFacts:
+        domain = _domain(self._connect, self._job)
+        if domain is None:
+            names = upload.names_in(self._pool)
+            is_there = self._name in names and upload.is_whole(self._name, names)
+            return self._complete() if is_there else self._begin()
+        journal, job = _Journal.of(domain), domain.blockJobInfo(TARGET, 0)
+        if journal.stage is _Stage.PREPARING and not job:
+            if journal.attempt < self._attempt:  # whoever made it is gone, or may no longer
+                _end(domain)
+            raise self._busy()
+        if journal.stage is _Stage.COPYING and not job:
+            raise self._failure(domain)
+        if journal.stage is not _Stage.ARRIVED and not _is_in_step(job):
+            journal.note(domain, _Stage.COPYING)
+            return CopyFacts(job["cur"], job["end"], False)
+        return self._close(domain, journal, bool(job))
+
+    def _begin(self) -> CopyFacts:
+        """Only who makes the domain goes on; once the new volume is made, it is unfinished until the end."""
+        size = self._facts(self._source).capacity_bytes
+        journal = _Journal(_Stage.PREPARING, self._attempt, upload.new_mark(self._name))
+        try:
+            xml = copier_xml(self._job, self._pool.name(), self._source, str(journal))
+            domain = self._connect.createXML(xml, _START)
+        except libvirt.libvirtError as error:
+            if _domain(self._connect, self._job) is None:
+                raise
+            raise self._busy() from error
+        target = self._make_target(domain, journal, size)
+        try:
+            domain.blockCopy(TARGET, copy_target_xml(target.path()), {}, _COPY)
+        except libvirt.libvirtError:
+            _end(domain)
+            raise
+        journal.note(domain, _Stage.COPYING)
+        return CopyFacts(0, size, False)
+
+    def _make_target(self, domain: libvirt.virDomain, journal: _Journal, size: int) -> libvirt.virStorageVol:
+        self._pool.createXML(volume_xml(journal.mark, "raw", 0))
+        try:
+            self._clear(domain, journal)
+            return self._pool.createXML(volume_xml(self._name, "qcow2", size))
+        except (libvirt.libvirtError, errors.Busy):
+            upload.delete_one(self._pool, journal.mark)
+            raise
+
+    def _clear(self, domain: libvirt.virDomain, journal: _Journal) -> None:
+        """What an earlier try has left, if the domain is still this caller's: a paused one may find another's."""
+        names = upload.names_in(self._pool)
+        for left in [self._name, *upload.marks_of(self._name, names)]:
+            if left in names and left != journal.mark:
+                if _Journal.of(domain) != journal:
+                    raise self._busy()
+                upload.delete_one(self._pool, left)
+
+    def _close(self, domain: libvirt.virDomain, journal: _Journal, has_job: bool) -> CopyFacts:
+        """Nobody writes to the source, so what has arrived stays all. The job's end flushes what QEMU still holds."""
+        journal.note(domain, _Stage.ARRIVED)
+        if has_job:
+            domain.blockJobAbort(TARGET, 0)
+        if set(upload.marks_of(self._name, upload.names_in(self._pool))) - {journal.mark}:
+            _end(domain)
+            raise self._busy()
+        upload.delete_one(self._pool, journal.mark)
+        _end(domain)
+        return self._complete()
+
+    def _complete(self) -> CopyFacts:
+        size = self._facts(self._name).capacity_bytes
+        return CopyFacts(size, size, True)
+
+    def _busy(self) -> errors.Busy:
+        return errors.Busy(f"somebody else copies to {self._name}")
+
+    def _failure(self, domain: libvirt.virDomain) -> errors.DriverError:
+        """QEMU tells nobody who asks afterwards why a job failed."""
+        _end(domain)
+        upload.refresh(self._pool)
+        if self._pool.info()[upload.AVAILABLE] < ROOM_BYTES:
+            return errors.NoSpace(f"the copy {self._name} did not fit")
+        return errors.DriverError(f"the copy of {self._source} to {self._name} failed")
+
+    def _facts(self, name: str) -> VolumeFacts:
+        return parse.volume(self._pool.storageVolLookupByName(name).XMLDesc())
+
+
+def _domain(connect: libvirt.virConnect, job: UUID) -> libvirt.virDomain | None:
+    try:
+        return connect.lookupByUUIDString(str(job))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def _is_in_step(job: dict[str, int]) -> bool:
+    """Whether the copy has all that the source has. libvirt says so only when QEMU does."""
+    return bool(job["end"]) and job["cur"] == job["end"]
+
+
+def _end(domain: libvirt.virDomain | None) -> None:
+    """A transient domain is gone with its power."""
+    try:
+        if domain is not None:
+            domain.destroy()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
