@@ -256,9 +256,102 @@ class TestChange:
         assert call("owner").post(path, {"flavor": "small"}).json()["code"] == "same_flavor"
         assert call("owner").post(path, {"flavor": "large"}).status_code == 202
 
-    @pytest.mark.parametrize("action", ["explode", "delete", "clone", "migrate", "START", "start/"])
+    @pytest.mark.parametrize("action", ["explode", "delete", "fork", "migrate", "START", "start/"])
     def test_actions_that_there_are_not(self, world: World, call: Api, action: str) -> None:
         assert call("owner").post(f"vms/{world.machines['cold'].pk}/actions/{action}").status_code == 404
+
+
+class TestClone:
+    def ask(self, call: Api, source: VM, **changes: Any) -> Any:
+        return call("owner").post(f"vms/{source.pk}/actions/clone", {"name": "copy", **changes})
+
+    def test_the_answer_is_the_new_machine(self, world: World, call: Api) -> None:
+        source = world.machines["cold"]
+        answer = self.ask(call, source, mode="full")
+        assert answer.status_code == 202
+        vm, operation = answer.json()["vm"], answer.json()["operation"]
+        assert vm["id"] != str(source.pk)
+        assert (vm["name"], vm["status"], vm["flavor"], vm["image"]) == ("copy", "building", "small", "tiny")
+        assert operation["resource"] == {"type": "vm", "id": vm["id"], "name": "copy"}
+        assert answer["Location"] == f"/api/v1/operations/{operation['id']}"
+        new = VM.objects.unscoped("test").get(pk=vm["id"])
+        assert new.nics.get().mac != source.nics.get().mac
+        assert new.disks.get().pk != source.disks.get().pk
+        assert new.host_id == source.host_id
+
+    def test_the_source_is_held(self, world: World, call: Api) -> None:
+        source = world.machines["cold"]
+        operation = self.ask(call, source).json()["operation"]["id"]
+        shown = call("owner").get(f"vms/{source.pk}").json()
+        assert shown["operation"]["id"] == operation
+        assert not shown["actions"]["start"]["allowed"]
+        listed = {vm["id"]: vm for vm in call("owner").get("vms").json()["results"]}
+        assert listed[str(source.pk)]["operation"]["id"] == operation
+        for ask in (
+            call("owner").post(f"vms/{source.pk}/actions/start"),
+            call("owner").delete(f"vms/{source.pk}"),
+            self.ask(call, source, name="another"),
+        ):
+            assert (ask.status_code, ask.json()["code"]) == (409, "operation_in_progress")
+            assert ask.json()["operation"] == operation
+
+    def test_quota_counts_it_in_full(self, world: World, call: Api) -> None:
+        used = call("owner").get("quotas/acme").json()["used"]
+        Quota.objects.filter(tenant=world.acme).update(vms=used["vms"])
+        refused = self.ask(call, world.machines["cold"])
+        assert (refused.status_code, refused.json()["code"]) == (409, "quota_exceeded")
+        Quota.objects.filter(tenant=world.acme).update(vms=None)
+        assert self.ask(call, world.machines["cold"]).status_code == 202
+        now = call("owner").get("quotas/acme").json()["used"]
+        assert (now["vms"], now["disk_gib"]) == (used["vms"] + 1, used["disk_gib"] + 1)
+
+    @pytest.mark.parametrize(
+        ("change", "field"),
+        [
+            ({"name": "Not A Name"}, "name"),
+            ({"name": ""}, "name"),
+            ({"name": None}, "name"),
+            ({"name": "x" * 64}, "name"),
+            ({"mode": "linked"}, "mode"),
+            ({"mode": 1}, "mode"),
+            ({"flavor": "large"}, "flavor"),
+            ({"tenant": "beta"}, "tenant"),
+            ({"host": "one"}, "host"),
+        ],
+    )
+    def test_bad_input_is_refused_at_its_field(
+        self, world: World, call: Api, change: dict[str, Any], field: str
+    ) -> None:
+        before = rows()
+        problem = self.ask(call, world.machines["cold"], **change).json()
+        assert (problem["status"], [error["field"] for error in problem["errors"]]) == (400, [field])
+        assert rows() == before
+
+    def test_a_taken_name(self, world: World, call: Api) -> None:
+        before = rows()
+        refused = self.ask(call, world.machines["cold"], name="web")
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "name")
+        assert rows() == before
+
+    @pytest.mark.parametrize(("machine", "code"), [("web", "wrong_state"), ("busy", "operation_in_progress")])
+    def test_only_of_one_that_is_off_and_free(self, world: World, call: Api, machine: str, code: str) -> None:
+        refused = self.ask(call, world.machines[machine])
+        assert (refused.status_code, refused.json()["code"]) == (409, code)
+
+    def test_a_cordoned_host_takes_no_clone(self, world: World, call: Api) -> None:
+        call("admin").post("hosts/one/actions/cordon")
+        refused = self.ask(call, world.machines["cold"])
+        assert (refused.status_code, refused.json()["code"]) == (409, "no_capacity")
+
+    def test_secrets_of_the_source_stay_as_hidden(self, world: World, call: Api) -> None:
+        source = world.machines["cold"]
+        VM.objects.unscoped("test").filter(pk=source.pk).update(user_data="#!/bin/sh\necho canary-77\n")
+        answer = self.ask(call, source)
+        assert b"canary-77" not in answer.content
+        new = answer.json()["vm"]["id"]
+        assert call("viewer").get(f"vms/{new}/user-data").status_code == 403
+        assert "canary-77" in call("owner").get(f"vms/{new}/user-data").json()["user_data"]
+        assert b"canary-77" not in call("owner").get("events").content
 
 
 class TestBulk:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from portal.core.errors import Conflict
 from portal.operations import endings, engine, lease, services, worker, workflow
 from portal.operations.models import Operation
+from portal.operations.selectors import active_on_each
 from portal.operations.states import State
 from portal.operations.tasks import reap, run_operation
 from portal.operations.workflow import StepFailed, TransientError
@@ -176,6 +177,36 @@ def test_one_active_operation_per_target(world: World, operation: Operation, tar
     assert refusal.value.extra == {"operation": str(operation.pk)}
     engine.run(operation.pk)
     assert submit(world, target).pk != operation.pk
+
+
+def test_what_an_operation_holds_is_kept_from_others(world: World, target: Tenant) -> None:
+    other = Tenant.objects.create(name="O", slug="other-target")
+    third = Tenant.objects.create(name="P", slug="third-target")
+    held = {"actor": SYSTEM, "title": "Test", "holds": [other]}
+    operation = services.submit(world.kind, target=target, **held)  # type: ignore[attr-defined]
+    for ask in (lambda: submit(world, other), lambda: services.submit(world.kind, target=third, **held)):  # type: ignore[attr-defined]
+        with pytest.raises(Conflict) as refusal:
+            ask()
+        assert refusal.value.extra == {"operation": str(operation.pk)}
+    assert services.active_on("tenant", other.pk) == operation
+    assert active_on_each([other.pk, target.pk, third.pk]) == {other.pk: operation, target.pk: operation}
+    engine.run(operation.pk)
+    assert services.active_on("tenant", other.pk) is None
+    assert active_on_each([other.pk]) == {}
+    assert submit(world, other).pk != operation.pk
+
+
+@pytest.mark.parametrize("end", ["cancelled", "failed"])
+def test_what_it_held_is_free_however_it_ends(world: World, target: Tenant, end: str) -> None:
+    other = Tenant.objects.create(name="O", slug="other-target")
+    operation = services.submit(world.kind, actor=SYSTEM, target=target, title="Test", holds=[other])  # type: ignore[attr-defined]
+    if end == "cancelled":
+        services.cancel(actor=SYSTEM, operation=operation)
+    else:
+        world.trouble["two"] = [StepFailed("broken", "It broke.")]
+    assert run_to_the_end(operation).status == end
+    assert services.active_on("tenant", other.pk) is None
+    assert submit(world, other)
 
 
 def test_a_kind_nobody_knows_waits_for_a_worker_that_does(

@@ -20,7 +20,7 @@ def test_every_refusal_has_a_reason(status: str) -> None:
         ("deleting", set()),
         ("running", {"stop", "reboot", "force-off", "pause", "rename", "console", "protect", "delete"}),
         ("paused", {"force-off", "resume", "rename", "console", "protect", "delete"}),
-        ("stopped", {"start", "resize", "rename", "protect", "delete"}),
+        ("stopped", {"start", "resize", "clone", "rename", "protect", "delete"}),
         ("error", {"rename", "protect", "delete"}),
     ],
 )

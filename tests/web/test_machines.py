@@ -281,6 +281,23 @@ class TestSettings:
         assert operation is not None
         assert operation.kind == "vm.resize"
 
+    def test_clone(self, world: World, owner: Client) -> None:
+        answer = self.send(world, owner, "cold", intent="clone", name="copy")
+        assert answer["Location"] == f"/t/acme/vms/{world.machines['cold'].pk}/"
+        page = words(owner.get(answer["Location"]))
+        assert "It is being cloned as copy." in page
+        assert "Clone cold as copy" in page
+        assert "cloning" in page
+
+    def test_a_clone_that_cannot_be_says_why(self, world: World, owner: Client) -> None:
+        assert "Stop it first: its disk is copied while it is off." in words(
+            self.send(world, owner, "web", intent="clone", name="copy")
+        )
+        answer = self.send(world, owner, "cold", intent="clone", name="web")
+        assert answer.status_code == 422
+        assert "has this name already" in " ".join(answer.context["clone"].errors["name"])
+        assert 'id="id_clone_name"' in answer.content.decode()
+
     def test_sizes_that_do_not_fit_say_why(self, world: World, owner: Client) -> None:
         VM.objects.unscoped("test").filter(name="cold").update(disk_gib=2)
         cards = owner.get(address(world.machines["cold"], "settings/")).context["sizes"]
