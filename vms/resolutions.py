@@ -97,7 +97,7 @@ def _why_not_adopt(facts: Facts) -> str:
 
 
 def _why_not_clean_up(facts: Facts) -> str:
-    if facts.kind == Kind.DOMAIN_WITHOUT_VM and _power(facts) != "stopped" and not facts.evidence.get("is_probe"):
+    if facts.kind == Kind.DOMAIN_WITHOUT_VM and _power(facts) != "stopped" and not facts.evidence.get("is_helper"):
         return "It is not off. Look whose it is, and shut it down on its host first."
     if facts.evidence.get("user"):
         return f"{facts.evidence['user']} stands on it. Look first whose that is."

@@ -295,6 +295,13 @@ class TestClone:
             assert (ask.status_code, ask.json()["code"]) == (409, "operation_in_progress")
             assert ask.json()["operation"] == operation
 
+    def test_both_machines_tell_of_it(self, world: World, call: Api) -> None:
+        source = world.machines["cold"]
+        operation = self.ask(call, source).json()["operation"]["id"]
+        told = [event for event in call("owner").get("events").json()["results"] if event["operation"] == operation]
+        assert {event["kind"] for event in told} == {"vm.clone.requested", "vm.clone_asked"}
+        assert {event["target"]["name"] for event in told} == {"copy", "cold"}
+
     def test_quota_counts_it_in_full(self, world: World, call: Api) -> None:
         used = call("owner").get("quotas/acme").json()["used"]
         Quota.objects.filter(tenant=world.acme).update(vms=used["vms"])

@@ -70,6 +70,27 @@ def test_a_change_made_outside_appears_without_a_reload(sign_in: SignIn, stack: 
     assert missing == []
 
 
+def test_a_machine_is_cloned_by_click(sign_in: SignIn, stack: Stack) -> None:
+    """The source shows what is done with it, and is free again without a reload when that has ended."""
+    vm = stack.create()
+    page = sign_in()
+    page.goto(f"/t/demo/vms/{vm['id']}/settings/")
+    expect(page.get_by_role("button", name="Clone")).to_have_attribute("aria-disabled", "true")
+    stack.succeeded("POST", f"/vms/{vm['id']}/actions/force-off", {})
+    page.reload()
+    page.get_by_label("Name of the new machine").fill("twin")
+    page.get_by_role("button", name="Clone").click()
+    expect(page.get_by_text("It is being cloned as twin.")).to_be_visible()
+    expect(page.get_by_text("Copying the disk")).to_be_visible()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=60_000)
+    page.goto("/t/demo/vms/")
+    row = page.locator("tr", has_text="twin")
+    expect(row.locator(".status")).to_have_text(re.compile("running"), timeout=10_000)
+    (twin,) = (found for found in stack.get("/vms")["results"] if found["name"] == "twin")
+    for machine in (twin, vm):
+        stack.delete(machine)
+
+
 def test_typing_into_the_serial_console_is_answered(sign_in: SignIn, stack: Stack) -> None:
     vm = stack.create()
     page = sign_in()

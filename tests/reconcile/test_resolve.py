@@ -263,6 +263,20 @@ def test_only_a_probe_with_its_own_disk_is_removed_while_it_runs(world: World, h
         _ended(actor_for(world.people["admin"]), card)
 
 
+def test_a_copier_that_nobody_knows_is_removed_while_it_is_on(world: World, host: MemoryHost, turn: Turn) -> None:
+    """As after the database was brought back from a time before the clone was asked for."""
+    source = world.machines["cold"].disks.get().volume_name
+    spec = guest("", disks=(DiskSpec("berth", source, "vda"),))
+    spec = replace(spec, name=f"berth-copy-{spec.uuid}")
+    host.domains[spec.uuid] = (spec, PowerState.PAUSED)
+    turn(), turn()
+    card = Drift.objects.unscoped("test").select_related("host").get(kind="domain_without_vm")
+    assert "both would write" not in card.detail
+    assert _ended(actor_for(world.people["admin"]), card) == "succeeded"
+    assert spec.uuid not in host.domains
+    assert source in [name for _, name in host.volumes]
+
+
 def _ended(actor: object, card: Drift) -> str:
     operation = resolve(actor=actor, drift=card, resolution=Resolution.CLEAN_UP)  # type: ignore[arg-type]
     assert operation is not None

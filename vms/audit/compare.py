@@ -27,9 +27,15 @@ def is_ours(domain: DomainFacts, pool: str) -> bool:
     return (domain.name.startswith("berth-") or domain.owner is not None) and (not pools or pool in pools)
 
 
-def is_probe(domain: DomainFacts, pool: str) -> bool:
-    """Whether it is the guest of a preflight that was killed: it holds nothing of anybody's, and may hang for ever."""
-    return names.is_probe(domain.name) and [(disk.pool, disk.volume) for disk in domain.disks] == [(pool, domain.name)]
+def is_helper(domain: DomainFacts, pool: str) -> bool:
+    """Whether it is of Berth's own making and holds nothing of anybody's, so that it may be removed while it is on.
+
+    The guest of a preflight that was killed, which may hang for ever, or a copier that no operation has any more.
+    """
+    disks = [(disk.pool, disk.volume) for disk in domain.disks]
+    if names.is_copier(domain.name):
+        return domain.name.endswith(str(domain.uuid)) and [disk_pool for disk_pool, _ in disks] == [pool]
+    return names.is_probe(domain.name) and disks == [(pool, domain.name)]
 
 
 @dataclass(frozen=True)
@@ -92,10 +98,11 @@ class _Comparison:
             if is_ours(domain, self.host.pool):
                 kind, words = Kind.DOMAIN_WITHOUT_VM, f"it is {domain.power}, and no machine has its id"
             volumes = [disk.volume for disk in domain.disks]
-            if shared := self._machines_of(volumes):
+            helper = is_helper(domain, self.host.pool)
+            if (shared := self._machines_of(volumes)) and not helper:
                 words += f"; it has the disk of {', '.join(shared)}, and both would write to it"
             facts = {"power": domain.power, "vcpus": domain.vcpus, "memory_mib": domain.memory_mib, "disks": volumes}
-            evidence = {"is": facts, "uuid": str(domain.uuid), "is_probe": is_probe(domain, self.host.pool)}
+            evidence = {"is": facts, "uuid": str(domain.uuid), "is_helper": helper}
             yield self._finding(kind, domain.name, words, evidence)
 
     def _machines_of(self, volumes: list[str]) -> list[str]:

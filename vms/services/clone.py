@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from hosts import placement
 from portal.core import text
+from portal.events import log
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import services as quotas
@@ -55,4 +56,5 @@ def clone_vm(*, actor: Actor, vm: VM, name: str) -> tuple[VM, Operation]:
         after={"source": vm.name, **new.wanted},
         holds=[vm, *new.disks.all()],
     )
+    log.record("vm.clone_asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": new.name})
     return new, operation

@@ -17,9 +17,9 @@ from portal.operations.workflow import Output, Step, StepContext, StepFailed, Wo
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.audit import names, rows
-from vms.audit.compare import is_ours, is_probe
+from vms.audit.compare import is_helper, is_ours
 from vms.audit.findings import Kind
-from vms.models import VM, Drift
+from vms.models import VM, Disk, Drift
 
 
 def _drift(operation: Operation) -> Drift:
@@ -44,9 +44,10 @@ def _domain(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
     domain = next((each for each in found.domains if each.uuid == uuid), None)
     if domain is None:
         return
-    if VM.objects.unscoped("workflow").filter(pk=uuid).exists() or not is_ours(domain, host.pool_name):
+    has_row = VM.objects.unscoped("workflow").filter(pk=uuid).exists() or Disk.objects.filter(pk=uuid).exists()
+    if has_row or not is_ours(domain, host.pool_name):
         raise _has_owner("It is a machine's, or not Berth's.")
-    if domain.power is not PowerState.STOPPED and not is_probe(domain, host.pool_name):
+    if domain.power is not PowerState.STOPPED and not is_helper(domain, host.pool_name):
         raise _has_owner("It was started meanwhile.")
     driver.destroy(uuid)
     driver.undefine(uuid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 
 from hosts.driver.types import CopyFacts
 from hosts.errors import translate
@@ -52,7 +53,7 @@ CLONE = register(
     Workflow(
         kind="vm.clone",
         doing="cloning",
-        done="cloned",
+        done="made as a clone",
         permission=Permission.VM_WRITE,
         steps=(
             Step("copy", "Copying the disk", copy_disk, undo=delete_copy, weight=6),
@@ -64,5 +65,6 @@ CLONE = register(
         succeeded=create.finish,
         unwound=create.forget,
         translate=translate,
+        deadline=timedelta(hours=12),
     )
 )

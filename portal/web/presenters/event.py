@@ -19,6 +19,7 @@ _WORDS = {
     "vm.protected": "was protected against deletion",
     "vm.unprotected": "is no longer protected",
     "vm.resized": "has another size",
+    "vm.clone_asked": "is to be cloned",
     "vm.console_opened": "had its console opened",
     "operation.cancel_requested": "is to be cancelled",
     "operation.unwind_requested": "is to be undone again",
