@@ -75,6 +75,7 @@ def test_a_machine_that_somebody_undefined_is_restored_by_a_click(
     card.get_by_role("button", name="Restore").click(timeout=FOUND_MS)
     expect(card).to_have_count(0, timeout=FOUND_MS)
     wait_until(lambda: host.state(vm["id"]) == "running", 30, "the machine to run again")
+    wait_until(lambda: stack.get(f"/vms/{vm['id']}")["operation"] is None, 30, "the end of its restoring")
 
 
 def test_what_is_cleaned_up_is_asked_for_first(
