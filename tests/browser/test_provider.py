@@ -73,9 +73,10 @@ def test_a_machine_that_somebody_undefined_is_restored_by_a_click(
     page.goto("/provider/drift/")
     card = page.locator("article", has_text=vm["name"])
     card.get_by_role("button", name="Restore").click(timeout=FOUND_MS)
-    expect(card).to_have_count(0, timeout=FOUND_MS)
+    wait_until(lambda: vm["id"] in host.domains(), 30, "its definition")
     wait_until(lambda: host.state(vm["id"]) == "running", 30, "the machine to run again")
     wait_until(lambda: stack.get(f"/vms/{vm['id']}")["operation"] is None, 30, "the end of its restoring")
+    expect(card).to_have_count(0, timeout=FOUND_MS)
 
 
 def test_what_is_cleaned_up_is_asked_for_first(
@@ -91,5 +92,5 @@ def test_what_is_cleaned_up_is_asked_for_first(
     card.locator("summary", has_text="Clean up").click(timeout=FOUND_MS)
     assert stray.exists()
     card.get_by_role("button", name="Clean up now").click()
+    wait_until(lambda: not stray.exists(), 30, "the end of the file")
     expect(card).to_have_count(0, timeout=FOUND_MS)
-    assert not stray.exists()
