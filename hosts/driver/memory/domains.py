@@ -1,0 +1,121 @@
+"""Domains: guests obey at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from hosts.driver import errors
+from hosts.driver.memory.networks import dhcp_hosts
+from hosts.driver.memory.state import Calls, MemoryHost
+from hosts.driver.memory.volumes import pool_exists, volume_in
+from hosts.driver.types import DomainEvent, DomainSpec, DomainState, PowerState, Reason
+
+_OFF = (PowerState.STOPPED, PowerState.CRASHED)
+_REASONS = {"shutdown": Reason.GUEST, "destroyed": Reason.DESTROYED, "suspended": Reason.ASKED}
+
+
+class DomainCalls(Calls):
+    def list_domains(self) -> list[DomainState]:
+        with self._call("list_domains") as host:
+            return [DomainState(spec.uuid, spec.name, power) for spec, power in host.domains.values()]
+
+    def state(self, uuid: UUID) -> DomainState | None:
+        with self._call("state") as host:
+            if uuid not in host.domains:
+                return None
+            spec, power = host.domains[uuid]
+            return DomainState(uuid, spec.name, power)
+
+    def define(self, spec: DomainSpec) -> None:
+        with self._call("define") as host:
+            if any(there.name == spec.name and there.uuid != spec.uuid for there, _ in host.domains.values()):
+                raise errors.AlreadyExists(f"domain {spec.name} already exists with another uuid")
+            there, power = host.domains.get(spec.uuid, (spec, PowerState.STOPPED))
+            if there.attempt > spec.attempt:
+                raise errors.Superseded(f"attempt {there.attempt} has defined {spec.name} already")
+            host.domains[spec.uuid] = (spec, power)
+            _tell(host, spec, power, "defined")
+
+    def undefine(self, uuid: UUID) -> None:
+        with self._call("undefine") as host:
+            if uuid in host.domains:
+                spec, _ = host.domains.pop(uuid)
+                _tell(host, spec, None, "undefined")
+
+    def start(self, uuid: UUID) -> None:
+        with self._call("start") as host:
+            if _domain(host, uuid)[1] in _OFF:
+                _needs(host, host.domains[uuid][0])
+                _turn(host, uuid, PowerState.RUNNING, "started")
+
+    def shutdown(self, uuid: UUID) -> None:
+        with self._call("shutdown") as host:
+            if _domain(host, uuid)[1] is PowerState.RUNNING:
+                _turn(host, uuid, PowerState.STOPPED, "shutdown")
+
+    def reboot(self, uuid: UUID) -> None:
+        with self._call("reboot") as host:
+            is_on(host, uuid)
+
+    def destroy(self, uuid: UUID) -> None:
+        with self._call("destroy") as host:
+            if uuid in host.domains and host.domains[uuid][1] not in _OFF:
+                _turn(host, uuid, PowerState.STOPPED, "destroyed")
+
+    def suspend(self, uuid: UUID) -> None:
+        with self._call("suspend") as host:
+            is_on(host, uuid)
+            _turn(host, uuid, PowerState.PAUSED, "suspended")
+
+    def resume(self, uuid: UUID) -> None:
+        with self._call("resume") as host:
+            is_on(host, uuid)
+            _turn(host, uuid, PowerState.RUNNING, "resumed")
+
+    def wait_for(self, uuid: UUID, wanted: Iterable[PowerState], deadline: float) -> PowerState:
+        goal, until = frozenset(wanted), time.monotonic() + deadline
+        while True:
+            with self._call("wait_for") as host:
+                power = _domain(host, uuid)[1]
+            if power in goal:
+                return power
+            if time.monotonic() > until:
+                raise errors.Timeout(f"domain {uuid} is still {power} after {deadline:.1f} s")
+            time.sleep(0.01)
+
+
+def _domain(host: MemoryHost, uuid: UUID) -> tuple[DomainSpec, PowerState]:
+    if uuid not in host.domains:
+        raise errors.NotFound(f"no domain {uuid}")
+    return host.domains[uuid]
+
+
+def is_on(host: MemoryHost, uuid: UUID) -> None:
+    if _domain(host, uuid)[1] in _OFF:
+        raise errors.InvalidState("domain is not running")
+
+
+def _needs(host: MemoryHost, spec: DomainSpec) -> None:
+    """What a start looks for, as on a real host: definitions may name what is not there yet."""
+    volumes = [(disk.pool, disk.volume) for disk in spec.disks] + [(cdrom.pool, cdrom.volume) for cdrom in spec.cdroms]
+    for pool, volume in volumes:
+        pool_exists(host, pool)
+        volume_in(host, pool, volume)
+    for nic in spec.nics:
+        dhcp_hosts(host, nic.network)
+
+
+def _turn(host: MemoryHost, uuid: UUID, power: PowerState, reason: str) -> None:
+    spec, before = host.domains[uuid]
+    if power is not before:
+        host.domains[uuid] = (spec, power)
+        host.reasons[uuid] = _REASONS.get(reason, Reason.UNKNOWN)
+        _tell(host, spec, power, reason)
+
+
+def _tell(host: MemoryHost, spec: DomainSpec, power: PowerState | None, reason: str) -> None:
+    for on_event, _ in list(host.watchers):
+        on_event(DomainEvent(spec.uuid, spec.name, power, reason, datetime.now(UTC)))

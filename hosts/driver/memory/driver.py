@@ -1,0 +1,14 @@
+"""The driver in memory: one class of small groups of calls."""
+
+from __future__ import annotations
+
+from hosts.driver.memory.domains import DomainCalls
+from hosts.driver.memory.host import HostCalls
+from hosts.driver.memory.inventory import InventoryCalls
+from hosts.driver.memory.networks import NetworkCalls
+from hosts.driver.memory.streams import StreamCalls
+from hosts.driver.memory.volumes import VolumeCalls
+
+
+class MemoryDriver(HostCalls, VolumeCalls, NetworkCalls, DomainCalls, InventoryCalls, StreamCalls):
+    """`hosts.driver.base.Driver` over a `MemoryHost`."""

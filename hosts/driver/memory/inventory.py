@@ -1,0 +1,41 @@
+"""Everything that a host has."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from hosts.driver.memory.state import Calls, MemoryHost
+from hosts.driver.types import CdromSpec, DiskFacts, DiskSpec, DomainFacts, Inventory, PowerState, Reason
+from hosts.driver.xml import outline
+
+
+class InventoryCalls(Calls):
+    def inventory(self, pool: str, network: str) -> Inventory:
+        with self._call("inventory") as host:
+            return Inventory(
+                domains=tuple(_domain_facts(host, uuid) for uuid in host.domains),
+                volumes=tuple(volume for (place, _), volume in host.volumes.items() if place == pool)
+                if pool in host.pools
+                else None,
+                unfinished=tuple(sorted(name for place, name in host.unfinished if place == pool)),
+                dhcp_hosts=dict(host.dhcp_hosts[network]) if network in host.networks else None,
+            )
+
+
+def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:
+    spec, power = host.domains[uuid]
+    disks: list[DiskSpec | CdromSpec] = [*spec.disks, *spec.cdroms]
+    return DomainFacts(
+        uuid=spec.uuid,
+        name=spec.name,
+        power=power,
+        owner=spec.owner or None,
+        vcpus=spec.vcpus,
+        vcpus_max=spec.vcpus,
+        memory_mib=spec.memory_mib,
+        memory_max_mib=spec.memory_mib,
+        disks=tuple(DiskFacts(disk.target, disk.pool, disk.volume) for disk in disks),
+        outline=outline.of_spec(spec),
+        running_outline=outline.of_spec(spec) if power in (PowerState.RUNNING, PowerState.PAUSED) else None,
+        reason=Reason.NONE if power is PowerState.RUNNING else host.reasons.get(uuid, Reason.UNKNOWN),
+    )
