@@ -1,6 +1,7 @@
-from vms.models.catalogue import Flavor, Image
+from vms.models.catalogue import Flavor, Image, ImageFormat, ImageState
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
+from vms.models.upload import ImageUpload
 from vms.models.vm import VM, Disk, Lifecycle, Nic, Power
 
 __all__ = [
@@ -12,6 +13,9 @@ __all__ = [
     "DriftState",
     "Flavor",
     "Image",
+    "ImageFormat",
+    "ImageState",
+    "ImageUpload",
     "Lifecycle",
     "Nic",
     "Power",

@@ -32,13 +32,35 @@ class Flavor(Row):
         return self.name
 
 
+class ImageState(models.TextChoices):
+    """A pending one has an id and a place in the quota, and no file yet; one whose import fails leaves no row."""
+
+    PENDING = "pending"
+    READY = "ready"
+
+
+class ImageFormat(models.TextChoices):
+    """What a file that somebody brings may be; in the store all are qcow2."""
+
+    QCOW2 = "qcow2", "QCOW2"
+    RAW = "raw", "Raw"
+    VMDK = "vmdk", "VMDK"
+    VDI = "vdi", "VDI"
+    VHD = "vhd", "VHD"
+    VHDX = "vhdx", "VHDX"
+    ISO = "iso", "ISO"
+
+
 class ImageQuerySet(TenantQuerySet["Image"]):
     def visible_to(self, actor: Actor) -> Q:
         return Q(tenant=None) | super().visible_to(actor)
 
 
 class Image(Row):
-    """A clean qcow2 in the image store, named by its checksum. `tenant` None is public."""
+    """A clean qcow2 in the image store, named by its checksum. `tenant` None is public.
+
+    `size_bytes` is what it holds of its tenant's quota: while it is pending what the file may become, then what it is.
+    """
 
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="+")
     slug = models.CharField(max_length=63)
@@ -53,6 +75,9 @@ class Image(Row):
     virtual_size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
     is_active = models.BooleanField(default=True)
+    state = models.CharField(max_length=10, choices=ImageState.choices, default=ImageState.READY)
+    source_format = models.CharField(max_length=10, choices=ImageFormat.choices, default=ImageFormat.QCOW2)
+    created_by = models.CharField(max_length=150, blank=True)
 
     objects = ImageQuerySet.as_manager()
 
