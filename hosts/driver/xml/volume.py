@@ -6,6 +6,8 @@ from xml.etree.ElementTree import Element
 
 from hosts.driver.xml.element import child, render
 
+QCOW2_COMPAT = "1.1"  # libvirt makes version 2 by itself, which has no place for dirty bitmaps
+
 
 def volume_xml(name: str, fmt: str, capacity_bytes: int, backing_path: str | None = None) -> str:
     """An empty volume that takes no space yet, or a qcow2 overlay where `backing_path` names a qcow2 volume's path."""
@@ -13,7 +15,10 @@ def volume_xml(name: str, fmt: str, capacity_bytes: int, backing_path: str | Non
     child(root, "name", name)
     child(root, "capacity", str(capacity_bytes), unit="bytes")
     child(root, "allocation", "0", unit="bytes")
-    child(child(root, "target"), "format", type=fmt)
+    target = child(root, "target")
+    child(target, "format", type=fmt)
+    if fmt == "qcow2":
+        child(target, "compat", QCOW2_COMPAT)
     if backing_path is not None:
         backing = child(root, "backingStore")
         child(backing, "path", backing_path)
