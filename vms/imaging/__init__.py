@@ -1,0 +1,1 @@
+"""Files from outside, made harmless: fetched, inspected, converted. Knows no database; every file here is hostile."""

@@ -1,0 +1,183 @@
+"""The one way to fetch a URL that somebody else chose.
+
+A name is resolved once, every address it has must be public, and the connection goes to the address that was looked
+at: what the name says a moment later changes nothing. Redirects go through all of it again.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import ipaddress
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from vms.imaging.addresses import Address, Policy, Target, not_allowed, require_public, target_of
+from vms.imaging.refusal import Refused
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+_PIECE = 1024 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_CONNECT_SECONDS, _ANSWER_SECONDS, _SILENCE_SECONDS = 10.0, 60.0, 30.0
+_PATIENCE_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 16 * 1024
+_HEADERS = {"User-Agent": "Berth", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    most_bytes: int
+    seconds: float = 6 * 3600.0
+    redirects: int = 5
+
+
+def fetch(
+    url: str,
+    target: Path,
+    policy: Policy,
+    bounds: Bounds,
+    progress: Progress = lambda done, total: None,
+    on_size: Callable[[int], None] = lambda size: None,
+) -> str:
+    """Write what is at the URL to a new file, and return its SHA-256. Raises Refused; the file is then left in part.
+
+    `on_size` hears how large it is to become before the first byte is kept, `progress` how much came; both may raise.
+    """
+    deadline = time.monotonic() + bounds.seconds
+    connection, response = _follow(url, policy, bounds)
+    try:
+        size = _size(response, bounds)
+        on_size(size)
+        return _receive(response, target, size, deadline, progress)
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _broken(error) from error
+    finally:
+        response.close()
+        connection.close()
+
+
+def _follow(url: str, policy: Policy, bounds: Bounds) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    for _ in range(bounds.redirects + 1):
+        connection, response = _ask(target_of(url, policy), policy)
+        if response.status not in _REDIRECTS:
+            if response.status == 200:
+                return connection, response
+            connection.close()
+            raise Refused("fetch_failed", f"The server did not give the file: it answered {response.status}.")
+        location = response.getheader("Location", "")
+        connection.close()
+        url = urljoin(url, location)
+    raise Refused("fetch_failed", "The URL leads from one to the next without end.")
+
+
+def _ask(target: Target, policy: Policy) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    address = _resolve(target, policy)
+    connection = http.client.HTTPConnection(target.host, target.port)
+    try:
+        plain = socket.create_connection((address, target.port), timeout=_CONNECT_SECONDS)
+        with _at_most(_ANSWER_SECONDS, plain):
+            connection.sock = _secured(plain, target)
+            connection.sock.settimeout(_SILENCE_SECONDS)
+            connection.request("GET", target.path, headers=_HEADERS)
+            return connection, connection.getresponse()
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        connection.close()
+        raise _broken(error) from error
+
+
+def _secured(plain: socket.socket, target: Target) -> socket.socket:
+    """The connection is to an address; SNI, certificate and Host are of the name."""
+    if target.scheme == "http":
+        return plain
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=target.host)
+
+
+@contextmanager
+def _at_most(seconds: float, connection: socket.socket) -> Iterator[None]:
+    """Cuts the connection where the block takes longer: a header may trickle in under every other time-out."""
+
+    same = connection.dup()  # TLS takes the socket over, but not the connection's other ends
+
+    def cut() -> None:
+        with suppress(OSError):
+            same.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        same.close()
+
+
+def _resolve(target: Target, policy: Policy) -> str:
+    """One of the name's addresses, after a look at all of them."""
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Refused("fetch_failed", "The name in the URL is not known.") from error
+    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    for text in addresses:
+        if f"{text}:{target.port}" not in policy.allowed:
+            require_public(_parsed(text), policy)
+    return addresses[0]
+
+
+def _parsed(text: str) -> Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise not_allowed("The URL leads to an address that is not public.") from error
+
+
+def _size(response: http.client.HTTPResponse, bounds: Bounds) -> int:
+    if response.getheader("Content-Encoding", "identity") != "identity":
+        raise Refused("fetch_failed", "The server sends the file compressed, unasked.")
+    length = response.getheader("Content-Length", "")
+    if not length.isascii() or not length.isdigit() or response.getheader("Transfer-Encoding"):
+        raise Refused("fetch_failed", "The server does not say how large the file is.")
+    if len(length) > 18 or int(length) > bounds.most_bytes:
+        raise Refused("image_too_large", f"The file is larger than {bounds.most_bytes // 1024**3} GiB.")
+    return int(length)
+
+
+def _receive(response: http.client.HTTPResponse, target: Path, size: int, deadline: float, progress: Progress) -> str:
+    done, digest, began = 0, hashlib.sha256(), time.monotonic()
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
+        while done < size:
+            piece = response.read1(min(_PIECE, size - done))
+            if not piece:
+                raise Refused("fetch_failed", "The server stopped before the end of the file.")
+            file.write(piece)
+            digest.update(piece)
+            done += len(piece)
+            progress(done, size)
+            if _is_too_slow(done, began, deadline):
+                raise Refused("fetch_failed", "The server takes too long.")
+    return digest.hexdigest()
+
+
+def _is_too_slow(done: int, began: float, deadline: float) -> bool:
+    now = time.monotonic()
+    took = now - began
+    return now > deadline or (took > _PATIENCE_SECONDS and done < took * _SLOWEST_BYTES_PER_SECOND)
+
+
+def _broken(error: Exception) -> Refused:
+    """Why goes to the log alone: what an inner server answers to an odd question is nobody's."""
+    logger.warning("fetching an image: %s: %s", type(error).__name__, error)
+    return Refused("fetch_failed", "The server does not answer as it should, or its certificate is not valid.")
