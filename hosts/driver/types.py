@@ -45,6 +45,19 @@ class Accelerator(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DiskLimits:
+    """The most that a disk may do in a second, in operations and in bytes; None is as much as the host can."""
+
+    read_iops: int | None = None
+    write_iops: int | None = None
+    read_bytes: int | None = None
+    write_bytes: int | None = None
+
+
+NO_LIMITS = DiskLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class DiskSpec:
     """A volume of a pool, seen by the guest as `target` (vda, vdb, ...). `serial` is at most 20 characters."""
 
@@ -53,6 +66,7 @@ class DiskSpec:
     target: str
     serial: str = ""
     format: str = "qcow2"
+    limits: DiskLimits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +139,32 @@ class AcceleratorVerdict:
     usable: bool
     seconds: float
     detail: str
+
+
+class PoolKind(StrEnum):
+    """What a pool is made of; the value is libvirt's type."""
+
+    DIR = "dir"
+    NETFS = "netfs"
+    LOGICAL = "logical"
+    RBD = "rbd"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """A pool as it is to be. `path` is where it is seen on the host: a directory, or /dev/NAME of a volume group.
+
+    What it stands on: NETFS the export `source` of the one host in `hosts`; LOGICAL the volume group `source`; RBD
+    the Ceph pool `source` at the monitors `hosts` ("name" or "name:port"), as `user` by the libvirt secret `secret`.
+    """
+
+    name: str
+    kind: PoolKind = PoolKind.DIR
+    path: str = ""
+    source: str = ""
+    hosts: tuple[str, ...] = ()
+    user: str = ""
+    secret: str = ""
 
 
 @dataclass(frozen=True, slots=True)

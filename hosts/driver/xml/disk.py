@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from hosts.driver.types import CdromSpec, DiskSpec
+from hosts.driver.types import NO_LIMITS, CdromSpec, DiskLimits, DiskSpec
 from hosts.driver.xml.element import child
 
 
@@ -14,9 +14,24 @@ def disk_element(spec: DiskSpec) -> Element:
     child(disk, "driver", name="qemu", type=spec.format, cache="none", discard="unmap")
     child(disk, "source", pool=spec.pool, volume=spec.volume)
     child(disk, "target", dev=spec.target, bus="virtio")
+    if spec.limits != NO_LIMITS:
+        tuning = child(disk, "iotune")
+        for name, most in limits_by_name(spec.limits).items():
+            if most:
+                child(tuning, name, str(most))
     if spec.serial:
         child(disk, "serial", spec.serial)
     return disk
+
+
+def limits_by_name(limits: DiskLimits) -> dict[str, int]:
+    """As libvirt names them, in the order of its schema; 0 is no limit."""
+    return {
+        "read_bytes_sec": limits.read_bytes or 0,
+        "write_bytes_sec": limits.write_bytes or 0,
+        "read_iops_sec": limits.read_iops or 0,
+        "write_iops_sec": limits.write_iops or 0,
+    }
 
 
 def cdrom_element(spec: CdromSpec) -> Element:

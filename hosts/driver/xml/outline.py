@@ -61,7 +61,12 @@ def _disk(disk: Element) -> str:
     pool = f" of {_attribute(source, 'pool')}" if _attribute(source, "pool") else ""
     reading = ", read-only" if disk.find("readonly") is not None else ""
     target, fmt = _attribute(disk.find("target"), "dev"), _attribute(disk.find("driver"), "type") or "raw"
-    return f"disk {target} {volume}{pool} as {fmt}{reading}"
+    return f"disk {target} {volume}{pool} as {fmt}{reading}{_limits(disk)}"
+
+
+def _limits(disk: Element) -> str:
+    limits = sorted(f"{limit.tag} {limit.text}" for limit in disk.iterfind("iotune/*") if limit.text not in ("0", None))
+    return f", limited to {', '.join(limits)}" if limits else ""
 
 
 def _interface(interface: Element) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Interface
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from uuid import UUID
 from xml.etree.ElementTree import Element, fromstring
 
@@ -43,6 +45,16 @@ def capabilities(xml: str) -> Capabilities:
     }
     offered = tuple(accelerator for accelerator in Accelerator if accelerator.value in types)
     return Capabilities(root.findtext("host/cpu/model", ""), offered)
+
+
+def pool(xml: str) -> tuple[str, ...]:
+    """What tells a pool from another of its name: its kind, its path, and what it stands on."""
+    root = _root(xml)
+    source = root.find("source")
+    hosts = [_attribute(host, "name") for host in root.iterfind("source/host")]
+    place = _attribute(source.find("dir"), "path") if source is not None else ""
+    name = root.findtext("source/name", "") if root.get("type") != "dir" else ""
+    return (root.get("type", ""), pool_path(xml), place, name, *sorted(hosts))
 
 
 def pool_path(xml: str) -> str:
@@ -84,9 +96,18 @@ def dhcp_hosts(xml: str) -> dict[str, str]:
     return {str(host.get("mac")).lower(): str(host.get("ip")) for host in hosts if host.get("mac")}
 
 
-def domain(xml: str, power: PowerState, reason: Reason, running_xml: str | None = None) -> DomainFacts:
-    """The inactive definition of a domain that is in that state, for that reason, and what runs of it."""
-    root = _root(xml)
+def domain(
+    xml: str,
+    power: PowerState,
+    reason: Reason,
+    running_xml: str | None = None,
+    pools: Mapping[str, str] = MappingProxyType({}),
+) -> DomainFacts:
+    """The inactive definition of a domain that is in that state, for that reason, and what runs of it.
+
+    `pools` are names by directory: after a block job a disk is known by its file, and is the same volume as before.
+    """
+    root = _with_volumes(_root(xml), pools)
     vcpu, memory_kib = root.find("vcpu"), int(root.findtext("memory", "0"))
     vcpus_max = int(root.findtext("vcpu", "1"))
     current_kib = int(root.findtext("currentMemory", "0")) or memory_kib
@@ -101,9 +122,18 @@ def domain(xml: str, power: PowerState, reason: Reason, running_xml: str | None 
         memory_max_mib=memory_kib // 1024,
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
         outline=outline.of_domain(root),
-        running_outline=outline.of_domain(_root(running_xml)) if running_xml else None,
+        running_outline=outline.of_domain(_with_volumes(_root(running_xml), pools)) if running_xml else None,
         reason=reason,
     )
+
+
+def _with_volumes(root: Element, pools: Mapping[str, str]) -> Element:
+    for source in root.iterfind("devices/disk/source[@file]"):
+        path = PurePosixPath(source.get("file", ""))
+        if pool := pools.get(str(path.parent)):
+            del source.attrib["file"]
+            source.attrib.update(pool=pool, volume=path.name)
+    return root
 
 
 def _disk(disk: Element) -> DiskFacts:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from uuid import UUID
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, NicSpec
+from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, NicSpec, PoolKind, PoolSpec
 from hosts.driver.xml.domain import domain_xml
 from hosts.driver.xml.network import dhcp_host_xml, network_xml
-from hosts.driver.xml.pool import pool_xml
+from hosts.driver.xml.pool import pool_spec_xml, pool_xml
 from hosts.driver.xml.volume import volume_xml
 
 GOLDENS = Path(__file__).parents[2] / "data" / "xml"
@@ -30,7 +30,10 @@ FULL = DomainSpec(
     memory_mib=2048,
     accelerator=Accelerator.KVM,
     cpu_model="host-model",
-    disks=(DiskSpec("berth", "root.qcow2", "vda", serial="root"), DiskSpec("berth", "data.raw", "vdb", format="raw")),
+    disks=(
+        DiskSpec("berth", "root.qcow2", "vda", serial="root", limits=DiskLimits(500, 250, 64 << 20, 32 << 20)),
+        DiskSpec("berth", "data.raw", "vdb", format="raw"),
+    ),
     cdroms=(CdromSpec("berth", "seed.iso"),),
     nics=(
         NicSpec("berth", "52:54:00:00:00:01", "10.75.0.10"),
@@ -41,12 +44,26 @@ FULL = DomainSpec(
     cpu_shares=2048,
 )
 
+POOLS = {
+    "pool-nfs": PoolSpec("nfs", PoolKind.NETFS, "/srv/berth/nfs", "/export/a & b", ("filer.example.org",)),
+    "pool-lvm": PoolSpec("lvm", PoolKind.LOGICAL, "/dev/vg0", "vg0"),
+    "pool-rbd": PoolSpec(
+        "ceph",
+        PoolKind.RBD,
+        source="vms",
+        hosts=("mon1.example.org", "10.0.0.2:6789"),
+        user="berth",
+        secret="018f0000-0000-7000-8000-0000000000ff",
+    ),
+}
+
 DOCUMENTS = {
     "domain-smallest": domain_xml(SMALLEST),
     "domain-full": domain_xml(FULL),
     "volume-raw": volume_xml("seed.iso", "raw", 374784),
     "volume-overlay": volume_xml("root.qcow2", "qcow2", 1 << 30, backing_path="/srv/berth & co/image.qcow2"),
     "pool": pool_xml("berth", Path("/srv/berth & co")),
+    **{name: pool_spec_xml(spec) for name, spec in POOLS.items()},
     "network": network_xml("berth", "10.75.0.0/24"),
     "dhcp-host": dhcp_host_xml("52:54:00:00:00:01", "10.75.0.10"),
     "dhcp-host-to-delete": dhcp_host_xml("52:54:00:00:00:01"),

@@ -14,10 +14,12 @@ from xml.etree.ElementTree import fromstring
 import libvirt
 import pytest
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, NicSpec
+from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, NicSpec
+from hosts.driver.xml import parse
 from hosts.driver.xml.domain import NAMESPACE, domain_xml
 from hosts.driver.xml.network import bridge_name
-from tests.unit.xml.specs import DOCUMENTS, FULL, GOLDENS, SMALLEST
+from hosts.driver.xml.pool import pool_spec_xml
+from tests.unit.xml.specs import DOCUMENTS, FULL, GOLDENS, POOLS, SMALLEST
 
 OTHER_VALUES: dict[type, dict[str, Any]] = {
     DomainSpec: {
@@ -28,7 +30,7 @@ OTHER_VALUES: dict[type, dict[str, Any]] = {
         "cdroms": (),
         "nics": (),
     },
-    DiskSpec: {},
+    DiskSpec: {"limits": DiskLimits(write_iops=1)},
     CdromSpec: {},
     NicSpec: {"ip": None},
 }
@@ -106,6 +108,23 @@ def test_libvirt_takes_pool_volumes_and_network() -> None:
     connection.networkDefineXMLFlags(DOCUMENTS["network"], libvirt.VIR_NETWORK_DEFINE_VALIDATE).undefine()
     pool.destroy()
     pool.undefine()
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_libvirt_takes_the_pool(name: str) -> None:
+    """By its schema: to start one needs a server or a volume group."""
+    connection = libvirt.open("test:///default")
+    pool = connection.storagePoolDefineXML(DOCUMENTS[name], libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE)
+    try:
+        assert parse.pool(pool.XMLDesc()) == parse.pool(DOCUMENTS[name])
+    finally:
+        pool.undefine()
+
+
+def test_pools_differ_by_what_they_stand_on() -> None:
+    for spec in POOLS.values():
+        other = dataclasses.replace(spec, source="other")
+        assert parse.pool(pool_spec_xml(spec)) != parse.pool(pool_spec_xml(other))
 
 
 def define(xml: str) -> None:

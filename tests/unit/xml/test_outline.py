@@ -45,6 +45,8 @@ def add_arguments(root: Element) -> None:
         (lambda root: at(root, "devices/graphics/listen").set("address", "0.0.0.0"), "display vnc on 0.0.0.0"),
         (lambda root: at(root, "devices/disk/driver").set("type", "raw"), "as raw"),
         (lambda root: at(root, "devices/disk/source").set("volume", "another"), "vda another"),
+        (lambda root: at(root, "devices/disk/iotune").clear(), "root.qcow2 of berth as qcow2"),
+        (lambda root: setattr(at(root, "devices/disk/iotune/read_iops_sec"), "text", "9"), "read_iops_sec 9"),
         (lambda root: at(root, "devices/interface/source").set("network", "default"), "on default"),
         (lambda root: at(root, "devices/serial").set("type", "tcp"), "serial tcp"),
         (unfilter, "not held to an address"),
