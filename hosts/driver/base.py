@@ -20,6 +20,8 @@ from .types import (
     Accelerator,
     AcceleratorVerdict,
     CopyFacts,
+    DiskLimits,
+    DiskSpec,
     DomainEvent,
     DomainSpec,
     DomainState,
@@ -27,6 +29,7 @@ from .types import (
     Inventory,
     Lease,
     PoolFacts,
+    PoolSpec,
     PowerState,
     VolumeFacts,
 )
@@ -48,6 +51,13 @@ class Driver(Protocol):
 
     def ensure_pool(self, name: str, path: Path) -> PoolFacts:
         """A started, autostarted directory pool at `path`, which is made where missing."""
+
+    def define_pool(self, spec: PoolSpec) -> PoolFacts:
+        """A started, autostarted pool of any kind; only directories are made where missing.
+
+        AlreadyExists where the name is that of another pool. Whatever the host lacks for it (a server, a volume group,
+        a driver of libvirt's) is a DriverError with the host's words.
+        """
 
     def ensure_network(self, name: str, candidates: Sequence[str]) -> str:
         """A started, autostarted NAT network with DHCP for static hosts, on the first free one of the candidate CIDRs.
@@ -74,6 +84,9 @@ class Driver(Protocol):
     def ensure_overlay(self, pool: str, name: str, backing: str, capacity_bytes: int) -> VolumeFacts:
         """A qcow2 overlay on a qcow2 volume of the same pool. AlreadyExists if the name has another backing file."""
 
+    def ensure_volume(self, pool: str, name: str, capacity_bytes: int) -> VolumeFacts:
+        """An empty qcow2 volume; AlreadyExists if the name is that of an overlay or of another format."""
+
     def upload(
         self,
         pool: str,
@@ -92,8 +105,12 @@ class Driver(Protocol):
         `ensure_overlay`, also when this call is killed on the way. Busy while somebody else uploads the same name.
         """
 
-    def copy_volume(self, job: UUID, attempt: int, pool: str, source: str, name: str) -> CopyFacts:
+    def copy_volume(
+        self, job: UUID, attempt: int, pool: str, source: str, name: str, *, into: str | None = None
+    ) -> CopyFacts:
         """Begin to copy a qcow2 volume that nobody writes to, with all that it stands on, or tell how far that is.
+
+        The new volume `name` lies in the pool `into`, where one is named, and otherwise in that of its source.
 
         The host goes on by itself, whatever becomes of the caller, who asks again with the same `job` until it is
         complete. Until then there is no volume `name` for `volume` and `list_volumes`. A copy that the host lost with
@@ -154,6 +171,42 @@ class Driver(Protocol):
 
     def wait_for(self, uuid: UUID, wanted: Iterable[PowerState], deadline: float) -> PowerState:
         """Wait until the domain is in one of the wanted states; Timeout when it is not by then."""
+
+    # -- disks of a domain that runs ---------------------------------------------------------------------------------
+    # What the next start takes is `define`'s alone.
+
+    def attach_disk(self, uuid: UUID, disk: DiskSpec) -> None:
+        """Give it to the guest; no effect where it has it, or where the domain is off. Busy while another one has it.
+
+        AlreadyExists where the guest has another volume at that target.
+        """
+
+    def detach_disk(self, uuid: UUID, disk: DiskSpec) -> bool:
+        """Ask the guest to let go of it, and wait a few seconds; whether it has. True where it does not have it.
+
+        A guest that does not listen keeps it, and may let go later; asking again is right.
+        """
+
+    def grow_disk(self, uuid: UUID, disk: DiskSpec, capacity_bytes: int) -> None:
+        """Make a disk larger under the guest, which sees it at once; no effect where it is that large already.
+
+        InvalidState where the domain does not run with it.
+        """
+
+    def limit_disk(self, uuid: UUID, target: str, limits: DiskLimits) -> None:
+        """Hold the running guest to these limits from now on; no effect where it has no such disk, or is off."""
+
+    def move_disk(self, spec: DomainSpec, target: str) -> CopyFacts:
+        """Begin to move a disk of a running domain to another volume, or tell how far that is.
+
+        `spec` is the domain as it is to be afterwards: its disk `target` is the new volume, which is made here, in full
+        and standing on nothing. The host goes on by itself, and the guest on its old volume, until a call finds both
+        the same, switches, and defines `spec`. InvalidState where the domain does not run: what was copied so far then
+        is unfinished, and `copy_volume` makes it anew. NoSpace or a DriverError where the copy failed.
+        """
+
+    def end_move(self, uuid: UUID, disk: DiskSpec) -> bool:
+        """Stop a move to the volume `disk`, which is removed; True, and no effect, where the domain is on it by now."""
 
     # -- streams and events --------------------------------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def test_what_was_given_to_the_running_guest_alone(kvm_rig: Rig, virsh: Callable
     (domain,) = kvm_rig.other.inventory(POOL, NETWORK).domains
     assert domain.outline == outline.of_spec(spec)
     assert domain.running_outline is not None
-    assert domain.running_outline - domain.outline == {f"disk vdb {given.path} as raw"}
+    assert domain.running_outline - domain.outline == {f"disk vdb {given.name} of {POOL} as raw"}
 
 
 def test_a_pool_that_is_off(kvm_rig: Rig, virsh: Callable[..., str]) -> None:

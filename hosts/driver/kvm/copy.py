@@ -67,9 +67,11 @@ class _Journal:
 
 
 class CopyCalls(Calls):
-    def copy_volume(self, job: UUID, attempt: int, pool: str, source: str, name: str) -> CopyFacts:
+    def copy_volume(
+        self, job: UUID, attempt: int, pool: str, source: str, name: str, *, into: str | None = None
+    ) -> CopyFacts:
         def copy(connect: libvirt.virConnect) -> CopyFacts:
-            return _Copy(connect, job, attempt, pool, source, name).go_on()
+            return _Copy(connect, job, attempt, (pool, source), (into or pool, name)).go_on()
 
         return self._connection.call(copy, seconds=COPY_SECONDS)
 
@@ -78,9 +80,14 @@ class CopyCalls(Calls):
 
 
 class _Copy:
-    def __init__(self, connect: libvirt.virConnect, job: UUID, attempt: int, pool: str, source: str, name: str) -> None:
+    """Of the volume `source` to the volume `target`, each a pool's name and its own."""
+
+    def __init__(
+        self, connect: libvirt.virConnect, job: UUID, attempt: int, source: tuple[str, str], target: tuple[str, str]
+    ) -> None:
         self._connect, self._job, self._attempt = connect, job, attempt
-        self._pool, self._source, self._name = connect.storagePoolLookupByName(pool), source, name
+        self._source_pool, self._source = connect.storagePoolLookupByName(source[0]), source[1]
+        self._pool, self._name = connect.storagePoolLookupByName(target[0]), target[1]
 
     def go_on(self) -> CopyFacts:
         try:
@@ -103,17 +110,17 @@ class _Copy:
             raise self._busy()
         if journal.stage is _Stage.COPYING and not job:
             raise self._failure(domain)
-        if journal.stage is not _Stage.ARRIVED and not _is_in_step(job):
+        if journal.stage is not _Stage.ARRIVED and not is_in_step(job):
             journal.note(domain, _Stage.COPYING)
             return CopyFacts(job["cur"], job["end"], False)
         return self._close(domain, journal, bool(job))
 
     def _begin(self) -> CopyFacts:
         """Only who makes the domain goes on; once the new volume is made, it is unfinished until the end."""
-        size = self._facts(self._source).capacity_bytes
+        size = _facts(self._source_pool, self._source).capacity_bytes
         journal = _Journal(_Stage.PREPARING, self._attempt, upload.new_mark(self._name))
         try:
-            xml = copier_xml(self._job, self._pool.name(), self._source, str(journal))
+            xml = copier_xml(self._job, self._source_pool.name(), self._source, str(journal))
             domain = self._connect.createXML(xml, _START)
         except libvirt.libvirtError as error:
             if _domain(self._connect, self._job) is None:
@@ -159,7 +166,7 @@ class _Copy:
         return self._complete()
 
     def _complete(self) -> CopyFacts:
-        size = self._facts(self._name).capacity_bytes
+        size = _facts(self._pool, self._name).capacity_bytes
         return CopyFacts(size, size, True)
 
     def _busy(self) -> errors.Busy:
@@ -173,8 +180,9 @@ class _Copy:
             return errors.NoSpace(f"the copy {self._name} did not fit")
         return errors.DriverError(f"the copy of {self._source} to {self._name} failed")
 
-    def _facts(self, name: str) -> VolumeFacts:
-        return parse.volume(self._pool.storageVolLookupByName(name).XMLDesc())
+
+def _facts(pool: libvirt.virStoragePool, name: str) -> VolumeFacts:
+    return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
 
 
 def _domain(connect: libvirt.virConnect, job: UUID) -> libvirt.virDomain | None:
@@ -186,7 +194,7 @@ def _domain(connect: libvirt.virConnect, job: UUID) -> libvirt.virDomain | None:
         raise
 
 
-def _is_in_step(job: dict[str, int]) -> bool:
+def is_in_step(job: dict[str, int]) -> bool:
     """Whether the copy has all that the source has. libvirt says so only when QEMU does."""
     return bool(job["end"]) and job["cur"] == job["end"]
 

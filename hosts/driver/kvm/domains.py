@@ -68,6 +68,13 @@ def stop_reason(state: int, reason: int) -> Reason:
     return _REASONS.get((state, reason), Reason.OTHER)
 
 
+def define_in(connect: libvirt.virConnect, spec: DomainSpec) -> None:
+    if (attempt := _attempt(connect, spec.uuid)) > spec.attempt:
+        raise errors.Superseded(f"attempt {attempt} has defined {spec.name} already")
+    _take_back_name(connect, spec)
+    connect.defineXMLFlags(domain_xml(spec), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
 def _attempt(connect: libvirt.virConnect, uuid: UUID) -> int:
     """Which attempt made the definition that is there; 0 where there is none, or none of ours."""
     try:
@@ -106,15 +113,7 @@ class DomainCalls(Calls):
             return None
 
     def define(self, spec: DomainSpec) -> None:
-        xml = domain_xml(spec)
-
-        def define(connect: libvirt.virConnect) -> None:
-            if (attempt := _attempt(connect, spec.uuid)) > spec.attempt:
-                raise errors.Superseded(f"attempt {attempt} has defined {spec.name} already")
-            _take_back_name(connect, spec)
-            connect.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
-
-        self._connection.call(define)
+        self._connection.call(lambda connect: define_in(connect, spec))
 
     def undefine(self, uuid: UUID) -> None:
         self._unless_gone(uuid, lambda domain: domain.undefineFlags(_UNDEFINE))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hosts.driver.kvm.disks import DiskCalls
 from hosts.driver.kvm.domains import DomainCalls
 from hosts.driver.kvm.events import EventCalls
 from hosts.driver.kvm.host import HostCalls
 from hosts.driver.kvm.inventory import InventoryCalls
+from hosts.driver.kvm.move import MoveCalls
 from hosts.driver.kvm.networks import NetworkCalls
 from hosts.driver.kvm.probe import ProbeCalls
 from hosts.driver.kvm.storage import StorageCalls
@@ -13,7 +15,16 @@ from hosts.driver.kvm.streams import StreamCalls
 
 
 class KvmDriver(
-    ProbeCalls, HostCalls, StorageCalls, NetworkCalls, DomainCalls, InventoryCalls, StreamCalls, EventCalls
+    ProbeCalls,
+    HostCalls,
+    StorageCalls,
+    NetworkCalls,
+    DomainCalls,
+    DiskCalls,
+    MoveCalls,
+    InventoryCalls,
+    StreamCalls,
+    EventCalls,
 ):
     """`hosts.driver.base.Driver` for a libvirt URI of the QEMU driver, e.g. "qemu:///system".
 

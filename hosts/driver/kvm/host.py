@@ -8,11 +8,13 @@ import libvirt
 
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
-from hosts.driver.types import HostFacts, PoolFacts
+from hosts.driver.types import HostFacts, PoolFacts, PoolKind, PoolSpec
 from hosts.driver.xml import parse
-from hosts.driver.xml.pool import pool_xml
+from hosts.driver.xml.pool import pool_spec_xml
 
 POOL_SECONDS = 30.0  # a pool is scanned when it starts
+# A directory is made where it is missing. "Building" a volume group would erase disks.
+_BUILT = frozenset({PoolKind.DIR, PoolKind.NETFS})
 
 
 class HostCalls(Calls):
@@ -21,7 +23,10 @@ class HostCalls(Calls):
 
     def ensure_pool(self, name: str, path: Path) -> PoolFacts:
         """AlreadyExists where the name is that of a pool at another path."""
-        return self._connection.call(lambda connect: _ensure_pool(connect, name, path), seconds=POOL_SECONDS)
+        return self.define_pool(PoolSpec(name, PoolKind.DIR, str(path)))
+
+    def define_pool(self, spec: PoolSpec) -> PoolFacts:
+        return self._connection.call(lambda connect: _define_pool(connect, spec), seconds=POOL_SECONDS)
 
     def delete_pool(self, name: str) -> None:
         try:
@@ -57,17 +62,17 @@ def _pool_facts(pool: libvirt.virStoragePool) -> PoolFacts:
     return PoolFacts(pool.name(), parse.pool_path(pool.XMLDesc()), active, capacity, available)
 
 
-def _ensure_pool(connect: libvirt.virConnect, name: str, path: Path) -> PoolFacts:
+def _define_pool(connect: libvirt.virConnect, spec: PoolSpec) -> PoolFacts:
     try:
-        pool = connect.storagePoolLookupByName(name)
+        pool = connect.storagePoolLookupByName(spec.name)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
             raise
-        pool = connect.storagePoolDefineXML(pool_xml(name, path), libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE)
-    if (there := parse.pool_path(pool.XMLDesc())) != str(path):
-        raise errors.AlreadyExists(f"pool {name} lies at {there}, not at {path}")
+        pool = connect.storagePoolDefineXML(pool_spec_xml(spec), libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE)
+    if (there := parse.pool(pool.XMLDesc())) != parse.pool(pool_spec_xml(spec)):
+        raise errors.AlreadyExists(f"pool {spec.name} is {there}")
     if not pool.isActive():
-        pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
+        pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD if spec.kind in _BUILT else 0)
     pool.setAutostart(1)
     return _pool_facts(pool)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -37,14 +37,25 @@ def _inventory(connect: libvirt.virConnect, pool: str, network: str) -> Inventor
 
 
 def _domains(connect: libvirt.virConnect) -> tuple[DomainFacts, ...]:
-    return tuple(facts for domain in connect.listAllDomains() if (facts := _unless_gone(partial(_domain, domain))))
+    pools = _pool_paths(connect)
+    found = (_unless_gone(partial(_domain, domain, pools)) for domain in connect.listAllDomains())
+    return tuple(facts for facts in found if facts)
 
 
-def _domain(domain: libvirt.virDomain) -> DomainFacts:
+def _pool_paths(connect: libvirt.virConnect) -> dict[str, str]:
+    """Names of pools by their directory."""
+    found = {}
+    for pool in connect.listAllStoragePools():
+        if xml := _unless_gone(pool.XMLDesc):
+            found[parse.pool_path(xml)] = pool.name()
+    return found
+
+
+def _domain(domain: libvirt.virDomain, pools: Mapping[str, str]) -> DomainFacts:
     state, reason = domain.state()
     flags = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
     running = domain.XMLDesc() if domain.isActive() else None
-    return parse.domain(domain.XMLDesc(flags), power_state(state, reason), stop_reason(state, reason), running)
+    return parse.domain(domain.XMLDesc(flags), power_state(state, reason), stop_reason(state, reason), running, pools)
 
 
 def _unless_gone(read: Callable[[], T]) -> T | None:

@@ -28,6 +28,12 @@ class StorageCalls(upload.UploadCalls, CopyCalls, Calls):
             seconds=VOLUME_SECONDS,
         )
 
+    def ensure_volume(self, pool: str, name: str, capacity_bytes: int) -> VolumeFacts:
+        return self._connection.call(
+            lambda connect: _ensure_volume(connect.storagePoolLookupByName(pool), name, capacity_bytes),
+            seconds=VOLUME_SECONDS,
+        )
+
     def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
         def grow(connect: libvirt.virConnect) -> None:
             volume = connect.storagePoolLookupByName(pool).storageVolLookupByName(name)
@@ -53,6 +59,15 @@ def _volume(pool: libvirt.virStoragePool, name: str) -> VolumeFacts | None:
     if name not in names or not upload.is_whole(name, names):
         return None
     return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
+
+
+def _ensure_volume(pool: libvirt.virStoragePool, name: str, capacity_bytes: int) -> VolumeFacts:
+    there = _volume(pool, name)
+    if there is not None:
+        if there.backing is not None or there.format != "qcow2":
+            raise errors.AlreadyExists(f"volume {name} is {there.format} on {there.backing}, not an empty one")
+        return there
+    return parse.volume(pool.createXML(volume_xml(name, "qcow2", capacity_bytes)).XMLDesc())
 
 
 def _ensure_overlay(pool: libvirt.virStoragePool, name: str, backing: str, capacity_bytes: int) -> VolumeFacts:

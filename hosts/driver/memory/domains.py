@@ -13,7 +13,7 @@ from hosts.driver.memory.state import Calls, MemoryHost
 from hosts.driver.memory.volumes import pool_exists, volume_in
 from hosts.driver.types import DomainEvent, DomainSpec, DomainState, PowerState, Reason
 
-_OFF = (PowerState.STOPPED, PowerState.CRASHED)
+OFF = (PowerState.STOPPED, PowerState.CRASHED)
 _REASONS = {"shutdown": Reason.GUEST, "destroyed": Reason.DESTROYED, "suspended": Reason.ASKED}
 
 
@@ -31,13 +31,7 @@ class DomainCalls(Calls):
 
     def define(self, spec: DomainSpec) -> None:
         with self._call("define") as host:
-            if any(there.name == spec.name and there.uuid != spec.uuid for there, _ in host.domains.values()):
-                raise errors.AlreadyExists(f"domain {spec.name} already exists with another uuid")
-            there, power = host.domains.get(spec.uuid, (spec, PowerState.STOPPED))
-            if there.attempt > spec.attempt:
-                raise errors.Superseded(f"attempt {there.attempt} has defined {spec.name} already")
-            host.domains[spec.uuid] = (spec, power)
-            _tell(host, spec, power, "defined")
+            define_in(host, spec)
 
     def undefine(self, uuid: UUID) -> None:
         with self._call("undefine") as host:
@@ -47,13 +41,14 @@ class DomainCalls(Calls):
 
     def start(self, uuid: UUID) -> None:
         with self._call("start") as host:
-            if _domain(host, uuid)[1] in _OFF:
+            if domain_of(host, uuid)[1] in OFF:
                 _needs(host, host.domains[uuid][0])
+                host.running[uuid] = {disk.target: disk for disk in host.domains[uuid][0].disks}
                 _turn(host, uuid, PowerState.RUNNING, "started")
 
     def shutdown(self, uuid: UUID) -> None:
         with self._call("shutdown") as host:
-            if _domain(host, uuid)[1] is PowerState.RUNNING:
+            if domain_of(host, uuid)[1] is PowerState.RUNNING:
                 _turn(host, uuid, PowerState.STOPPED, "shutdown")
 
     def reboot(self, uuid: UUID) -> None:
@@ -62,7 +57,7 @@ class DomainCalls(Calls):
 
     def destroy(self, uuid: UUID) -> None:
         with self._call("destroy") as host:
-            if uuid in host.domains and host.domains[uuid][1] not in _OFF:
+            if uuid in host.domains and host.domains[uuid][1] not in OFF:
                 _turn(host, uuid, PowerState.STOPPED, "destroyed")
 
     def suspend(self, uuid: UUID) -> None:
@@ -79,7 +74,7 @@ class DomainCalls(Calls):
         goal, until = frozenset(wanted), time.monotonic() + deadline
         while True:
             with self._call("wait_for") as host:
-                power = _domain(host, uuid)[1]
+                power = domain_of(host, uuid)[1]
             if power in goal:
                 return power
             if time.monotonic() > until:
@@ -87,14 +82,24 @@ class DomainCalls(Calls):
             time.sleep(0.01)
 
 
-def _domain(host: MemoryHost, uuid: UUID) -> tuple[DomainSpec, PowerState]:
+def define_in(host: MemoryHost, spec: DomainSpec) -> None:
+    if any(there.name == spec.name and there.uuid != spec.uuid for there, _ in host.domains.values()):
+        raise errors.AlreadyExists(f"domain {spec.name} already exists with another uuid")
+    there, power = host.domains.get(spec.uuid, (spec, PowerState.STOPPED))
+    if there.attempt > spec.attempt:
+        raise errors.Superseded(f"attempt {there.attempt} has defined {spec.name} already")
+    host.domains[spec.uuid] = (spec, power)
+    _tell(host, spec, power, "defined")
+
+
+def domain_of(host: MemoryHost, uuid: UUID) -> tuple[DomainSpec, PowerState]:
     if uuid not in host.domains:
         raise errors.NotFound(f"no domain {uuid}")
     return host.domains[uuid]
 
 
 def is_on(host: MemoryHost, uuid: UUID) -> None:
-    if _domain(host, uuid)[1] in _OFF:
+    if domain_of(host, uuid)[1] in OFF:
         raise errors.InvalidState("domain is not running")
 
 
@@ -110,6 +115,8 @@ def _needs(host: MemoryHost, spec: DomainSpec) -> None:
 
 def _turn(host: MemoryHost, uuid: UUID, power: PowerState, reason: str) -> None:
     spec, before = host.domains[uuid]
+    if power in OFF:
+        host.running.pop(uuid, None)
     if power is not before:
         host.domains[uuid] = (spec, power)
         host.reasons[uuid] = _REASONS.get(reason, Reason.UNKNOWN)

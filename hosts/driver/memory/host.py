@@ -7,7 +7,7 @@ from pathlib import Path
 from hosts.driver import errors
 from hosts.driver.memory.state import Calls
 from hosts.driver.memory.volumes import pool_exists
-from hosts.driver.types import Accelerator, AcceleratorVerdict, HostFacts, PoolFacts
+from hosts.driver.types import Accelerator, AcceleratorVerdict, HostFacts, PoolFacts, PoolKind, PoolSpec
 
 POOL_BYTES = 1 << 40
 
@@ -39,6 +39,13 @@ class HostCalls(Calls):
             if there != path:
                 raise errors.AlreadyExists(f"pool {name} lies at {there}, not at {path}")
             return _pool_facts(name, path)
+
+    def define_pool(self, spec: PoolSpec) -> PoolFacts:
+        """Of directories: nothing else can be had in memory."""
+        if spec.kind is not PoolKind.DIR:
+            with self._call("define_pool"):
+                raise errors.Unsupported(f"no pools of the kind {spec.kind}")
+        return self.ensure_pool(spec.name, Path(spec.path))
 
     def delete_pool(self, name: str) -> None:
         with self._call("delete_pool") as host:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from hosts.driver.memory.state import Calls, MemoryHost
-from hosts.driver.types import CdromSpec, DiskFacts, DiskSpec, DomainFacts, Inventory, PowerState, Reason
+from hosts.driver.types import CdromSpec, DiskFacts, DiskSpec, DomainFacts, DomainSpec, Inventory, PowerState, Reason
 from hosts.driver.xml import outline
 
 
@@ -36,6 +37,10 @@ def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:
         memory_max_mib=spec.memory_mib,
         disks=tuple(DiskFacts(disk.target, disk.pool, disk.volume) for disk in disks),
         outline=outline.of_spec(spec),
-        running_outline=outline.of_spec(spec) if power in (PowerState.RUNNING, PowerState.PAUSED) else None,
+        running_outline=outline.of_spec(_as_it_runs(host, spec)) if uuid in host.running else None,
         reason=Reason.NONE if power is PowerState.RUNNING else host.reasons.get(uuid, Reason.UNKNOWN),
     )
+
+
+def _as_it_runs(host: MemoryHost, spec: DomainSpec) -> DomainSpec:
+    return replace(spec, disks=tuple(host.running[spec.uuid].values()))

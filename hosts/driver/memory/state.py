@@ -12,17 +12,22 @@ from pathlib import Path
 from uuid import UUID
 
 from hosts.driver import errors
-from hosts.driver.types import DomainEvent, DomainSpec, PowerState, Reason, VolumeFacts
+from hosts.driver.types import DiskSpec, DomainEvent, DomainSpec, PowerState, Reason, VolumeFacts
 
 
 @dataclass
 class MemoryHost:
-    """What one URI means in this process. `latency_seconds` is spent in each call; tests may change all of it."""
+    """What one URI means in this process. `latency_seconds` is spent in each call; tests may change all of it.
+
+    `running` has the disks of each guest that is on, by target; those of `deaf` guests do not let go of any.
+    """
 
     latency_seconds: float = 0.0
     domains: dict[UUID, tuple[DomainSpec, PowerState]] = field(default_factory=dict)
     pools: dict[str, Path] = field(default_factory=dict)
     volumes: dict[tuple[str, str], VolumeFacts] = field(default_factory=dict)
+    running: dict[UUID, dict[str, DiskSpec]] = field(default_factory=dict)
+    deaf: set[UUID] = field(default_factory=set)
     reasons: dict[UUID, Reason] = field(default_factory=dict)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[UUID, tuple[str, str]] = field(default_factory=dict)
@@ -40,6 +45,7 @@ class MemoryHost:
     def lose_power(self) -> None:
         """All guests die at once, and nobody is told."""
         self.domains = {uuid: (spec, PowerState.STOPPED) for uuid, (spec, _) in self.domains.items()}
+        self.running.clear()
         self.reasons.clear()
         self.copies.clear()
 

@@ -38,6 +38,15 @@ class VolumeCalls(Calls):
                 raise errors.AlreadyExists(f"volume {name} is an overlay on {there.backing}, not on {backing}")
             return there
 
+    def ensure_volume(self, pool: str, name: str, capacity_bytes: int) -> VolumeFacts:
+        with self._call("ensure_volume") as host:
+            pool_exists(host, pool)
+            made = VolumeFacts(name, str(host.pools[pool] / name), "qcow2", capacity_bytes, 0)
+            there = host.volumes.setdefault((pool, name), made)
+            if there.backing is not None or there.format != "qcow2":
+                raise errors.AlreadyExists(f"volume {name} is {there.format} on {there.backing}, not an empty one")
+            return there
+
     def upload(
         self,
         pool: str,
@@ -62,10 +71,13 @@ class VolumeCalls(Calls):
             host.unfinished.discard((pool, name))
         return made
 
-    def copy_volume(self, job: UUID, attempt: int, pool: str, source: str, name: str) -> CopyFacts:
+    def copy_volume(
+        self, job: UUID, attempt: int, pool: str, source: str, name: str, *, into: str | None = None
+    ) -> CopyFacts:
         """The first call begins, and the next one finds it complete."""
         with self._call("copy_volume") as host:
-            there, key = volume_in(host, pool, source), (pool, name)
+            pool_exists(host, into or pool)
+            there, key = volume_in(host, pool, source), (into or pool, name)
             total = there.capacity_bytes
             if job not in host.copies and key not in host.volumes:
                 host.copies[job] = key
@@ -73,7 +85,7 @@ class VolumeCalls(Calls):
                 return CopyFacts(0, total, False)
             if host.copies.pop(job, None):
                 host.unfinished.discard(key)
-                path = str(host.pools[pool] / name)
+                path = str(host.pools[key[0]] / name)
                 host.volumes[key] = VolumeFacts(name, path, "qcow2", total, there.allocation_bytes)
             return CopyFacts(total, total, True)
 
