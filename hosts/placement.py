@@ -19,14 +19,17 @@ class NoCapacity(Conflict):
     code = "no_capacity"
 
 
-def place(holder_id: UUID, wanted: Mapping[str, int]) -> Host:
-    """Claim `wanted` (vcpus, memory_mib, disk_gib) on a host and return it. Raises NoCapacity.
+def place(holder_id: UUID, wanted: Mapping[str, int], firmware: str = "bios") -> Host:
+    """Claim `wanted` (vcpus, memory_mib, disk_gib) on a host that has the firmware, and return it. Raises NoCapacity.
 
     A host that is away for the moment still takes machines: the work waits for it and says so.
     """
-    candidates = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.is_ready]
-    if not candidates:
+    ready = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.is_ready]
+    if not ready:
         raise NoCapacity(selectors.why_none_takes_machines())
+    candidates = [host for host in ready if host.has_firmware(firmware)]
+    if not candidates:
+        raise NoCapacity("No host has UEFI firmware. Choose an image that starts by BIOS, or ask an administrator.")
     used = ledger.used_by_account(host.pk for host in candidates)
     refusals = []
     for host in sorted(candidates, key=lambda host: _rank(host, used.get(host.pk, {}))):

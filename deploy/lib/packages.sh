@@ -1,6 +1,6 @@
 # Packages of the distribution: Debian 12 and 13, Ubuntu 24.04.
 
-HOST_PACKAGES=(libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils dnsmasq-base iptables iproute2)
+HOST_PACKAGES=(libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsmasq-base iptables iproute2)
 PYTHON_PACKAGES=(python3 python3-venv python3-dev gcc pkg-config libvirt-dev ca-certificates)
 IMAGE_PACKAGES=(cpio dosfstools e2fsprogs fakeroot fdisk kmod mtools syslinux syslinux-common xz-utils zstd)
 TEST_PACKAGES=(chromium postgresql redis-server redis-tools openssh-client nftables ebtables dnsmasq-base procps)

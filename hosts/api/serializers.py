@@ -61,6 +61,7 @@ class HostOut(serializers.Serializer[Any]):
     libvirt_version = serializers.CharField()
     qemu_version = serializers.CharField()
     accelerator = serializers.CharField(help_text="kvm, qemu (emulation, slow), or empty where nothing runs guests.")
+    firmwares = serializers.ListField(child=serializers.CharField(), help_text="bios, and uefi where it has OVMF.")
     verdicts = serializers.ListField(child=serializers.DictField(), help_text="How each accelerator did.")
     pools = serializers.ListField(child=serializers.DictField())
     network_cidr = serializers.CharField()

@@ -36,6 +36,8 @@ from .types import (
 
 Progress = Callable[[float], None]
 """Called with a fraction between 0 and 1 during long calls; it may raise to stop the call."""
+Take = Callable[[bytes], object]
+"""Called with each piece of what is read, in order; it may raise to stop the call."""
 
 
 class Driver(Protocol):
@@ -104,6 +106,9 @@ class Driver(Protocol):
         Until the last byte is written and counted there is no such volume for `volume`, `list_volumes` and
         `ensure_overlay`, also when this call is killed on the way. Busy while somebody else uploads the same name.
         """
+
+    def download(self, pool: str, name: str, take: Take, progress: Progress | None = None) -> int:
+        """Give `take` all bytes of a whole volume's file that nobody writes to; how many they were, or an error."""
 
     def copy_volume(
         self, job: UUID, attempt: int, pool: str, source: str, name: str, *, into: str | None = None

@@ -44,6 +44,13 @@ class Accelerator(StrEnum):
     TCG = "qemu"
 
 
+class Firmware(StrEnum):
+    """What a guest starts with."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
 @dataclass(frozen=True, slots=True)
 class DiskLimits:
     """The most that a disk may do in a second, in operations and in bytes; None is as much as the host can."""
@@ -71,11 +78,13 @@ class DiskSpec:
 
 @dataclass(frozen=True, slots=True)
 class CdromSpec:
-    """A raw, read-only volume of a pool as a CD-ROM, e.g. the NoCloud seed."""
+    """A read-only volume of a pool as a CD-ROM, e.g. the NoCloud seed. `boots`: tried where no disk can be booted."""
 
     pool: str
     volume: str
     target: str = "sda"
+    format: str = "raw"
+    boots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class DomainSpec:
     accelerator: Accelerator
     cpu_model: str
     machine: str = "q35"
+    firmware: Firmware = Firmware.BIOS
     disks: tuple[DiskSpec, ...] = ()
     cdroms: tuple[CdromSpec, ...] = ()
     nics: tuple[NicSpec, ...] = ()
@@ -189,6 +199,7 @@ class HostFacts:
     libvirt_version: str
     qemu_version: str
     accelerators: tuple[Accelerator, ...]
+    firmwares: tuple[Firmware, ...]
     pools: tuple[PoolFacts, ...] = field(default_factory=tuple)
 
 

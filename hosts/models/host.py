@@ -43,6 +43,7 @@ class Host(Row):
     libvirt_version = models.CharField(max_length=20, blank=True)
     qemu_version = models.CharField(max_length=20, blank=True)
     accelerator = models.CharField(max_length=10, blank=True)
+    firmwares = models.JSONField(default=list)
     verdicts = models.JSONField(default=list)
     pools = models.JSONField(default=list)
     network_cidr = models.CharField(max_length=43, blank=True)
@@ -60,6 +61,10 @@ class Host(Row):
     def is_ready(self) -> bool:
         """A preflight found a way to run guests."""
         return bool(self.accelerator)
+
+    def has_firmware(self, firmware: str) -> bool:
+        """Whether a guest can start with it there; every host has a BIOS."""
+        return firmware == "bios" or firmware in self.firmwares
 
     @property
     def is_reachable(self) -> bool:

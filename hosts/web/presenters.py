@@ -71,6 +71,7 @@ class HostPage(HostRow):
     qemu_version: str
     network: str
     network_cidr: str
+    firmware: str
     checked_at: datetime | None
     verdicts: list[VerdictLine]
     pools: list[PoolLine]
@@ -91,6 +92,7 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
         qemu_version=host.qemu_version,
         network=host.network_name,
         network_cidr=host.network_cidr,
+        firmware=" and ".join(firmware.upper() for firmware in host.firmwares),
         checked_at=host.checked_at,
         verdicts=[_verdict(each) for each in host.verdicts],
         pools=[_pool(each, host.pool_name) for each in host.pools],

@@ -31,6 +31,7 @@ def _host(context: StepContext) -> Host:
 def read_facts(context: StepContext) -> Output:
     facts = fenced_driver(_host(context), context.check).facts()
     values = asdict(facts)
+    values["firmwares"] = [str(firmware) for firmware in facts.firmwares]
     values["accelerators"] = [str(accelerator) for accelerator in facts.accelerators]
     return {"facts": values}
 
@@ -70,6 +71,7 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         memory_mib=facts["memory_mib"],
         libvirt_version=facts["libvirt_version"],
         qemu_version=facts["qemu_version"],
+        firmwares=facts.get("firmwares", []),  # one that an older version read has none
         verdicts=verdicts,
         accelerator=accelerator,
         pools=outputs["pools"],

@@ -347,9 +347,9 @@ def test_of_uploads_at_once_one_wins_and_the_others_wait_for_it(rig: Rig) -> Non
 def test_an_upload_takes_constant_memory_and_arrives_whole(rig: Rig, tmp_path: Path) -> None:
     source = tmp_path / "large"
     source.write_bytes(os.urandom(MIB) * 96)
-    before = _resident_bytes()
+    before = resident_bytes()
     largest: list[int] = []
-    made = rig.driver.upload(POOL, "image", source, "raw", lambda fraction: largest.append(_resident_bytes()))
+    made = rig.driver.upload(POOL, "image", source, "raw", lambda fraction: largest.append(resident_bytes()))
     assert subprocess.run(["cmp", source, made.path]).returncode == 0
     assert max(largest) - before < 48 * MIB
 
@@ -377,7 +377,7 @@ def test_a_full_pool_is_told(rig: Rig, lab_host: LabHost) -> None:
             assert rig.driver.volume(pool, "image") is None
 
 
-def _resident_bytes() -> int:
+def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import libvirt
 
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
-from hosts.driver.types import HostFacts, PoolFacts, PoolKind, PoolSpec
+from hosts.driver.types import Accelerator, Firmware, HostFacts, PoolFacts, PoolKind, PoolSpec
 from hosts.driver.xml import parse
+from hosts.driver.xml.domain import EMULATOR_ARCHITECTURE
 from hosts.driver.xml.pool import pool_spec_xml
 
+MACHINE = "q35"  # of all that we define
 POOL_SECONDS = 30.0  # a pool is scanned when it starts
 # A directory is made where it is missing. "Building" a volume group would erase disks.
 _BUILT = frozenset({PoolKind.DIR, PoolKind.NETFS})
@@ -48,8 +51,17 @@ def _facts(connect: libvirt.virConnect) -> HostFacts:
         libvirt_version=_version(connect.getLibVersion()),
         qemu_version=_version(connect.getVersion()),
         accelerators=offered.accelerators,
+        firmwares=_firmwares(connect, offered.accelerators),
         pools=tuple(_pool_facts(pool) for pool in connect.listAllStoragePools()),
     )
+
+
+def _firmwares(connect: libvirt.virConnect, accelerators: Sequence[Accelerator]) -> tuple[Firmware, ...]:
+    """Those that guests of the kind we define can have: libvirt looks which files the distribution has put there."""
+    if not accelerators:
+        return ()
+    xml = connect.getDomainCapabilities(None, EMULATOR_ARCHITECTURE, MACHINE, accelerators[-1].value)
+    return parse.firmwares(xml)
 
 
 def _version(number: int) -> str:

@@ -8,6 +8,7 @@ from hosts.driver import errors
 from hosts.driver.kvm import upload
 from hosts.driver.kvm.connection import Calls
 from hosts.driver.kvm.copy import CopyCalls
+from hosts.driver.kvm.download import DownloadCalls
 from hosts.driver.types import VolumeFacts
 from hosts.driver.xml import parse
 from hosts.driver.xml.volume import volume_xml
@@ -15,7 +16,7 @@ from hosts.driver.xml.volume import volume_xml
 VOLUME_SECONDS = 30.0  # QEMU's tools are started for qcow2
 
 
-class StorageCalls(upload.UploadCalls, CopyCalls, Calls):
+class StorageCalls(upload.UploadCalls, DownloadCalls, CopyCalls, Calls):
     def list_volumes(self, pool: str) -> list[VolumeFacts]:
         return self._connection.read(lambda connect: _list_volumes(connect.storagePoolLookupByName(pool)))
 

@@ -38,7 +38,7 @@ REFRESH_SECONDS = 20.0
 # what libvirt says when another upload made or removed a volume between two calls of this one
 _LOST_RACE = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_NO_STORAGE_VOL})
 _MARK = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
-_PHYSICAL = 2  # index into what a volume's infoFlags returns
+PHYSICAL = 2  # index into what a volume's infoFlags returns
 AVAILABLE = 3  # index into what a pool's info returns
 
 
@@ -159,7 +159,7 @@ class _Upload:
         if marks != [self._mark]:
             raise errors.Busy(f"somebody else took over the upload of {self._name}")
         volume = pool.storageVolLookupByName(self._name)
-        there = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[_PHYSICAL]
+        there = volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[PHYSICAL]
         if there != size:
             raise errors.DriverError(f"{there} bytes of {size} arrived in volume {self._name}")
         self._check_last_bytes(connect, pool, volume)

@@ -1,7 +1,7 @@
 """A host in memory, for tests that are about something else than the hypervisor.
 
-It keeps what `Driver` promises and no more: guests obey at once, uploads keep only sizes, a serial port echoes. Drivers
-with one URI in a process see one host; tests/driver holds it to the same suite as the real one.
+It keeps what `Driver` promises and no more: guests obey at once and write nothing, a serial port echoes. Drivers with
+one URI in a process see one host; tests/driver holds it to the same suite as the real one.
 """
 
 from hosts.driver.memory.driver import MemoryDriver

@@ -7,7 +7,7 @@ from pathlib import Path
 from hosts.driver import errors
 from hosts.driver.memory.state import Calls
 from hosts.driver.memory.volumes import pool_exists
-from hosts.driver.types import Accelerator, AcceleratorVerdict, HostFacts, PoolFacts, PoolKind, PoolSpec
+from hosts.driver.types import Accelerator, AcceleratorVerdict, Firmware, HostFacts, PoolFacts, PoolKind, PoolSpec
 
 POOL_BYTES = 1 << 40
 
@@ -23,6 +23,7 @@ class HostCalls(Calls):
                 libvirt_version="0.0.0",
                 qemu_version="0.0.0",
                 accelerators=(Accelerator.TCG,),
+                firmwares=tuple(Firmware),
                 pools=tuple(_pool_facts(name, path) for name, path in host.pools.items()),
             )
 

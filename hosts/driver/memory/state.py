@@ -29,6 +29,7 @@ class MemoryHost:
     running: dict[UUID, dict[str, DiskSpec]] = field(default_factory=dict)
     deaf: set[UUID] = field(default_factory=set)
     reasons: dict[UUID, Reason] = field(default_factory=dict)
+    contents: dict[tuple[str, str], Path | bytes] = field(default_factory=dict)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[UUID, tuple[str, str]] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)

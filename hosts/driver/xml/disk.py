@@ -37,7 +37,7 @@ def limits_by_name(limits: DiskLimits) -> dict[str, int]:
 def cdrom_element(spec: CdromSpec) -> Element:
     """On virtio-scsi: the kernels of cloud images come without drivers for SATA."""
     cdrom = Element("disk", {"type": "volume", "device": "cdrom"})
-    child(cdrom, "driver", name="qemu", type="raw")
+    child(cdrom, "driver", name="qemu", type=spec.format)
     child(cdrom, "source", pool=spec.pool, volume=spec.volume)
     child(cdrom, "target", dev=spec.target, bus="scsi")
     child(cdrom, "readonly")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, register_namespace
 
-from hosts.driver.types import DomainSpec
+from hosts.driver.types import DomainSpec, Firmware
 from hosts.driver.xml import devices
 from hosts.driver.xml.disk import cdrom_element, disk_element
 from hosts.driver.xml.element import child, render
@@ -12,6 +12,7 @@ from hosts.driver.xml.interface import interface_element
 
 NAMESPACE = "urn:berth:domain:1"
 EMULATOR_ARCHITECTURE = "x86_64"
+UEFI = "efi"  # libvirt's word
 register_namespace("berth", NAMESPACE)
 
 
@@ -53,9 +54,20 @@ def _metadata(root: Element, spec: DomainSpec) -> None:
 
 
 def _boot(root: Element, spec: DomainSpec) -> None:
+    """libvirt finds the files of the firmware, and gives a UEFI guest variables of its own beside the definition."""
     system = child(root, "os")
     child(system, "type", "hvm", arch=EMULATOR_ARCHITECTURE, machine=spec.machine)
-    child(system, "boot", dev="hd")
+    if spec.firmware is Firmware.UEFI:
+        system.set("firmware", UEFI)
+        features = child(system, "firmware")
+        for feature in ("enrolled-keys", "secure-boot"):  # with Microsoft's keys only what they signed would boot
+            child(features, "feature", enabled="no", name=feature)
+    if not _boots_from_cdrom(spec):
+        child(system, "boot", dev="hd")
+
+
+def _boots_from_cdrom(spec: DomainSpec) -> bool:
+    return any(cdrom.boots for cdrom in spec.cdroms)
 
 
 def _cpu(root: Element, spec: DomainSpec) -> None:
@@ -69,13 +81,24 @@ def _cpu(root: Element, spec: DomainSpec) -> None:
 def _devices(root: Element, spec: DomainSpec) -> None:
     parent = child(root, "devices")
     parent.extend(devices.hotplug_ports())
-    parent.extend(disk_element(disk) for disk in spec.disks)
-    if spec.cdroms:
+    disks = [disk_element(disk) for disk in spec.disks]
+    cdroms = [cdrom_element(cdrom) for cdrom in spec.cdroms]
+    if _boots_from_cdrom(spec):
+        booting = [element for element, cdrom in zip(cdroms, spec.cdroms, strict=True) if cdrom.boots]
+        _order([*disks[:1], *booting])
+    parent.extend(disks)
+    if cdroms:
         child(parent, "controller", type="scsi", model="virtio-scsi")
-    parent.extend(cdrom_element(cdrom) for cdrom in spec.cdroms)
+    parent.extend(cdroms)
     parent.extend(interface_element(nic) for nic in spec.nics)
     parent.extend(devices.serial_console())
     parent.extend(devices.display())
     parent.append(devices.guest_agent())
     parent.append(devices.balloon())
     parent.append(devices.entropy())
+
+
+def _order(booting: list[Element]) -> None:
+    """One by one: libvirt takes "cdrom" for the first of several. The disk first, so that what was installed boots."""
+    for position, device in enumerate(booting, 1):
+        child(device, "boot", order=str(position))

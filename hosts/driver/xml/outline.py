@@ -11,9 +11,10 @@ from functools import lru_cache
 from xml.etree.ElementTree import Element, fromstring
 
 from hosts.driver.types import DomainSpec
-from hosts.driver.xml.domain import NAMESPACE, domain_xml
+from hosts.driver.xml.domain import NAMESPACE, UEFI, domain_xml
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+FIRMWARE_CHOSEN = "firmware UEFI"
 _HARMLESS = frozenset({"emulator", "controller", "video", "input", "memballoon", "rng", "audio", "watchdog"})
 _SOURCES = ("volume", "file", "dev", "name", "dir")
 
@@ -29,6 +30,13 @@ def of_domain(root: Element) -> frozenset[str]:
     return frozenset([*_identity(root), *_boot(root), *(_device(each) for each in _devices(root))])
 
 
+def of_running(root: Element, definition: frozenset[str]) -> frozenset[str]:
+    """What runs comes to. libvirt writes there the loader that it has found, instead of what it was to choose."""
+    there = of_domain(root)
+    loaders = {line for line in there if line.startswith("loader ")}
+    return (there - loaders) | {FIRMWARE_CHOSEN} if loaders and FIRMWARE_CHOSEN in definition else there
+
+
 def _identity(root: Element) -> Iterator[str]:
     yield f"name {root.findtext('name', '')}"
     if owner := root.findtext(f"metadata/{{{NAMESPACE}}}vm/{{{NAMESPACE}}}owner"):
@@ -36,9 +44,15 @@ def _identity(root: Element) -> Iterator[str]:
 
 
 def _boot(root: Element) -> Iterator[str]:
-    for tag in ("kernel", "initrd", "cmdline", "loader"):
+    is_chosen = _attribute(root.find("os"), "firmware") == UEFI  # libvirt fills in the loader by itself
+    if is_chosen:
+        yield FIRMWARE_CHOSEN
+    for tag in ("kernel", "initrd", "cmdline", *(() if is_chosen else ("loader",))):
         if words := root.findtext(f"os/{tag}"):
             yield f"{tag} {words}"
+    for device in root.iterfind("devices/disk[boot]"):
+        order = _attribute(device.find("boot"), "order")
+        yield f"boot {order} from {_attribute(device.find('target'), 'dev')}"
     if root.find(f"{{{QEMU_NAMESPACE}}}commandline") is not None:
         yield "arguments to QEMU by hand"
 

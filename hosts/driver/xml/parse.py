@@ -11,9 +11,9 @@ from types import MappingProxyType
 from uuid import UUID
 from xml.etree.ElementTree import Element, fromstring
 
-from hosts.driver.types import Accelerator, DiskFacts, DomainFacts, PowerState, Reason, VolumeFacts
+from hosts.driver.types import Accelerator, DiskFacts, DomainFacts, Firmware, PowerState, Reason, VolumeFacts
 from hosts.driver.xml import outline
-from hosts.driver.xml.domain import NAMESPACE
+from hosts.driver.xml.domain import NAMESPACE, UEFI
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,12 @@ def pool(xml: str) -> tuple[str, ...]:
     place = _attribute(source.find("dir"), "path") if source is not None else ""
     name = root.findtext("source/name", "") if root.get("type") != "dir" else ""
     return (root.get("type", ""), pool_path(xml), place, name, *sorted(hosts))
+
+
+def firmwares(xml: str) -> tuple[Firmware, ...]:
+    """Of a host's domain capabilities: what libvirt can choose for a guest by itself, and the BIOS, always there."""
+    named = {value.text for value in _root(xml).iterfind("os/enum[@name='firmware']/value")}
+    return (Firmware.BIOS, Firmware.UEFI) if UEFI in named else (Firmware.BIOS,)
 
 
 def pool_path(xml: str) -> str:
@@ -110,6 +116,7 @@ def domain(
     root = _with_volumes(_root(xml), pools)
     vcpu, memory_kib = root.find("vcpu"), int(root.findtext("memory", "0"))
     vcpus_max = int(root.findtext("vcpu", "1"))
+    definition = outline.of_domain(root)
     current_kib = int(root.findtext("currentMemory", "0")) or memory_kib
     return DomainFacts(
         uuid=UUID(root.findtext("uuid", "")),
@@ -121,8 +128,8 @@ def domain(
         memory_mib=current_kib // 1024,
         memory_max_mib=memory_kib // 1024,
         disks=tuple(_disk(disk) for disk in root.iterfind("devices/disk")),
-        outline=outline.of_domain(root),
-        running_outline=outline.of_domain(_with_volumes(_root(running_xml), pools)) if running_xml else None,
+        outline=definition,
+        running_outline=_running(running_xml, pools, definition) if running_xml else None,
         reason=reason,
     )
 
@@ -134,6 +141,10 @@ def _with_volumes(root: Element, pools: Mapping[str, str]) -> Element:
             del source.attrib["file"]
             source.attrib.update(pool=pool, volume=path.name)
     return root
+
+
+def _running(xml: str, pools: Mapping[str, str], definition: frozenset[str]) -> frozenset[str]:
+    return outline.of_running(_with_volumes(_root(xml), pools), definition)
 
 
 def _disk(disk: Element) -> DiskFacts:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, NicSpec, PoolKind, PoolSpec
+from hosts.driver.types import (
+    Accelerator,
+    CdromSpec,
+    DiskLimits,
+    DiskSpec,
+    DomainSpec,
+    Firmware,
+    NicSpec,
+    PoolKind,
+    PoolSpec,
+)
 from hosts.driver.xml.domain import domain_xml
 from hosts.driver.xml.network import dhcp_host_xml, network_xml
 from hosts.driver.xml.pool import pool_spec_xml, pool_xml
@@ -57,7 +68,16 @@ POOLS = {
     ),
 }
 
+
+INSTALLER = replace(
+    SMALLEST,
+    firmware=Firmware.UEFI,
+    disks=(DiskSpec("berth", "empty.qcow2", "vda"), DiskSpec("berth", "data.qcow2", "vdb")),
+    cdroms=(CdromSpec("berth", "seed.iso"), CdromSpec("berth", "image.qcow2", "sdb", format="qcow2", boots=True)),
+)
+
 DOCUMENTS = {
+    "domain-installer": domain_xml(INSTALLER),
     "domain-smallest": domain_xml(SMALLEST),
     "domain-full": domain_xml(FULL),
     "volume-raw": volume_xml("seed.iso", "raw", 374784),

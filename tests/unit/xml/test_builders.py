@@ -14,7 +14,7 @@ from xml.etree.ElementTree import fromstring
 import libvirt
 import pytest
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, NicSpec
+from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, Firmware, NicSpec
 from hosts.driver.xml import parse
 from hosts.driver.xml.domain import NAMESPACE, domain_xml
 from hosts.driver.xml.network import bridge_name
@@ -26,6 +26,7 @@ OTHER_VALUES: dict[type, dict[str, Any]] = {
         "uuid": UUID(int=1),
         "accelerator": Accelerator.TCG,
         "machine": "pc-q35-7.2",
+        "firmware": Firmware.UEFI,
         "disks": (),
         "cdroms": (),
         "nics": (),
