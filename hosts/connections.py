@@ -19,7 +19,20 @@ from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError
 from hosts.models import Host
 
-READING = frozenset({"facts", "inventory", "leases", "list_domains", "list_volumes", "state", "volume", "wait_for"})
+READING = frozenset(
+    {
+        "checkpoints",
+        "digest",
+        "facts",
+        "inventory",
+        "leases",
+        "list_domains",
+        "list_volumes",
+        "state",
+        "volume",
+        "wait_for",
+    }
+)
 SLOW_SECONDS = 1.0
 _drivers: dict[tuple[int, str], Driver] = {}
 _lock = threading.Lock()

@@ -18,6 +18,7 @@ _WORDS = {
     "superseded": "A later change of the machine is on its host already.",
     "invalid_state": "The machine is not in a state in which that can be done.",
     "unsupported_by_host": "This host cannot do that.",
+    "checkpoint_lost": "What changed since the last backup is not known any more.",
     "host_error": "The host could not do it.",
 }
 

@@ -19,12 +19,15 @@ from uuid import UUID
 from .types import (
     Accelerator,
     AcceleratorVerdict,
+    BackupFacts,
+    BackupSpec,
     CopyFacts,
     DiskLimits,
     DiskSpec,
     DomainEvent,
     DomainSpec,
     DomainState,
+    FileDigest,
     HostFacts,
     Inventory,
     Lease,
@@ -212,6 +215,42 @@ class Driver(Protocol):
 
     def end_move(self, uuid: UUID, disk: DiskSpec) -> bool:
         """Stop a move to the volume `disk`, which is removed; True, and no effect, where the domain is on it by now."""
+
+    # -- backups -------------------------------------------------------------------------------------------------
+
+    def back_up(self, uuid: UUID, spec: BackupSpec) -> BackupFacts:
+        """Begin to copy a domain's disks, all as of one instant, or tell how far that is.
+
+        The host goes on by itself; whoever asks again with the same spec is told. Until all is there, its volumes are
+        unfinished. A guest with an agent is frozen for the instant of the beginning, and thawed whatever becomes of the
+        caller. A domain that is off is started for it, paused, and powered off at the end.
+        CheckpointLost where a disk has a parent and its changes are not known; nothing was begun then. Busy while
+        another job works on the domain. One that failed is NoSpace or a DriverError, and is gone with its volumes.
+        """
+
+    def end_backup(self, uuid: UUID, spec: BackupSpec) -> None:
+        """Stop it where it is under way, and remove its volumes and its checkpoint; no effect where all that is gone.
+
+        A guest is thawed, a domain that was started for it powered off.
+        """
+
+    def thaw(self, uuid: UUID) -> None:
+        """Let a guest write that was left frozen; no effect on others, and where no agent answers."""
+
+    def checkpoints(self, uuid: UUID) -> frozenset[str]:
+        """The names of the domain's checkpoints; none where it is gone."""
+
+    def absorb(self, job: UUID, pool: str, name: str, base: str) -> CopyFacts:
+        """Begin to give a qcow2 volume all that it reads from those below it, down to `base` ("" for all of them).
+
+        Or tell how far that is: complete, it stands on `base`. What it reads as stays the same at each instant.
+        """
+
+    def end_absorb(self, job: UUID) -> None:
+        """Stop that; the volume stays whole. No effect where it is not under way."""
+
+    def digest(self, pool: str, name: str, progress: Progress | None = None) -> FileDigest:
+        """Read a volume's file from end to end, in constant memory. NotFound where it is not there."""
 
     # -- streams and events --------------------------------------------------------------------------------------
 

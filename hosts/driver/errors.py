@@ -79,3 +79,9 @@ class Unsupported(DriverError):
     """This host cannot do that."""
 
     code = "unsupported_by_host"
+
+
+class CheckpointLost(DriverError):
+    """What changed since the last backup is not known any more; the text says why. A full backup is possible."""
+
+    code = "checkpoint_lost"

@@ -224,6 +224,64 @@ class CopyFacts:
     is_complete: bool
 
 
+class Consistency(StrEnum):
+    """What a backup has caught. FROZEN: the guest's agent had flushed and frozen its file systems; OFF: it was off.
+
+    CRASH: as after a power cut, because no agent answered.
+    """
+
+    FROZEN = "frozen"
+    CRASH = "crash"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDiskSpec:
+    """A disk of the domain (`target`) and the volume that gets its data; on top of the volume `parent` where only what
+    changed is to be read, "" where all of it is."""
+
+    target: str
+    name: str
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSpec:
+    """A backup of a domain into volumes of `pool`.
+
+    `checkpoint` is the name of the new one, from which changes are counted; `since` that of the one that the changes of
+    disks with a `parent` are counted from. Checkpoints that are neither `checkpoint` nor in `keep` are removed in the
+    end. `is_off`: the domain was off, so a paused one is this backup's own.
+    """
+
+    pool: str
+    disks: tuple[BackupDiskSpec, ...]
+    checkpoint: str
+    since: str = ""
+    keep: tuple[str, ...] = ()
+    is_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFacts:
+    """How far a backup is: bytes of guest disks read, of those to be read. `counts_changes`: the next may be of changes
+    alone. Complete, its volumes are there."""
+
+    done_bytes: int
+    total_bytes: int
+    is_complete: bool
+    consistency: Consistency
+    counts_changes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FileDigest:
+    """A volume's file as it lies there."""
+
+    size_bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class DiskFacts:
     """A disk or CD-ROM of a real definition. `pool` is "" where the source is no volume of a pool; `volume` then is

@@ -102,6 +102,16 @@ def lookup(connect: libvirt.virConnect, uuid: UUID) -> libvirt.virDomain:
     return connect.lookupByUUIDString(str(uuid))
 
 
+def find(connect: libvirt.virConnect, uuid: UUID) -> libvirt.virDomain | None:
+    """The domain, or None where there is none."""
+    try:
+        return lookup(connect, uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
 class DomainCalls(Calls):
     def list_domains(self) -> list[DomainState]:
         return self._connection.read(_list_domains)

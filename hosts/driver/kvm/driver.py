@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hosts.driver.kvm.absorb import AbsorbCalls
+from hosts.driver.kvm.backup import BackupCalls
+from hosts.driver.kvm.digest import DigestCalls
 from hosts.driver.kvm.disks import DiskCalls
 from hosts.driver.kvm.domains import DomainCalls
 from hosts.driver.kvm.events import EventCalls
@@ -22,6 +25,9 @@ class KvmDriver(
     DomainCalls,
     DiskCalls,
     MoveCalls,
+    AbsorbCalls,
+    DigestCalls,
+    BackupCalls,
     InventoryCalls,
     StreamCalls,
     EventCalls,

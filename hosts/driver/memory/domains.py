@@ -37,6 +37,7 @@ class DomainCalls(Calls):
         with self._call("undefine") as host:
             if uuid in host.domains:
                 spec, _ = host.domains.pop(uuid)
+                host.checkpoints.pop(uuid, None)
                 _tell(host, spec, None, "undefined")
 
     def start(self, uuid: UUID) -> None:

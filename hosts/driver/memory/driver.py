@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hosts.driver.memory.backups import BackupCalls
 from hosts.driver.memory.disks import DiskCalls
 from hosts.driver.memory.domains import DomainCalls
 from hosts.driver.memory.host import HostCalls
@@ -11,5 +12,7 @@ from hosts.driver.memory.streams import StreamCalls
 from hosts.driver.memory.volumes import VolumeCalls
 
 
-class MemoryDriver(HostCalls, VolumeCalls, NetworkCalls, DomainCalls, DiskCalls, InventoryCalls, StreamCalls):
+class MemoryDriver(
+    BackupCalls, HostCalls, VolumeCalls, NetworkCalls, DomainCalls, DiskCalls, InventoryCalls, StreamCalls
+):
     """`hosts.driver.base.Driver` over a `MemoryHost`."""

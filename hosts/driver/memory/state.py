@@ -12,7 +12,16 @@ from pathlib import Path
 from uuid import UUID
 
 from hosts.driver import errors
-from hosts.driver.types import DiskSpec, DomainEvent, DomainSpec, PowerState, Reason, VolumeFacts
+from hosts.driver.types import (
+    BackupSpec,
+    Consistency,
+    DiskSpec,
+    DomainEvent,
+    DomainSpec,
+    PowerState,
+    Reason,
+    VolumeFacts,
+)
 
 
 @dataclass
@@ -32,6 +41,12 @@ class MemoryHost:
     contents: dict[tuple[str, str], Path | bytes] = field(default_factory=dict)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[UUID, tuple[str, str]] = field(default_factory=dict)
+    contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    agents: set[UUID] = field(default_factory=set)
+    frozen: set[UUID] = field(default_factory=set)
+    backups: dict[UUID, BackupSpec] = field(default_factory=dict)
+    checkpoints: dict[UUID, dict[str, Consistency]] = field(default_factory=dict)
+    absorbed: set[UUID] = field(default_factory=set)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: list[tuple[Callable[[DomainEvent], None], Callable[[], None]]] = field(default_factory=list)
@@ -49,6 +64,8 @@ class MemoryHost:
         self.running.clear()
         self.reasons.clear()
         self.copies.clear()
+        self.backups.clear()
+        self.absorbed.clear()
 
     def lose_connection(self) -> None:
         """Tell all who watch that the connection broke."""

@@ -18,17 +18,31 @@ def copier_name(job: UUID) -> str:
     return f"berth-copy-{job}"
 
 
+def absorber_name(job: UUID) -> str:
+    return f"berth-absorb-{job}"
+
+
 def copier_xml(job: UUID, pool: str, source: str, description: str) -> str:
     """Its disk is read-only, so others may stand on that volume, and no guest can run on it meanwhile."""
+    disk = disk_element(DiskSpec(pool, source, TARGET))
+    child(disk, "readonly")
+    return _still_domain(copier_name(job), job, description, disk)
+
+
+def absorber_xml(job: UUID, pool: str, volume: str) -> str:
+    """Its disk is written to: no other may stand on what it absorbs, and no guest can run on it meanwhile."""
+    return _still_domain(absorber_name(job), job, "", disk_element(DiskSpec(pool, volume, TARGET)))
+
+
+def _still_domain(name: str, job: UUID, description: str, disk: Element) -> str:
     root = Element("domain", {"type": Accelerator.TCG.value})
-    child(root, "name", copier_name(job))
+    child(root, "name", name)
     child(root, "uuid", str(job))
-    child(root, "description", description)
+    if description:
+        child(root, "description", description)
     child(root, "memory", str(MEMORY_MIB), unit="MiB")
     child(root, "vcpu", "1")
     child(child(root, "os"), "type", "hvm", arch=EMULATOR_ARCHITECTURE, machine="q35")
-    disk = disk_element(DiskSpec(pool, source, TARGET))
-    child(disk, "readonly")
     child(root, "devices").append(disk)
     return render(root)
 
