@@ -22,7 +22,6 @@ from hosts.models import Host
 READING = frozenset(
     {
         "checkpoints",
-        "digest",
         "facts",
         "inventory",
         "leases",

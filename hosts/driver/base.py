@@ -27,7 +27,6 @@ from .types import (
     DomainEvent,
     DomainSpec,
     DomainState,
-    FileDigest,
     HostFacts,
     Inventory,
     Lease,
@@ -248,9 +247,6 @@ class Driver(Protocol):
 
     def end_absorb(self, job: UUID) -> None:
         """Stop that; the volume stays whole. No effect where it is not under way."""
-
-    def digest(self, pool: str, name: str, progress: Progress | None = None) -> FileDigest:
-        """Read a volume's file from end to end, in constant memory. NotFound where it is not there."""
 
     # -- streams and events --------------------------------------------------------------------------------------
 

@@ -275,14 +275,6 @@ class BackupFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class FileDigest:
-    """A volume's file as it lies there."""
-
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class DiskFacts:
     """A disk or CD-ROM of a real definition. `pool` is "" where the source is no volume of a pool; `volume` then is
     its path, or "" for an empty drive."""

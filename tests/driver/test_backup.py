@@ -171,18 +171,6 @@ def test_what_is_known_of_no_domain(rig: Rig, machine: DomainSpec) -> None:
         rig.driver.back_up(uuid4(), full("one"))
 
 
-def test_digest(rig: Rig, machine: DomainSpec) -> None:
-    rig.driver.start(machine.uuid)
-    back_up(rig, machine, full("one"))
-    told: list[float] = []
-    first = rig.driver.digest(TARGET, "one", told.append)
-    assert first == rig.driver.digest(TARGET, "one")
-    assert len(first.sha256) == 64
-    assert told[-1] == 1
-    with pytest.raises(errors.NotFound):
-        rig.driver.digest(TARGET, "none")
-
-
 def test_absorb(rig: Rig, machine: DomainSpec) -> None:
     rig.driver.start(machine.uuid)
     back_up(rig, machine, full("one"))

@@ -38,6 +38,7 @@ class DownloadCalls(Calls):
 def _open(connect: libvirt.virConnect, *, pool: str, name: str) -> tuple[libvirt.virStream, int]:
     """The stream, and how many bytes the file has."""
     place = connect.storagePoolLookupByName(pool)
+    upload.refresh(place)  # another host may have written there
     volume = place.storageVolLookupByName(name)
     if not upload.is_whole(name, upload.names_in(place)):
         raise errors.NotFound(f"volume {name} is not whole")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hosts.driver.kvm.absorb import AbsorbCalls
 from hosts.driver.kvm.backup import BackupCalls
-from hosts.driver.kvm.digest import DigestCalls
 from hosts.driver.kvm.disks import DiskCalls
 from hosts.driver.kvm.domains import DomainCalls
 from hosts.driver.kvm.events import EventCalls
@@ -26,7 +25,6 @@ class KvmDriver(
     DiskCalls,
     MoveCalls,
     AbsorbCalls,
-    DigestCalls,
     BackupCalls,
     InventoryCalls,
     StreamCalls,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from uuid import UUID
 
 from hosts.driver import errors
-from hosts.driver.base import Progress
 from hosts.driver.memory.domains import domain_of
 from hosts.driver.memory.state import Calls, MemoryHost
-from hosts.driver.memory.volumes import pool_exists, volume_in
+from hosts.driver.memory.volumes import header, pool_exists, volume_in
 from hosts.driver.types import (
     BackupFacts,
     BackupSpec,
     Consistency,
     CopyFacts,
     DomainSpec,
-    FileDigest,
     PowerState,
     VolumeFacts,
 )
@@ -69,20 +66,12 @@ class BackupCalls(Calls):
                 return CopyFacts(0, there.capacity_bytes, False)
             host.absorbed.discard(job)
             host.volumes[pool, name] = replace(there, backing=base or None)
-            host.contents[pool, name] = host.contents.get((pool, name), b"") + b"absorbed"
+            host.contents[pool, name] = header(there.capacity_bytes) + f"{name} on {base}".encode()
             return CopyFacts(there.capacity_bytes, there.capacity_bytes, True)
 
     def end_absorb(self, job: UUID) -> None:
         with self._call("end_absorb") as host:
             host.absorbed.discard(job)
-
-    def digest(self, pool: str, name: str, progress: Progress | None = None) -> FileDigest:
-        with self._call("digest") as host:
-            there = volume_in(host, pool, name)
-            content = host.contents.get((pool, name), b"") + name.encode()
-        if progress is not None:
-            progress(1)
-        return FileDigest(there.allocation_bytes, hashlib.sha256(content).hexdigest())
 
 
 def _begin(host: MemoryHost, machine: DomainSpec, power: PowerState, spec: BackupSpec) -> BackupFacts:
@@ -113,6 +102,7 @@ def _close(host: MemoryHost, machine: DomainSpec, spec: BackupSpec) -> None:
         path, capacity = str(host.pools[spec.pool] / disk.name), host.volumes[sources[disk.target]].capacity_bytes
         made = VolumeFacts(disk.name, path, "qcow2", capacity, sizes[disk.target], disk.parent or None)
         host.volumes[spec.pool, disk.name] = made
+        host.contents[spec.pool, disk.name] = header(capacity) + f"{disk.name} on {disk.parent}".encode()
     known = host.checkpoints[machine.uuid]
     host.checkpoints[machine.uuid] = {name: known[name] for name in known if name in (spec.checkpoint, *spec.keep)}
 

@@ -41,7 +41,6 @@ class MemoryHost:
     contents: dict[tuple[str, str], Path | bytes] = field(default_factory=dict)
     unfinished: set[tuple[str, str]] = field(default_factory=set)
     copies: dict[UUID, tuple[str, str]] = field(default_factory=dict)
-    contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
     agents: set[UUID] = field(default_factory=set)
     frozen: set[UUID] = field(default_factory=set)
     backups: dict[UUID, BackupSpec] = field(default_factory=dict)
