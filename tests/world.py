@@ -18,6 +18,7 @@ from django.test import Client
 from django.utils import timezone
 
 from hosts.models import Host
+from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
 from portal.accounts.services import add_key
@@ -29,7 +30,7 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
 from vms.addresses import free_address
-from vms.models import VM, Disk, Drift, Flavor, Image, Lifecycle, Nic, Power
+from vms.models import VM, Drift, Flavor, Image, Layer, Lifecycle, Nic, Power, Volume
 from vms.states import Action
 from vms.workflows.power import WORKFLOWS
 
@@ -117,7 +118,9 @@ class World:
             **{"lifecycle": Lifecycle.READY, **more},
         )
         vm.save(force_insert=True)
-        Disk.objects.create(vm=vm, size_gib=vm.disk_gib)
+        layer = Layer.objects.create(pool=self.host.default_pool, image=self.image, size_gib=vm.disk_gib)
+        boot = {"name": "boot", "target": "vda", "is_boot": True}
+        Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, size_gib=vm.disk_gib, **boot)
         ip, mac = free_address(self.host)
         Nic.objects.create(vm=vm, host=self.host, ip=ip, mac=mac)
         ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
@@ -183,6 +186,7 @@ def make_host(name: str = "one", **more: Any) -> Host:
     }
     host = Host.objects.create(name=name, **{**values, **more})
     ledger.open_account(host.pk)
+    add_default_pool(host)
     return host
 
 

@@ -22,7 +22,8 @@ def domain_spec(vm: VM, host: Host, attempt: int) -> DomainSpec:
         accelerator=accelerator,
         cpu_model=_CPU_MODELS[accelerator],
         disks=tuple(
-            DiskSpec(host.pool_name, disk.volume_name, disk.target, serial=disk.pk.hex[-20:]) for disk in vm.disks.all()
+            DiskSpec(volume.layer.pool.name, volume.layer.file_name, volume.target, serial=volume.serial)
+            for volume in vm.volumes.all()
         ),
         cdroms=(CdromSpec(host.pool_name, vm.seed_volume),),
         nics=tuple(NicSpec(host.network_name, nic.mac, nic.ip) for nic in vm.nics.all()),

@@ -69,7 +69,7 @@ class Driver(Protocol):
         Returns the CIDR the network has (that of an existing one, if it exists).
         """
 
-    def inventory(self, pool: str, network: str) -> Inventory:
+    def inventory(self, pools: Sequence[str], network: str) -> Inventory:
         """Everything there is, looked at anew: also what was changed on the host's disk behind the daemon's back."""
 
     def delete_pool(self, name: str) -> None:

@@ -308,16 +308,22 @@ class DomainFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
-    """All domains of a host, all volumes of one pool, the static hosts (address by MAC) of one network.
+class PoolContents:
+    """All whole volumes of a pool; `unfinished` has the names of those whose upload or copy has not ended."""
 
-    `volumes` is None where the pool is missing or off, `dhcp_hosts` where the network is. `unfinished` has the
-    names of volumes whose upload has not ended; these are not among `volumes`.
+    volumes: tuple[VolumeFacts, ...]
+    unfinished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All domains of a host, what is in the pools asked for, and the static hosts (address by MAC) of one network.
+
+    A pool is None where it is missing or off, and so is `dhcp_hosts` where the network is.
     """
 
     domains: tuple[DomainFacts, ...]
-    volumes: tuple[VolumeFacts, ...] | None
-    unfinished: tuple[str, ...]
+    pools: Mapping[str, PoolContents | None]
     dhcp_hosts: Mapping[str, str] | None
 
 

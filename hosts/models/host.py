@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.utils import timezone
 
 from portal.core.models import Row
+
+if TYPE_CHECKING:
+    from hosts.models.storage import StoragePool
 
 UNREACHABLE_AFTER = timedelta(seconds=30)
 
@@ -79,6 +83,11 @@ class Host(Row):
         if not self.is_reachable:
             return "unreachable"
         return "ready" if self.is_ready else "unusable"
+
+    @property
+    def default_pool(self) -> StoragePool:
+        """Where disks lie that name no other."""
+        return self.storage_pools.get(is_default=True)
 
     @property
     def disk_gib(self) -> int:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from hosts.models import Host, HostState
+from hosts.services.pools import add_default_pool
 from hosts.uris import why_refused
 from hosts.workflows.preflight import PREFLIGHT
 from portal.core import text
@@ -41,6 +42,7 @@ def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
     except IntegrityError as error:
         raise Conflict("There is a host with this name or URI already.", code="duplicate", field="name") from error
     ledger.open_account(host.pk)
+    add_default_pool(host)
     log.record("host.added", actor=actor, target=host, after={"uri": uri})
     return host, preflight(actor=actor, host=host)
 

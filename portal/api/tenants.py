@@ -124,6 +124,9 @@ class LimitsIn(Input):
     vcpus = Integer(required=False, allow_null=True)
     memory_mib = Integer(required=False, allow_null=True)
     disk_gib = Integer(required=False, allow_null=True)
+    snapshots = Integer(required=False, allow_null=True)
+    image_mib = Integer(required=False, allow_null=True)
+    backup_mib = Integer(required=False, allow_null=True)
 
 
 class LimitsOut(serializers.Serializer[Any]):
@@ -131,6 +134,9 @@ class LimitsOut(serializers.Serializer[Any]):
     vcpus = serializers.IntegerField(allow_null=True)
     memory_mib = serializers.IntegerField(allow_null=True)
     disk_gib = serializers.IntegerField(allow_null=True)
+    snapshots = serializers.IntegerField(allow_null=True)
+    image_mib = serializers.IntegerField(allow_null=True)
+    backup_mib = serializers.IntegerField(allow_null=True)
 
 
 class UsedOut(serializers.Serializer[Any]):
@@ -138,6 +144,9 @@ class UsedOut(serializers.Serializer[Any]):
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     disk_gib = serializers.IntegerField()
+    snapshots = serializers.IntegerField()
+    image_mib = serializers.IntegerField()
+    backup_mib = serializers.IntegerField()
 
 
 class QuotaOut(serializers.Serializer[Any]):

@@ -7,7 +7,7 @@ from django.db import models
 from portal.core.models import Row
 from portal.tenancy.models import Tenant
 
-RESOURCES = ("vms", "vcpus", "memory_mib", "disk_gib")
+RESOURCES = ("vms", "vcpus", "memory_mib", "disk_gib", "snapshots", "image_mib", "backup_mib")
 
 
 class Quota(models.Model):
@@ -18,6 +18,9 @@ class Quota(models.Model):
     vcpus = models.PositiveIntegerField(null=True, default=20)
     memory_mib = models.PositiveIntegerField(null=True, default=16 * 1024)
     disk_gib = models.PositiveIntegerField(null=True, default=200)
+    snapshots = models.PositiveIntegerField(null=True, default=50)
+    image_mib = models.PositiveIntegerField(null=True, default=50 * 1024)
+    backup_mib = models.PositiveIntegerField(null=True, default=200 * 1024)
 
     @property
     def limits(self) -> dict[str, int | None]:

@@ -30,7 +30,7 @@ def hold(tenant: Tenant, holder_id: UUID, wanted: Mapping[str, int], *, field: s
         facts, resource = refusal.extra, refusal.extra["resource"]
         raise ledger.Exceeded(
             f"{words.reached(**facts)} {words.advice(resource)}",
-            field=None if resource == "vms" else field,
+            field=None if resource in words.COUNTED else field,
             extra=facts,
         ) from refusal
 

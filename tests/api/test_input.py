@@ -20,6 +20,7 @@ WRITES = [
     for method, call in entry.methods.items()
     if method in ("POST", "PUT", "PATCH") and call.body
 ]
+QUOTA = ("vms", "vcpus", "memory_mib", "disk_gib", "snapshots", "image_mib", "backup_mib")
 FIELDS = [
     pytest.param(route, method, name, id=f"{method} {route} {name}")
     for route, method, names in (
@@ -33,7 +34,7 @@ FIELDS = [
         ("api/v1/tenants", "POST", ("name", "slug")),
         ("api/v1/hosts", "POST", ("name", "uri")),
         ("api/v1/hosts/<slug:host>", "PATCH", ("cpu_ratio", "memory_ratio", "memory_reserved_mib")),
-        ("api/v1/quotas/<slug:tenant>", "PUT", ("vms", "vcpus", "memory_mib", "disk_gib")),
+        ("api/v1/quotas/<slug:tenant>", "PUT", QUOTA),
         ("api/v1/tokens", "POST", ("name", "scopes", "tenant", "expires_at")),
         ("api/v1/ssh-keys", "POST", ("public_key", "name")),
     )
@@ -181,7 +182,7 @@ def check_accepted(name: str, accepted: list[Any]) -> None:
         "cpu_ratio": (1.5, "4"),
         "memory_ratio": (1.5, "4"),
     }
-    if name in ("vms", "vcpus", "memory_mib", "disk_gib", "memory_reserved_mib"):
+    if name in (*QUOTA, "memory_reserved_mib"):
         harmless[name] = (None,)
     for value in accepted:
         assert any(value is each or (type(value) is type(each) and value == each) for each in harmless.get(name, ())), (

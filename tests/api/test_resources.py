@@ -15,6 +15,8 @@ from portal.operations.states import State
 from tests.world import Caller, World
 
 Api = Callable[..., Caller]
+NO_DATA = {"snapshots": 0, "image_mib": 0, "backup_mib": 0}
+DATA_LIMITS = {"snapshots": 50, "image_mib": 50 * 1024, "backup_mib": 200 * 1024}
 
 
 def busy(world: World) -> Operation:
@@ -108,7 +110,7 @@ class TestTenants:
         assert (answer.status_code, answer["Location"]) == (201, "/api/v1/tenants/gamma")
         assert call("admin").post("tenants", {"name": "x", "slug": "gamma"}).json()["code"] == "duplicate"
         quota = call("admin").get("quotas/gamma").json()
-        assert quota["used"] == {"vms": 0, "vcpus": 0, "memory_mib": 0, "disk_gib": 0}
+        assert quota["used"] == {"vms": 0, "vcpus": 0, "memory_mib": 0, "disk_gib": 0} | NO_DATA
 
     @pytest.mark.parametrize(
         ("field", "value"), [("slug", "A b"), ("slug", "../x"), ("name", " "), ("name", "a\u202eb")]
@@ -139,14 +141,14 @@ class TestTenants:
 class TestQuotas:
     def test_limits_and_use(self, call: Api) -> None:
         body = call("viewer").get("quotas/acme").json()
-        assert body["used"] == {"vms": 4, "vcpus": 4, "memory_mib": 512, "disk_gib": 4}
-        assert body["limits"] == {"vms": 10, "vcpus": 20, "memory_mib": 16384, "disk_gib": 200}
+        assert body["used"] == {"vms": 4, "vcpus": 4, "memory_mib": 512, "disk_gib": 4} | NO_DATA
+        assert body["limits"] == {"vms": 10, "vcpus": 20, "memory_mib": 16384, "disk_gib": 200} | DATA_LIMITS
         (listed,) = call("viewer").get("quotas").json()["results"]
         assert listed == body
 
     def test_to_write(self, call: Api) -> None:
         body = call("admin").put("quotas/acme", {"vms": 1, "vcpus": None}).json()
-        assert body["limits"] == {"vms": 1, "vcpus": None, "memory_mib": 16384, "disk_gib": 200}
+        assert body["limits"] == {"vms": 1, "vcpus": None, "memory_mib": 16384, "disk_gib": 200} | DATA_LIMITS
 
     @pytest.mark.parametrize("value", [-1, 2**31, 2**63, 2**64, 1.5, "4", True, [4], {}])
     def test_bad_limits(self, call: Api, value: Any) -> None:

@@ -9,7 +9,7 @@ from hosts.connections import driver_for
 from hosts.driver import memory
 from hosts.driver.memory import MemoryHost
 from hosts.models import Host
-from tests.world import GIB, World
+from tests.world import World
 from vms.design import domain_spec
 from vms.models import VM, Power
 
@@ -22,7 +22,7 @@ def mirrored(world: World) -> MemoryHost:
     driver.ensure_pool("berth", Path("/pool"))
     driver.ensure_network("berth", [world.host.network_cidr])
     driver.upload("berth", world.image.file_name, b"QFI\xfb" + bytes(28), "qcow2")
-    for vm in VM.objects.unscoped("test").prefetch_related("disks", "nics"):
+    for vm in VM.objects.unscoped("test").prefetch_related("volumes__layer__pool", "nics"):
         put(vm, world.host)
     return memory.host(world.host.uri)
 
@@ -30,8 +30,8 @@ def mirrored(world: World) -> MemoryHost:
 def put(vm: VM, host: Host) -> None:
     """What a create leaves, in the state that the row has."""
     driver = driver_for(host)
-    for disk in vm.disks.all():
-        driver.ensure_overlay("berth", disk.volume_name, vm.image.file_name, disk.size_gib * GIB)
+    for volume in vm.volumes.all():
+        driver.ensure_overlay("berth", volume.layer.file_name, vm.image.file_name, volume.layer.size_bytes)
     driver.upload("berth", vm.seed_volume, b"seed", "raw")
     for nic in vm.nics.all():
         driver.ensure_dhcp_host("berth", nic.mac, nic.ip)

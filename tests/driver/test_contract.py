@@ -267,7 +267,7 @@ def test_a_copy_that_is_ended_is_no_volume(rig: Rig, echo_image: Path) -> None:
     rig.driver.end_copy(job)
     assert rig.driver.volume(POOL, "copy") is None
     assert rig.driver.list_domains() == []
-    assert rig.driver.inventory(POOL, NETWORK).unfinished == ("copy",)
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ("copy",)
     assert copied(rig, job, "image", "copy")
     rig.driver.delete_volume(POOL, "copy")
     assert rig.driver.volume(POOL, "copy") is None
@@ -276,7 +276,7 @@ def test_a_copy_that_is_ended_is_no_volume(rig: Rig, echo_image: Path) -> None:
 def test_a_copy_of_what_is_not_there(rig: Rig) -> None:
     with pytest.raises(errors.NotFound):
         rig.driver.copy_volume(uuid4(), 1, POOL, "none", "copy")
-    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
 
 
 def test_a_volume_grows_and_never_shrinks(rig: Rig, echo_image: Path) -> None:
@@ -377,7 +377,7 @@ def test_an_older_attempt_defines_nothing(rig: Rig) -> None:
 
 
 def reserved(rig: Rig) -> dict[str, str]:
-    return dict(rig.driver.inventory(POOL, NETWORK).dhcp_hosts or {})
+    return dict(rig.driver.inventory([POOL], NETWORK).dhcp_hosts or {})
 
 
 def test_dhcp_hosts(rig: Rig) -> None:

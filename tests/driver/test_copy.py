@@ -126,7 +126,7 @@ def test_what_a_guest_runs_on_is_not_copied(rig: Rig, source: Path) -> None:
     rig.driver.start(spec.uuid)
     with pytest.raises(errors.DriverError):
         rig.driver.copy_volume(uuid4(), 1, POOL, "disk", "copy")
-    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
     assert [domain.uuid for domain in rig.driver.list_domains()] == [spec.uuid]
 
 
@@ -144,7 +144,7 @@ def test_a_caller_that_was_overtaken_removes_nothing(rig: Rig, source: Path, mon
     with pytest.raises(errors.DriverError):
         rig.driver.copy_volume(job, 1, POOL, "disk", "copy")
     assert is_same(rig, source)
-    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
 
 
 def test_of_callers_at_once_all_see_one_copy(rig: Rig, source: Path) -> None:
@@ -164,7 +164,7 @@ def test_of_callers_at_once_all_see_one_copy(rig: Rig, source: Path) -> None:
         assert set(pool.map(ask, range(12))) <= {"ok", "resource_busy"}
     to_the_end(rig, job)
     assert is_same(rig, source)
-    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
     assert rig.driver.list_domains() == []
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hosts.driver.types import CdromSpec, DiskFacts, NicSpec, PowerState, Reason
+from hosts.driver.types import CdromSpec, DiskFacts, NicSpec, PoolContents, PowerState, Reason
 from hosts.driver.xml import outline
 from tests.driver.guests import guest, wait_for_echo
 from tests.driver.rig import NETWORK, POOL, Rig
@@ -27,20 +27,22 @@ def test_all_that_there_is(rig: Rig, echo_image: Path) -> None:
     nics = (NicSpec(NETWORK, MAC, address),)
     spec = guest("disk", cdroms=(CdromSpec(POOL, "seed"),), nics=nics, owner="a tenant", vcpus=2)
     rig.driver.define(spec)
-    found = rig.other.inventory(POOL, NETWORK)
+    found = rig.other.inventory([POOL], NETWORK)
     (domain,) = found.domains
     assert (domain.uuid, domain.name, domain.power) == (spec.uuid, spec.name, PowerState.STOPPED)
     assert domain.owner == "a tenant"
     assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (2, 2, 32, 32)
     assert set(domain.disks) == {DiskFacts("vda", POOL, "disk"), DiskFacts("sda", POOL, "seed")}
     assert domain.outline == outline.of_spec(spec)
-    assert found.volumes is not None
-    assert {volume.name: volume.backing for volume in found.volumes} == {"image": None, "disk": "image", "seed": None}
-    assert found.unfinished == ()
+    contents = found.pools[POOL]
+    assert contents is not None
+    backing = {volume.name: volume.backing for volume in contents.volumes}
+    assert backing == {"image": None, "disk": "image", "seed": None}
+    assert contents.unfinished == ()
     assert found.dhcp_hosts == {MAC: address}
     assert domain.running_outline is None
     rig.driver.start(spec.uuid)
-    (running,) = rig.other.inventory(POOL, NETWORK).domains
+    (running,) = rig.other.inventory([POOL], NETWORK).domains
     assert running.running_outline == running.outline == outline.of_spec(spec)
 
 
@@ -50,7 +52,7 @@ def test_the_definition_is_the_one_of_the_next_start(rig: Rig, echo_image: Path)
     rig.driver.define(spec)
     rig.driver.start(spec.uuid)
     rig.driver.define(replace(spec, vcpus=2, memory_mib=48))
-    (domain,) = rig.other.inventory(POOL, NETWORK).domains
+    (domain,) = rig.other.inventory([POOL], NETWORK).domains
     assert (domain.power, domain.vcpus, domain.memory_mib, domain.owner) == (PowerState.RUNNING, 2, 48, None)
 
 
@@ -60,7 +62,7 @@ def test_why_it_is_off(rig: Rig, echo_image: Path) -> None:
     rig.driver.define(spec)
 
     def reason() -> Reason:
-        (domain,) = rig.other.inventory(POOL, NETWORK).domains
+        (domain,) = rig.other.inventory([POOL], NETWORK).domains
         return domain.reason
 
     assert reason() is Reason.UNKNOWN
@@ -82,16 +84,16 @@ def test_an_upload_that_has_not_ended(rig: Rig) -> None:
     seen = []
 
     def look(fraction: float) -> None:
-        seen.append(rig.other.inventory(POOL, NETWORK))
+        seen.append(rig.other.inventory([POOL], NETWORK))
 
     rig.driver.upload(POOL, "image", b"x" * MIB, "raw", look)
-    assert [(inventory.volumes, inventory.unfinished) for inventory in seen] == [((), ("image",))]
-    assert rig.other.inventory(POOL, NETWORK).unfinished == ()
+    assert [inventory.pools[POOL] for inventory in seen] == [PoolContents((), ("image",))]
+    assert rig.other.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
 
 
 def test_what_is_not_there_is_not_an_empty_one(rig: Rig) -> None:
-    found = rig.driver.inventory("nowhere", "nowhere")
-    assert (found.domains, found.volumes, found.unfinished, found.dhcp_hosts) == ((), None, (), None)
+    found = rig.driver.inventory(["nowhere"], "nowhere")
+    assert (found.domains, found.pools, found.dhcp_hosts) == ((), {"nowhere": None}, None)
 
 
 def test_what_was_changed_behind_the_daemon_is_seen(kvm_rig: Rig, virsh: Callable[..., str]) -> None:
@@ -101,8 +103,8 @@ def test_what_was_changed_behind_the_daemon_is_seen(kvm_rig: Rig, virsh: Callabl
     Path(made.path).unlink()
     virsh("setvcpus", str(spec.uuid), "1", "--config")
     virsh("setmem", str(spec.uuid), "16M", "--config")
-    found = kvm_rig.other.inventory(POOL, NETWORK)
-    assert found.volumes == ()
+    found = kvm_rig.other.inventory([POOL], NETWORK)
+    assert found.pools[POOL].volumes == ()
     (domain,) = found.domains
     assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (1, 2, 16, 32)
 
@@ -114,7 +116,7 @@ def test_what_was_given_to_the_running_guest_alone(kvm_rig: Rig, virsh: Callable
     kvm_rig.driver.define(spec)
     kvm_rig.driver.start(spec.uuid)
     virsh("attach-disk", str(spec.uuid), given.path, "vdb", "--live")
-    (domain,) = kvm_rig.other.inventory(POOL, NETWORK).domains
+    (domain,) = kvm_rig.other.inventory([POOL], NETWORK).domains
     assert domain.outline == outline.of_spec(spec)
     assert domain.running_outline is not None
     assert domain.running_outline - domain.outline == {f"disk vdb {given.name} of {POOL} as raw"}
@@ -122,9 +124,9 @@ def test_what_was_given_to_the_running_guest_alone(kvm_rig: Rig, virsh: Callable
 
 def test_a_pool_that_is_off(kvm_rig: Rig, virsh: Callable[..., str]) -> None:
     virsh("pool-destroy", POOL)
-    assert kvm_rig.driver.inventory(POOL, NETWORK).volumes is None
+    assert kvm_rig.driver.inventory([POOL], NETWORK).pools[POOL] is None
     virsh("pool-start", POOL)
-    assert kvm_rig.driver.inventory(POOL, NETWORK).volumes == ()
+    assert kvm_rig.driver.inventory([POOL], NETWORK).pools[POOL].volumes == ()
 
 
 @pytest.fixture

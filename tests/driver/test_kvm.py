@@ -341,7 +341,7 @@ def test_of_uploads_at_once_one_wins_and_the_others_wait_for_it(rig: Rig) -> Non
             ends = list(pool.map(upload, [bytes([65 + i]) for i in range(6)]))
         assert set(ends) <= {"done", "busy"}
         assert rig.driver.volume(POOL, "image") is not None or "done" not in ends
-    assert rig.driver.inventory(POOL, NETWORK).unfinished == ()
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
 
 
 def test_an_upload_takes_constant_memory_and_arrives_whole(rig: Rig, tmp_path: Path) -> None:
@@ -405,7 +405,7 @@ def test_a_guest_killed_from_outside_is_seen(rig: Rig, running: DomainSpec) -> N
 def test_a_file_whose_name_is_no_text_hinders_nobody(rig: Rig, lab_host: LabHost) -> None:
     (lab_host.directory / "pool").joinpath(os.fsdecode(b"caf\xe9.img")).write_bytes(b"x")
     rig.driver.upload(POOL, "image", b"x" * MIB, "raw")
-    assert [volume.name for volume in rig.driver.inventory(POOL, NETWORK).volumes or ()] == ["image"]
+    assert [volume.name for volume in rig.driver.inventory([POOL], NETWORK).pools[POOL].volumes or ()] == ["image"]
     assert [volume.name for volume in rig.driver.list_volumes(POOL)] == ["image"]
     rig.driver.delete_volume(POOL, "image")
     (lab_host.directory / "pool").joinpath(os.fsdecode(b"caf\xe9.img")).unlink()
@@ -416,14 +416,14 @@ def test_one_that_was_renamed_by_hand_is_defined_under_its_own_name(rig: Rig) ->
     rig.driver.define(spec)
     subprocess.run(["virsh", "-q", "-c", rig.uri, "domrename", spec.name, "mine-now"], check=True)
     rig.driver.define(spec)
-    (domain,) = rig.other.inventory(POOL, NETWORK).domains
+    (domain,) = rig.other.inventory([POOL], NETWORK).domains
     assert domain.name == spec.name
 
 
 def test_a_network_that_is_off_is_told(rig: Rig) -> None:
-    assert rig.driver.inventory(POOL, NETWORK).dhcp_hosts == {}
+    assert rig.driver.inventory([POOL], NETWORK).dhcp_hosts == {}
     subprocess.run(["virsh", "-q", "-c", rig.uri, "net-destroy", NETWORK], check=True)
-    assert rig.driver.inventory(POOL, NETWORK).dhcp_hosts is None
+    assert rig.driver.inventory([POOL], NETWORK).dhcp_hosts is None
 
 
 def test_a_filtered_guest_has_rules_on_the_host(rig: Rig, lab_host: LabHost) -> None:

@@ -23,7 +23,7 @@ from tests.audit.test_audit import change, claim, guest, volume
 from tests.reconcile.conftest import fresh
 from tests.world import World
 from vms.audit.run import audit
-from vms.models import VM, Disk, Drift
+from vms.models import VM, Drift, Layer, Volume
 from vms.resolutions import Facts, Resolution, verdict
 from vms.services.drift import resolve
 
@@ -99,11 +99,11 @@ def test_a_missing_seed_is_made_and_a_missing_disk_is_not(world: World, host: Me
     host.volumes.pop(("berth", web.seed_volume))
     assert act("restore") == "succeeded"
     assert all_is_well(turn)
-    host.volumes.pop(("berth", web.disks.get().volume_name))
+    host.volumes.pop(("berth", web.boot_volume.layer.file_name))
     for resolution in ("restore", "adopt", "clean-up"):
         with pytest.raises(Conflict):
             act(resolution)
-    assert Disk.objects.filter(vm=web).exists()
+    assert Volume.objects.unscoped("test").filter(vm=web).exists()
 
 
 def test_an_address_and_wrong_books_are_restored(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
@@ -265,7 +265,7 @@ def test_only_a_probe_with_its_own_disk_is_removed_while_it_runs(world: World, h
 
 def test_a_copier_that_nobody_knows_is_removed_while_it_is_on(world: World, host: MemoryHost, turn: Turn) -> None:
     """As after the database was brought back from a time before the clone was asked for."""
-    source = world.machines["cold"].disks.get().volume_name
+    source = world.machines["cold"].boot_volume.layer.file_name
     spec = guest("", disks=(DiskSpec("berth", source, "vda"),))
     spec = replace(spec, name=f"berth-copy-{spec.uuid}")
     host.domains[spec.uuid] = (spec, PowerState.PAUSED)
@@ -315,7 +315,7 @@ def test_a_volume_that_found_an_owner_meanwhile_stays(world: World, host: Memory
     turn(), turn()
     card = Drift.objects.unscoped("test").select_related("host").get()
     resolve(actor=actor_for(world.people["admin"]), drift=card, resolution=Resolution.CLEAN_UP)
-    Disk.objects.create(pk=id, vm=world.machines["web"], target="vdb", size_gib=1)
+    Layer.objects.create(pk=id, pool=world.host.default_pool, size_gib=1)
     (operation,) = work()
     assert (operation.state, operation.error["code"]) == ("failed", "has_an_owner")
     assert ("berth", f"{id}.qcow2") in host.volumes
@@ -326,7 +326,7 @@ def test_a_volume_that_another_stands_on_stays(world: World, host: MemoryHost, t
     turn(), turn()
     card = Drift.objects.unscoped("test").select_related("host").get()
     resolve(actor=actor_for(world.people["admin"]), drift=card, resolution=Resolution.CLEAN_UP)
-    name = world.machines["web"].disks.get().volume_name
+    name = world.machines["web"].boot_volume.layer.file_name
     host.volumes["berth", name] = replace(host.volumes["berth", name], backing=OURS)
     (operation,) = work()
     assert (operation.state, operation.error["code"]) == ("failed", "has_an_owner")

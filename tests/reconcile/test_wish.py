@@ -102,7 +102,7 @@ def test_the_power_key_is_pressed_as_often_as_promised(
 
 def test_a_machine_whose_disk_cannot_be_reached_is_not_called_deleted(world: World, host: MemoryHost) -> None:
     cold = world.machines["cold"]
-    place = "berth", cold.disks.get().volume_name
+    place = "berth", cold.boot_volume.layer.file_name
     path = host.pools.pop("berth")
     operation = delete_vm(actor=SYSTEM, vm=cold)
     engine.run(operation.pk)

@@ -16,7 +16,7 @@ from vms.audit import names
 from vms.audit.definition import differences, evidence, is_size_only, running_differences
 from vms.audit.findings import Kind
 from vms.audit.rows import Machine
-from vms.models import VM, Disk, Image
+from vms.models import VM, Image, Layer
 from vms.reconcile.inbox import _NOT_HERE
 from vms.reconcile.power import OBEY_GUEST_AFTER, Ruling, rule
 from vms.resolutions import Facts, Resolution, verdict
@@ -39,7 +39,7 @@ REAL = DomainFacts(
 
 
 def test_names_that_berth_gives() -> None:
-    assert names.is_ours(Disk(pk=uuid7()).volume_name)
+    assert names.is_ours(Layer(pk=uuid7()).file_name)
     assert names.is_ours(VM(pk=uuid7()).seed_volume)
     assert names.is_ours(Image(sha256="0af1" * 16).file_name)
 
@@ -128,8 +128,6 @@ def test_who_stopped_it(
         lifecycle="ready",
         desired_power=wanted,
         off_since=None if off_for is None else NOW - off_for,
-        size={},
-        disk_bytes={},
         spec=FULL,
     )
     assert rule(machine, replace(REAL, power=power, reason=reason), NOW) is ruling

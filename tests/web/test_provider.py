@@ -86,12 +86,15 @@ class TestTenants:
         assert says in " ".join(answer.context["form"].errors["slug"])
 
     def test_an_empty_limit_is_none(self, world: World, admin: Client) -> None:
-        admin.post("/provider/tenants/acme/", {"vms": "2", "vcpus": "", "memory_mib": "4096", "disk_gib": "0"})
+        admin.post("/provider/tenants/acme/", {"vms": "2", "memory_mib": "4096", "disk_gib": "0"})
         assert Quota.objects.get(tenant=world.acme).limits == {
             "vms": 2,
             "vcpus": None,
             "memory_mib": 4096,
             "disk_gib": 0,
+            "snapshots": None,
+            "image_mib": None,
+            "backup_mib": None,
         }
         assert "4, no limit" in words(admin.get("/provider/tenants/acme/"))
 

@@ -25,23 +25,22 @@ def findings(rows: Rows) -> Iterator[Finding]:
 
 
 def _claims(rows: Rows) -> Iterator[Finding]:
-    """Each machine holds what it is, of its tenant and of its host, and of nobody else."""
-    for machine in rows.machines.values():
-        if machine.id in rows.busy:
+    """Each row holds what it is, of its tenant and of its host, and of nobody else."""
+    for id, holding in rows.holdings.items():
+        if id in rows.busy or holding.vm_id in rows.busy:
             continue
-        wanted = {machine.tenant_id: {"vms": 1, **machine.size}, machine.host_id: machine.size}
-        others = {account for account, holder in rows.claims if holder == machine.id and account not in wanted}
-        for account in (*wanted, *others):
-            held, right = rows.claims.get((account, machine.id), {}), wanted.get(account, {})
+        others = {account for account, holder in rows.claims if holder == id and account not in holding.wanted}
+        for account in (*holding.wanted, *others):
+            held, right = rows.claims.get((account, id), {}), holding.wanted.get(account, {})
             if held != right:
-                words = f"{machine.name} holds {_words(held)} of {rows.accounts.get(account)}, and is {_words(right)}"
-                name, evidence = f"{machine.id} of {account}", {"is": held, "should": right}
-                yield Finding(Kind.CLAIM_WRONG, "", name, words, vm_id=machine.id, evidence=evidence)
+                words = f"{holding.name} holds {_words(held)} of {rows.accounts.get(account)}, and is {_words(right)}"
+                name, evidence = f"{id} of {account}", {"is": held, "should": right}
+                yield Finding(Kind.CLAIM_WRONG, "", name, words, vm_id=holding.vm_id, evidence=evidence)
 
 
 def _unowned_claims(rows: Rows) -> Iterator[Finding]:
     for (account, holder), held in rows.claims.items():
-        if holder not in rows.machines and holder not in rows.busy:
+        if holder not in rows.holdings and holder not in rows.busy:
             words = f"{_words(held)} of {rows.accounts.get(account, account)} are held by nothing"
             evidence = {"is": held, "holder": str(holder)}
             yield Finding(Kind.CLAIM_WITHOUT_VM, "", f"{holder} of {account}", words, evidence=evidence)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
-from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
+from hosts.driver.types import DomainFacts, Inventory, PoolContents, VolumeFacts
 from vms.addresses import mac_for
 from vms.audit import names
 from vms.audit.definition import differences, running_differences
 from vms.audit.definition import evidence as evidence_of
 from vms.audit.findings import Finding, Kind
-from vms.audit.rows import HostRow, Machine, Rows
+from vms.audit.rows import File, HostRow, Machine, Rows
 from vms.models import Lifecycle
 
 
@@ -21,21 +22,21 @@ def findings(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Findin
     yield from _Comparison(host, inventory, rows).findings()
 
 
-def is_ours(domain: DomainFacts, pool: str) -> bool:
-    """By its name or our mark; one whose disks lie in another pool belongs to another installation of Berth."""
-    pools = {disk.pool for disk in domain.disks}
-    return (domain.name.startswith("berth-") or domain.owner is not None) and (not pools or pool in pools)
+def is_ours(domain: DomainFacts, pools: Collection[str]) -> bool:
+    """By its name or our mark; one whose disks lie in other pools belongs to another installation of Berth."""
+    its = {disk.pool for disk in domain.disks}
+    return (domain.name.startswith("berth-") or domain.owner is not None) and (not its or not its.isdisjoint(pools))
 
 
-def is_helper(domain: DomainFacts, pool: str) -> bool:
+def is_helper(domain: DomainFacts, pools: Collection[str]) -> bool:
     """Whether it is of Berth's own making and holds nothing of anybody's, so that it may be removed while it is on.
 
     The guest of a preflight that was killed, which may hang for ever, or a copier that no operation has any more.
     """
     disks = [(disk.pool, disk.volume) for disk in domain.disks]
     if names.is_copier(domain.name):
-        return domain.name.endswith(str(domain.uuid)) and [disk_pool for disk_pool, _ in disks] == [pool]
-    return names.is_probe(domain.name) and disks == [(pool, domain.name)]
+        return domain.name.endswith(str(domain.uuid)) and [pool in pools for pool, _ in disks] == [True]
+    return names.is_probe(domain.name) and [volume for pool, volume in disks if pool in pools] == [domain.name]
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ class _Comparison:
             if domain.uuid in self.rows.machines or domain.uuid in self.rows.busy:
                 continue
             kind, words = Kind.FOREIGN_DOMAIN, f"it is {domain.power}, and not Berth's"
-            if is_ours(domain, self.host.pool):
+            if is_ours(domain, self.host.pools):
                 kind, words = Kind.DOMAIN_WITHOUT_VM, f"it is {domain.power}, and no machine has its id"
             volumes = [disk.volume for disk in domain.disks]
-            helper = is_helper(domain, self.host.pool)
+            helper = is_helper(domain, self.host.pools)
             if (shared := self._machines_of(volumes)) and not helper:
                 words += f"; it has the disk of {', '.join(shared)}, and both would write to it"
             facts = {"power": domain.power, "vcpus": domain.vcpus, "memory_mib": domain.memory_mib, "disks": volumes}
@@ -111,47 +112,61 @@ class _Comparison:
         return sorted({own[name] for volume in volumes if (name := PurePosixPath(volume).name) in own})
 
     def _volumes(self, settled: list[Machine]) -> Iterator[Finding]:
-        if self.inventory.volumes is None:
-            if self.host.is_checked and not self.is_being_checked:
-                evidence = {"is": {"pool": "missing or off"}, "should": {"pool": self.host.pool}}
-                yield self._finding(Kind.POOL_UNAVAILABLE, self.host.pool, "the storage pool cannot be used", evidence)
-            return
-        there = {volume.name: volume for volume in self.inventory.volumes}
-        for machine in settled:
-            for volume in machine.volumes:
-                if volume not in there:
-                    evidence = {"is": {"volume": "missing"}, "should": {"volume": volume}}
-                    is_seed = volume in {cdrom.volume for cdrom in machine.spec.cdroms}
-                    words = f"{machine.name} needs it"
-                    yield self._of(machine, Kind.DISK_MISSING, volume, words, {**evidence, "can_be_made": is_seed})
-            yield from self._changed_disks(machine, there)
-        yield from self._missing_images(settled, there)
-        yield from self._unknown_volumes(there)
+        for pool in self.host.pools:
+            contents = self.inventory.pools.get(pool)
+            if contents is not None:
+                yield from self._pool(pool, contents, settled)
+            elif self.host.is_checked and not self.is_being_checked:
+                evidence = {"is": {"pool": "missing or off"}, "should": {"pool": pool}}
+                yield self._finding(Kind.POOL_UNAVAILABLE, pool, "the storage pool cannot be used", evidence)
 
-    def _changed_disks(self, machine: Machine, there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
+    def _pool(self, pool: str, contents: PoolContents, settled: list[Machine]) -> Iterator[Finding]:
+        there = {volume.name: volume for volume in contents.volumes}
+        for machine in settled:
+            for seed in machine.spec.cdroms:
+                if seed.pool == pool and seed.volume not in there:
+                    evidence = {"is": {"volume": "missing"}, "should": {"volume": seed.volume}, "can_be_made": True}
+                    yield self._of(machine, Kind.DISK_MISSING, seed.volume, f"{machine.name} needs it", evidence)
+        files = [file for file in self.rows.files if (file.host_id, file.pool) == (self.host.id, pool)]
+        settled_files = [file for file in files if self.rows.busy.isdisjoint(file.owners)]
+        for file in settled_files:
+            yield from self._file(file, there.get(file.name))
+        yield from self._missing_images(settled_files, there)
+        yield from self._unknown_volumes(pool, contents, there)
+
+    def _file(self, file: File, found: VolumeFacts | None) -> Iterator[Finding]:
         """A larger one is let be: growth cannot be taken back, so a resize that failed may leave one."""
-        for disk in machine.spec.disks:
-            found, should = there.get(disk.volume), machine.disk_bytes[disk.volume]
-            if found and (found.format != disk.format or found.capacity_bytes < should):
-                present = {"format": found.format, "bytes": found.capacity_bytes}
-                words = f"{machine.name} has another disk than was made for it"
-                evidence = {"is": present, "should": {"format": disk.format, "bytes": should}}
-                yield self._of(machine, Kind.DISK_CHANGED, disk.volume, words, evidence)
+        name = self._name_of(file)
+        backing = file.backing or (found.backing if found else None)  # an image may have been replaced since
+        if found is None:
+            evidence = {"is": {"volume": "missing"}, "should": {"volume": file.name}, "can_be_made": False}
+            yield self._finding(Kind.DISK_MISSING, file.name, f"{name} needs it", evidence, file.vm_id)
+        elif (found.format, found.backing) != ("qcow2", backing) or found.capacity_bytes < file.bytes:
+            present = {"format": found.format, "bytes": found.capacity_bytes, "backing": found.backing}
+            should = {"format": "qcow2", "bytes": file.bytes, "backing": backing}
+            words = f"{name} has another disk than was made for it"
+            yield self._finding(Kind.DISK_CHANGED, file.name, words, {"is": present, "should": should}, file.vm_id)
 
-    def _missing_images(self, settled: list[Machine], there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
+    def _name_of(self, file: File) -> str:
+        machine = self.rows.machines.get(file.vm_id) if file.vm_id else None
+        return machine.name if machine else "a volume"
+
+    def _missing_images(self, files: list[File], there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
         """Machines share the image that their disks stand on, so it is told once."""
-        needs: dict[str, list[Machine]] = {}
-        for machine in settled:
-            for volume in machine.volumes:
-                backing = there[volume].backing if volume in there else None
-                if backing is not None and backing not in there:
-                    needs.setdefault(backing, []).append(machine)
-        for image, machines in sorted(needs.items()):
+        own = {file.name for file in files}
+        needs: dict[str, list[File]] = {}
+        for file in files:
+            backing = there[file.name].backing if file.name in there else None
+            if backing is not None and backing not in there and backing not in own:
+                needs.setdefault(backing, []).append(file)
+        for image, standing in sorted(needs.items()):
             evidence = {"is": {"volume": "missing"}, "should": {"volume": image}, "is_image": True}
-            words = f"{len(machines)} machines stand on it, {machines[0].name} among them"
+            words = f"{len(standing)} disks stand on it, that of {self._name_of(standing[0])} among them"
             yield self._finding(Kind.DISK_MISSING, image, words, evidence)
 
-    def _unknown_volumes(self, there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
+    def _unknown_volumes(
+        self, pool: str, contents: PoolContents, there: Mapping[str, VolumeFacts]
+    ) -> Iterator[Finding]:
         """Volumes are named by ids, so those of a pool that hosts share are told apart as well."""
         if self.is_being_checked:
             return
@@ -159,12 +174,12 @@ class _Comparison:
         users = {disk.volume: domain.name for domain in self.inventory.domains for disk in domain.disks}
         for name in sorted(set(there) - self.rows.names - backing):
             facts = {"bytes": there[name].allocation_bytes, "format": there[name].format}
-            evidence = {"is": facts, "is_ours": names.is_ours(name), "user": users.get(name, "")}
+            evidence = {"is": facts, "is_ours": names.is_ours(name), "user": users.get(name, ""), "pool": pool}
             words = f"no machine has it, but {users[name]} does" if name in users else "no machine and no image has it"
             yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, words, evidence)
         if str(self.host.id) not in self.rows.busy_lanes:  # an image is brought by any operation that needs it
-            for name in self.inventory.unfinished:
-                evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name)}
+            for name in contents.unfinished:
+                evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name), "pool": pool}
                 yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way", evidence)
 
     def _addresses(self, settled: list[Machine]) -> Iterator[Finding]:
@@ -193,5 +208,12 @@ class _Comparison:
     ) -> Finding:
         return Finding(kind, self.host.name, name, words, self.host.id, machine.id, evidence or {})
 
-    def _finding(self, kind: Kind, name: str, words: str, evidence: Mapping[str, Any] | None = None) -> Finding:
-        return Finding(kind, self.host.name, name, words, self.host.id, evidence=evidence or {})
+    def _finding(
+        self,
+        kind: Kind,
+        name: str,
+        words: str,
+        evidence: Mapping[str, Any] | None = None,
+        vm_id: UUID | None = None,
+    ) -> Finding:
+        return Finding(kind, self.host.name, name, words, self.host.id, vm_id, evidence or {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from hosts.driver.types import Accelerator, DomainSpec
-from hosts.models import Host
+from hosts.models import Host, StoragePool
 from portal.core import clocks
 from portal.core.connection import snapshot
 from portal.operations.models import Operation, OperationHold
@@ -20,17 +20,14 @@ from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.design import domain_spec
-from vms.models import VM, Disk, Image, Nic, Power
+from vms.models import VM, Image, Layer, Lifecycle, Nic, Power, Volume
 
 Amounts = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine and the domain it should be. `size` is what it holds of its host, `disk_bytes` its disks' by volume.
-
-    `off_since` is when it was first seen off, None where it was last seen otherwise.
-    """
+    """A machine and the domain it should be. `off_since` is when it was first seen off, None where it was last not."""
 
     id: UUID
     name: str
@@ -39,8 +36,6 @@ class Machine:
     lifecycle: str
     desired_power: str
     off_since: datetime | None
-    size: Amounts
-    disk_bytes: Mapping[str, int]
     spec: DomainSpec
 
     @property
@@ -49,12 +44,39 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class File:
+    """A layer as it should lie in a pool of its host; `backing` is the file of its parent, None where it has none.
+
+    `owners` are all that a change of it would touch: its volumes and their machines, also those of what stands on it.
+    `vm_id` is the machine that has it, where that is one alone.
+    """
+
+    host_id: UUID
+    pool: str
+    name: str
+    backing: str | None
+    bytes: int
+    owners: frozenset[UUID]
+    vm_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a row should hold, by account."""
+
+    name: str
+    wanted: Mapping[UUID, Amounts]
+    vm_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HostRow:
-    """`is_checked`: its pool and its network were made."""
+    """`pool` is the default one of its `pools`. `is_checked`: its default pool and its network were made."""
 
     id: UUID
     name: str
     pool: str
+    pools: Sequence[str]
     network: str
     is_checked: bool
 
@@ -71,6 +93,8 @@ class Rows:
     at: datetime
     hosts: Sequence[HostRow]
     machines: Mapping[UUID, Machine]
+    files: Sequence[File]
+    holdings: Mapping[UUID, Holding]
     names: frozenset[str]
     claims: Mapping[tuple[UUID, UUID], Amounts]
     accounts: Mapping[UUID, str]
@@ -89,7 +113,7 @@ class Before:
 
 def note() -> Before:
     at = timezone.now()
-    disks = [disk.volume_name for disk in Disk.objects.all()]
+    disks = [layer.file_name for layer in Layer.objects.only("pk")]
     seeds = [VM(pk=id).seed_volume for id in VM.objects.unscoped("audit").values_list("pk", flat=True)]
     images = [image.file_name for image in Image.objects.unscoped("audit")]
     return Before(at, frozenset([*disks, *seeds, *images, *Nic.objects.values_list("mac", flat=True)]))
@@ -106,15 +130,19 @@ def load(before: Before) -> Rows:
         lately = list(rows.annotate(now=Now()))
         held = OperationHold.objects.filter(operation__in=rows).values_list("object_id", flat=True)
         busy = frozenset([*held, *(operation.target_id for operation in lately)])
-        vms, names, claims = _vms(), note().names, _claims()
+        vms, layers, names, claims = _vms(), list(Layer.objects.select_related("pool")), note().names, _claims()
+        volumes = list(Volume.objects.unscoped("audit").select_related("layer__pool"))
+        pools = pools_of(hosts.values())
     for vm in vms:
         vm.host = hosts[vm.host_id]
         # how guests run there may be unknown for the moment; it is not compared
         vm.host.accelerator = vm.host.accelerator or Accelerator.TCG
     return Rows(
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
-        hosts=[_host(host) for host in hosts.values()],
+        hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
+        files=_files(layers, volumes, {vm.pk: vm for vm in vms}),
+        holdings=dict(_holdings(vms, volumes)),
         names=before.names | names,
         claims=claims,
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
@@ -124,12 +152,59 @@ def load(before: Before) -> Rows:
     )
 
 
-def _host(host: Host) -> HostRow:
-    return HostRow(host.pk, host.name, host.pool_name, host.network_name, host.checked_at is not None)
+def pools_of(hosts: Iterable[Host]) -> Mapping[UUID, list[str]]:
+    """The names of the pools of each host. One query."""
+    found: dict[UUID, list[str]] = {host.pk: [] for host in hosts}
+    for host_id, name in StoragePool.objects.filter(host_id__in=found).values_list("host_id", "name"):
+        found[host_id].append(name)
+    return found
+
+
+def _host(host: Host, pools: Sequence[str]) -> HostRow:
+    return HostRow(host.pk, host.name, host.pool_name, pools, host.network_name, host.checked_at is not None)
 
 
 def _vms() -> list[VM]:
-    return list(VM.objects.unscoped("audit").defer("user_data", "ssh_keys").prefetch_related("disks", "nics"))
+    rows = VM.objects.unscoped("audit").defer("user_data", "ssh_keys")
+    return list(rows.prefetch_related("volumes__layer__pool", "nics"))
+
+
+def _files(layers: Sequence[Layer], volumes: Sequence[Volume], vms: Mapping[UUID, VM]) -> list[File]:
+    """Of machines that are built and not about to go; of a failed delete anything may be left."""
+    by_id = {layer.pk: layer for layer in layers}
+    owners: dict[UUID, set[UUID]] = {id: set() for id in by_id}
+    unsettled: set[UUID] = set()
+    for volume in volumes:
+        layer: Layer | None = by_id.get(volume.layer_id)
+        while layer is not None:
+            owners[layer.pk] |= {volume.pk, *([volume.vm_id] if volume.vm_id else [])}
+            if volume.vm_id and vms[volume.vm_id].lifecycle != Lifecycle.READY:
+                unsettled.add(layer.pk)
+            layer = by_id.get(layer.parent_id) if layer.parent_id else None
+    return [_file(layer, by_id, owners[layer.pk], vms) for layer in layers if layer.pk not in unsettled]
+
+
+def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], vms: Mapping[UUID, VM]) -> File:
+    machines = [id for id in owners if id in vms]
+    return File(
+        host_id=layer.pool.host_id,
+        pool=layer.pool.name,
+        name=layer.file_name,
+        backing=by_id[layer.parent_id].file_name if layer.parent_id else None,
+        bytes=layer.size_bytes,
+        owners=frozenset([layer.pk, *owners]),
+        vm_id=machines[0] if len(machines) == 1 else None,
+    )
+
+
+def _holdings(vms: Sequence[VM], volumes: Sequence[Volume]) -> Iterator[tuple[UUID, Holding]]:
+    """Whatever holds something: each kind of row by its own words."""
+    for vm in vms:
+        yield vm.pk, Holding(vm.name, {vm.tenant_id: {"vms": 1, **vm.wanted}, vm.host_id: vm.wanted}, vm.pk)
+    for volume in volumes:
+        if volume.wanted:
+            accounts = (volume.tenant_id, volume.layer.pool.host_id)
+            yield volume.pk, Holding(volume.name, dict.fromkeys(accounts, volume.wanted), volume.vm_id)
 
 
 def _machine(vm: VM) -> Machine:
@@ -141,8 +216,6 @@ def _machine(vm: VM) -> Machine:
         lifecycle=vm.lifecycle,
         desired_power=vm.desired_power,
         off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
-        size=vm.wanted,
-        disk_bytes={disk.volume_name: disk.size_bytes for disk in vm.disks.all()},
         spec=domain_spec(vm, vm.host, 0),
     )
 

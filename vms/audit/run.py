@@ -38,9 +38,11 @@ def audit() -> list[Finding]:
 
 def read(hosts: Sequence[Host]) -> Readings:
     """All hosts at once: what each has, or why it could not be read."""
+    pools = rows.pools_of(hosts)
     release()  # they may take their time
-    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
-        return dict(zip((host.pk for host in hosts), pool.map(_read, hosts), strict=True))
+    with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
+        readings = threads.map(_read, hosts, [pools[host.pk] for host in hosts])
+        return dict(zip((host.pk for host in hosts), readings, strict=True))
 
 
 def _of(host: rows.HostRow, reading: Inventory | str, found: rows.Rows) -> list[Finding]:
@@ -54,10 +56,10 @@ def _of(host: rows.HostRow, reading: Inventory | str, found: rows.Rows) -> list[
     return [finding for finding in told if finding.kind != Kind.FOREIGN_DOMAIN]
 
 
-def _read(host: Host) -> Inventory | str:
+def _read(host: Host, pools: Sequence[str]) -> Inventory | str:
     """The inventory, or why there is none."""
     try:
-        return driver_for(host).inventory(host.pool_name, host.network_name)
+        return driver_for(host).inventory(pools, host.network_name)
     except DriverError as error:
         return str(error)
     except Exception as error:  # what one host answers must not hide the others

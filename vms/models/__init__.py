@@ -2,13 +2,13 @@ from vms.models.catalogue import Flavor, Image, ImageFormat, ImageState
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.upload import ImageUpload
-from vms.models.vm import VM, Disk, Lifecycle, Nic, Power
+from vms.models.vm import VM, Lifecycle, Nic, Power
+from vms.models.volume import Layer, Volume
 
 __all__ = [
     "VM",
     "Comparison",
     "ConsoleTicket",
-    "Disk",
     "Drift",
     "DriftState",
     "Flavor",
@@ -16,7 +16,9 @@ __all__ = [
     "ImageFormat",
     "ImageState",
     "ImageUpload",
+    "Layer",
     "Lifecycle",
     "Nic",
     "Power",
+    "Volume",
 ]

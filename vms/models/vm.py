@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models import Q
 
 from hosts.models import Host
 from portal.core.ids import uuid7
-from portal.core.models import Row
-from portal.core.units import GIB
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
 from vms.models.catalogue import Flavor, Image
+
+if TYPE_CHECKING:
+    from vms.models.volume import Volume
 
 
 class Lifecycle(models.TextChoices):
@@ -78,6 +81,10 @@ class VM(TenantOwned):
         return f"{self.pk}-seed.iso"
 
     @property
+    def boot_volume(self) -> Volume:
+        return self.volumes.get(is_boot=True)
+
+    @property
     def status(self) -> str:
         """One word of the public contract: building running paused stopped error deleting."""
         if self.lifecycle != Lifecycle.READY:
@@ -88,26 +95,6 @@ class VM(TenantOwned):
     def wanted(self) -> dict[str, int]:
         """What it takes of a host; a tenant's quota counts the machine itself as well."""
         return {"vcpus": self.vcpus, "memory_mib": self.memory_mib, "disk_gib": self.disk_gib}
-
-
-class Disk(Row):
-    """A volume of one machine, named by its id wherever it lies."""
-
-    vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="disks")
-    target = models.CharField(max_length=8, default="vda")
-    size_gib = models.PositiveIntegerField()
-
-    class Meta:
-        ordering = ["target"]
-        constraints = [models.UniqueConstraint(fields=["vm", "target"], name="one_disk_per_vm_and_target")]
-
-    @property
-    def volume_name(self) -> str:
-        return f"{self.pk}.qcow2"
-
-    @property
-    def size_bytes(self) -> int:
-        return self.size_gib * GIB
 
 
 class Nic(models.Model):

@@ -90,7 +90,7 @@ def _is_judged(drift: Drift, rows: Rows, inventory: Inventory) -> bool:
         return False
     if drift.kind == Kind.UNFINISHED_VOLUME and str(drift.host_id) in rows.busy_lanes:
         return False
-    is_seen = inventory.volumes is not None or drift.kind not in _OF_VOLUMES
+    is_seen = None not in inventory.pools.values() or drift.kind not in _OF_VOLUMES
     return is_seen and (inventory.dhcp_hosts is not None or drift.kind not in _OF_ADDRESSES)
 
 

@@ -45,7 +45,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str) -> tuple[VM, Operation]:
     quotas.hold(vm.tenant, new.pk, {"vms": 1, **new.wanted})
     placement.place_on(vm.host, new.pk, new.wanted)
     new.host = vm.host
-    save_new(new)
+    boot = save_new(new, stands_on=None)
     operation = operations.submit(
         CLONE,
         actor=actor,
@@ -54,7 +54,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str) -> tuple[VM, Operation]:
         params={"source": str(vm.pk)},
         lane=vm.host_id,
         after={"source": vm.name, **new.wanted},
-        holds=[vm, *new.disks.all()],
+        holds=[vm, boot.layer],
     )
     log.record("vm.clone_asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": new.name})
     return new, operation

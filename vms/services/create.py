@@ -20,11 +20,12 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.addresses import free_address
-from vms.models import VM, Disk, Flavor, Image, Nic
+from vms.models import VM, Flavor, Image, Layer, Nic, Volume
 from vms.workflows.create import CREATE
 
 LONGEST_USER_DATA = 64 * 1024
 MOST_SSH_KEYS = 20
+BOOT_TARGET = "vda"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     )
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
     vm.host = placement.place(vm.pk, vm.wanted)
-    save_new(vm)
+    save_new(vm, stands_on=image)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
     operation = operations.submit(
         CREATE,
@@ -121,13 +122,16 @@ def _ssh_keys(actor: Actor, given: list[str]) -> list[str]:
     return [own.get(text) or ssh.parse(text, field="ssh_keys")[0] for text in given]
 
 
-def save_new(vm: VM) -> None:
-    """With its disk and its address. The name's uniqueness is the database's to decide."""
+def save_new(vm: VM, *, stands_on: Image | None) -> Volume:
+    """With its boot volume and its address. The name's uniqueness is the database's to decide."""
     try:
         with transaction.atomic():
             vm.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
-    Disk.objects.create(vm=vm, size_gib=vm.disk_gib)
+    layer = Layer.objects.create(pool=vm.host.default_pool, image=stands_on, size_gib=vm.disk_gib)
+    boot = {"name": "boot", "target": BOOT_TARGET, "is_boot": True}
+    volume = Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, size_gib=vm.disk_gib, **boot)
     ip, mac = free_address(vm.host)
     Nic.objects.create(vm=vm, host=vm.host, ip=ip, mac=mac)
+    return volume

@@ -14,7 +14,6 @@ from portal.accounts.models import SshKey
 from portal.core.units import THIN_SPACE, mib
 from portal.quotas import selectors as quotas
 from portal.quotas import words
-from portal.quotas.models import RESOURCES
 from portal.quotas.selectors import Usage
 from portal.quotas.words import amount
 from portal.tenancy.gate import Actor
@@ -196,8 +195,10 @@ def _takes(flavor: Flavor) -> dict[str, int]:
 
 
 def _summary(usage: Usage, card: FlavorCard | None) -> list[SummaryLine]:
-    takes = {"vms": 1, "vcpus": card.vcpus, "memory_mib": card.memory_mib, "disk_gib": card.disk_gib} if card else {}
-    return [_line(name, usage.used[name], usage.limits[name], takes.get(name, 0)) for name in RESOURCES]
+    takes = {"vms": 0, "vcpus": 0, "memory_mib": 0, "disk_gib": 0}
+    if card:
+        takes = {"vms": 1, "vcpus": card.vcpus, "memory_mib": card.memory_mib, "disk_gib": card.disk_gib}
+    return [_line(name, usage.used[name], usage.limits[name], takes.get(name, 0)) for name in takes]
 
 
 def _line(resource: str, used: int, limit: int | None, takes: int) -> SummaryLine:

@@ -20,7 +20,7 @@ def look(context: StepContext) -> Output:
     """It must still be what the administrator saw."""
     vm = machine(context.operation)
     driver, params = driver_of(context, vm), context.params
-    found = driver.inventory(vm.host.pool_name, vm.host.network_name)
+    found = driver.inventory([], vm.host.network_name)
     domain = next((each for each in found.domains if each.uuid == vm.pk), None)
     there = domain and {"vcpus": domain.vcpus, "memory_mib": domain.memory_mib}
     is_same = domain and (there == params["size"] if params["size"] else domain.power == params["power"])

@@ -19,7 +19,7 @@ from portal.tenancy.roles import Permission
 from vms.audit import names, rows
 from vms.audit.compare import is_helper, is_ours
 from vms.audit.findings import Kind
-from vms.models import VM, Disk, Drift
+from vms.models import VM, Drift, Layer
 
 
 def _drift(operation: Operation) -> Drift:
@@ -30,7 +30,8 @@ def remove(context: StepContext) -> Output:
     drift = _drift(context.operation)
     if drift.host is not None:
         driver = fenced_driver(drift.host, context.check)
-        found = driver.inventory(drift.host.pool_name, drift.host.network_name)
+        pools = [pool.name for pool in drift.host.storage_pools.all()]
+        found = driver.inventory(pools, drift.host.network_name)
         _REMOVE[Kind(drift.kind)](driver, drift, drift.host, found)
     return None
 
@@ -44,26 +45,31 @@ def _domain(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
     domain = next((each for each in found.domains if each.uuid == uuid), None)
     if domain is None:
         return
-    has_row = VM.objects.unscoped("workflow").filter(pk=uuid).exists() or Disk.objects.filter(pk=uuid).exists()
-    if has_row or not is_ours(domain, host.pool_name):
+    has_row = VM.objects.unscoped("workflow").filter(pk=uuid).exists() or Layer.objects.filter(pk=uuid).exists()
+    if has_row or not is_ours(domain, found.pools):
         raise _has_owner("It is a machine's, or not Berth's.")
-    if domain.power is not PowerState.STOPPED and not is_helper(domain, host.pool_name):
+    if domain.power is not PowerState.STOPPED and not is_helper(domain, found.pools):
         raise _has_owner("It was started meanwhile.")
     driver.destroy(uuid)
     driver.undefine(uuid)
 
 
 def _volume(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
-    name = drift.object
+    name, pool = drift.object, _pool_of(drift, host)
     if not names.is_ours(name) or name in rows.note().names:
         raise _has_owner("It has an owner, or its name is not Berth's.")
     _refuse_if_used(name, found)
-    driver.delete_volume(host.pool_name, name)
+    driver.delete_volume(pool, name)
+
+
+def _pool_of(drift: Drift, host: Host) -> str:
+    return str(drift.evidence.get("pool", host.pool_name))
 
 
 def _unfinished(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
-    name = drift.object
-    if name not in found.unfinished:
+    name, pool = drift.object, _pool_of(drift, host)
+    contents = found.pools.get(pool)
+    if contents is None or name not in contents.unfinished:
         return
     is_image = name.startswith("image-")  # of which the next machine brings a whole one
     if not names.is_ours(name) or (name in rows.note().names and not is_image):
@@ -72,12 +78,13 @@ def _unfinished(driver: Driver, drift: Drift, host: Host, found: Inventory) -> N
     if others.exclude(target_id=drift.pk).exists():
         raise StepFailed("resource_busy", "Operations on this host may be bringing it. Try again when they are done.")
     _refuse_if_used(name, found)
-    driver.delete_volume(host.pool_name, name)
+    driver.delete_volume(pool, name)
 
 
 def _refuse_if_used(name: str, found: Inventory) -> None:
     users = [domain.name for domain in found.domains if name in {disk.volume for disk in domain.disks}]
-    users += [volume.name for volume in found.volumes or () if volume.backing == name]
+    volumes = [volume for contents in found.pools.values() if contents for volume in contents.volumes]
+    users += [volume.name for volume in volumes if volume.backing == name]
     if users:
         raise _has_owner(f"{users[0]} stands on it.")
 

@@ -10,7 +10,7 @@ from hosts.errors import translate
 from portal.core.units import size
 from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
-from vms.models import VM, Disk
+from vms.models import VM, Layer
 from vms.workflows import create
 from vms.workflows.common import driver_of, machine
 
@@ -32,21 +32,20 @@ def copy_disk(context: StepContext) -> Output:
 
 def _copy(context: StepContext) -> CopyFacts:
     vm = machine(context.operation)
-    disk, source = vm.disks.get(target="vda"), _source_disk(context)
+    layer, source = vm.boot_volume.layer, _source_layer(context)
     driver = driver_of(context, vm)
-    return driver.copy_volume(disk.pk, context.fence, vm.host.pool_name, source.volume_name, disk.volume_name)
+    return driver.copy_volume(layer.pk, context.fence, layer.pool.name, source.file_name, layer.file_name)
 
 
 def delete_copy(context: StepContext) -> None:
     vm = machine(context.operation)
-    for disk in vm.disks.all():
-        driver_of(context, vm).end_copy(disk.pk)
+    driver_of(context, vm).end_copy(vm.boot_volume.layer_id)
     create.delete_disk(context)
 
 
-def _source_disk(context: StepContext) -> Disk:
+def _source_layer(context: StepContext) -> Layer:
     """The source is held, so it is there."""
-    return VM.objects.unscoped("workflow").get(pk=context.params["source"]).disks.get(target="vda")
+    return VM.objects.unscoped("workflow").get(pk=context.params["source"]).boot_volume.layer
 
 
 CLONE = register(

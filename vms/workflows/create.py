@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from hosts.errors import translate
 from portal.operations.models import Operation
@@ -12,7 +13,7 @@ from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms import image_store, observed
 from vms.design import domain_spec
-from vms.models import VM, Lifecycle, Power
+from vms.models import VM, Lifecycle, Power, Volume
 from vms.seed import seed_iso
 from vms.workflows.common import driver_of, machine
 
@@ -20,14 +21,14 @@ from vms.workflows.common import driver_of, machine
 def bring_image(context: StepContext) -> Output:
     """Images are read-only and shared by all machines of the host, so there is nothing to undo."""
     vm = machine(context.operation)
-    driver, name = driver_of(context, vm), vm.image.file_name
-    if driver.volume(vm.host.pool_name, name) is None:
+    driver, pool, name = driver_of(context, vm), vm.boot_volume.layer.pool.name, vm.image.file_name
+    if driver.volume(pool, name) is None:
         source = image_store.path(vm.image)
         if not source.is_file():
             raise StepFailed("image_missing", "The image's file is missing from the image store.")
         # another create may have brought it meanwhile: its machine stands on that volume
         progress = lambda f: context.progress(f, "Copying the image")  # noqa: E731
-        driver.upload(vm.host.pool_name, name, source, "qcow2", progress, replace=False)
+        driver.upload(pool, name, source, "qcow2", progress, replace=False)
     return None
 
 
@@ -35,15 +36,15 @@ def make_disk(context: StepContext) -> Output:
     """Looks for the image once more, which may be gone since, or just on its way."""
     bring_image(context)
     vm = machine(context.operation)
-    for disk in vm.disks.all():
-        driver_of(context, vm).ensure_overlay(vm.host.pool_name, disk.volume_name, vm.image.file_name, disk.size_bytes)
+    layer = vm.boot_volume.layer
+    driver_of(context, vm).ensure_overlay(layer.pool.name, layer.file_name, vm.image.file_name, layer.size_bytes)
     return None
 
 
 def delete_disk(context: StepContext) -> None:
     vm = machine(context.operation)
-    for disk in vm.disks.all():
-        driver_of(context, vm).delete_volume(vm.host.pool_name, disk.volume_name)
+    layer = vm.boot_volume.layer
+    driver_of(context, vm).delete_volume(layer.pool.name, layer.file_name)
 
 
 def make_seed(context: StepContext) -> Output:
@@ -95,8 +96,16 @@ def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 def forget(operation: Operation) -> None:
     """Nothing of it is left on the host, so nothing of it is left here; the operation keeps the story."""
-    ledger.release(operation.target_id)
-    VM.objects.unscoped("workflow").filter(pk=operation.target_id).delete()
+    forget_machine(operation.target_id)
+
+
+def forget_machine(vm_id: UUID) -> None:
+    """Its rows and all that it holds, in the caller's transaction."""
+    ledger.release(vm_id)
+    boot = Volume.objects.unscoped("workflow").get(vm_id=vm_id, is_boot=True)
+    boot.delete()
+    boot.layer.delete()
+    VM.objects.unscoped("workflow").filter(pk=vm_id).delete()
 
 
 CREATE = register(

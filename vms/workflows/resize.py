@@ -14,7 +14,7 @@ from portal.operations.workflow import Output, Step, StepContext, Workflow, regi
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
-from vms.models import VM
+from vms.models import VM, Layer, Volume
 from vms.workflows.common import driver_of, machine, note_size
 
 
@@ -35,8 +35,8 @@ def define_old(context: StepContext) -> None:
 
 def grow_disk(context: StepContext) -> Output:
     vm = machine(context.operation)
-    root = vm.disks.get(target="vda")
-    driver_of(context, vm).grow_volume(vm.host.pool_name, root.volume_name, context.params["after"]["disk_gib"] * GIB)
+    layer = vm.boot_volume.layer
+    driver_of(context, vm).grow_volume(layer.pool.name, layer.file_name, context.params["after"]["disk_gib"] * GIB)
     return None
 
 
@@ -44,7 +44,9 @@ def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     size = operation.params["after"]
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
     rows.update(flavor_id=operation.params["flavor"], **size)
-    rows.get().disks.filter(target="vda").update(size_gib=size["disk_gib"])
+    boot = rows.get().boot_volume
+    Volume.objects.unscoped("workflow").filter(pk=boot.pk).update(size_gib=size["disk_gib"])
+    Layer.objects.filter(pk=boot.layer_id).update(size_gib=size["disk_gib"])
     _settle(operation, size)
     note_size(operation, operation.params["before"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -13,27 +13,26 @@ from hosts.driver.kvm.connection import Calls
 from hosts.driver.kvm.domains import power_state, stop_reason
 from hosts.driver.kvm.errors import translate
 from hosts.driver.kvm.upload import is_whole, named, unfinished_in
-from hosts.driver.types import DomainFacts, Inventory, VolumeFacts
+from hosts.driver.types import DomainFacts, Inventory, PoolContents, VolumeFacts
 from hosts.driver.xml import parse
 
 INVENTORY_SECONDS = 30.0  # libvirt opens each volume of the pool
 
 T = TypeVar("T")
-Volumes = tuple[tuple[VolumeFacts, ...] | None, tuple[str, ...]]
 
 
 class InventoryCalls(Calls):
-    def inventory(self, pool: str, network: str) -> Inventory:
+    def inventory(self, pools: Sequence[str], network: str) -> Inventory:
         session = self._connection.session()
         try:
-            return session.run(lambda connect: _inventory(connect, pool, network), INVENTORY_SECONDS)
+            return session.run(lambda connect: _inventory(connect, pools, network), INVENTORY_SECONDS)
         finally:
             session.drop()
 
 
-def _inventory(connect: libvirt.virConnect, pool: str, network: str) -> Inventory:
-    volumes, unfinished = _volumes(connect, pool)
-    return Inventory(_domains(connect), volumes, unfinished, _dhcp_hosts(connect, network))
+def _inventory(connect: libvirt.virConnect, pools: Sequence[str], network: str) -> Inventory:
+    contents = {name: _contents(connect, name) for name in pools}
+    return Inventory(_domains(connect), contents, _dhcp_hosts(connect, network))
 
 
 def _domains(connect: libvirt.virConnect) -> tuple[DomainFacts, ...]:
@@ -68,20 +67,20 @@ def _unless_gone(read: Callable[[], T]) -> T | None:
         raise
 
 
-def _volumes(connect: libvirt.virConnect, name: str) -> Volumes:
+def _contents(connect: libvirt.virConnect, name: str) -> PoolContents | None:
     try:
         pool = connect.storagePoolLookupByName(name)
         if not pool.isActive():
-            return None, ()
+            return None
         _refresh(pool)
         volumes = named(pool.listAllVolumes())
     except libvirt.libvirtError as error:
         if isinstance(translate(error), errors.NotFound | errors.InvalidState):
-            return None, ()
+            return None
         raise
     whole = [volume for name, volume in volumes.items() if is_whole(name, volumes)]
     facts = [_unless_gone(partial(_volume, volume)) for volume in whole]
-    return tuple(volume for volume in facts if volume is not None), unfinished_in(volumes)
+    return PoolContents(tuple(volume for volume in facts if volume is not None), unfinished_in(volumes))
 
 
 def _volume(volume: libvirt.virStorageVol) -> VolumeFacts:

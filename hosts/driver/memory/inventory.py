@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from hosts.driver.memory.state import Calls, MemoryHost
-from hosts.driver.types import CdromSpec, DiskFacts, DiskSpec, DomainFacts, DomainSpec, Inventory, PowerState, Reason
+from hosts.driver.types import (
+    CdromSpec,
+    DiskFacts,
+    DiskSpec,
+    DomainFacts,
+    DomainSpec,
+    Inventory,
+    PoolContents,
+    PowerState,
+    Reason,
+)
 from hosts.driver.xml import outline
 
 
 class InventoryCalls(Calls):
-    def inventory(self, pool: str, network: str) -> Inventory:
+    def inventory(self, pools: Sequence[str], network: str) -> Inventory:
         with self._call("inventory") as host:
             return Inventory(
                 domains=tuple(_domain_facts(host, uuid) for uuid in host.domains),
-                volumes=tuple(volume for (place, _), volume in host.volumes.items() if place == pool)
-                if pool in host.pools
-                else None,
-                unfinished=tuple(sorted(name for place, name in host.unfinished if place == pool)),
+                pools={name: _contents(host, name) for name in pools},
                 dhcp_hosts=dict(host.dhcp_hosts[network]) if network in host.networks else None,
             )
+
+
+def _contents(host: MemoryHost, pool: str) -> PoolContents | None:
+    if pool not in host.pools:
+        return None
+    volumes = tuple(volume for (place, _), volume in host.volumes.items() if place == pool)
+    return PoolContents(volumes, tuple(sorted(name for place, name in host.unfinished if place == pool)))
 
 
 def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:

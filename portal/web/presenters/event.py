@@ -62,6 +62,7 @@ _PHASES = {
 }
 _NAMES = {
     **{"vms": "VMs", "vcpus": "vCPUs", "memory_mib": "memory", "disk_gib": "disk"},
+    **{"image_mib": "image space", "backup_mib": "backup space"},
     **{"provider_role": "rights across tenants", "memory_reserved_mib": "memory reserved (MiB)", "uri": "URI"},
     **{"cpu_ratio": "vCPUs per CPU", "memory_ratio": "memory given out", "expires_at": "ends"},
 }

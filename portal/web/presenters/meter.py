@@ -10,7 +10,15 @@ from portal.quotas.models import RESOURCES
 from portal.quotas.selectors import Usage
 from portal.quotas.words import amount
 
-NAMES = {"vms": "VMs", "vcpus": "vCPU", "memory_mib": "Memory", "disk_gib": "Disk"}
+NAMES = {
+    "vms": "VMs",
+    "vcpus": "vCPU",
+    "memory_mib": "Memory",
+    "disk_gib": "Disk",
+    "snapshots": "Snapshots",
+    "image_mib": "Images",
+    "backup_mib": "Backups",
+}
 
 
 @dataclass(frozen=True)

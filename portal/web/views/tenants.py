@@ -23,7 +23,7 @@ from portal.web.paging import Page, page_of
 from portal.web.presenters.meter import NAMES, meters
 from portal.web.tenant import tenant_of
 
-UNITS = {"memory_mib": " (MiB)", "disk_gib": " (GiB)"}
+UNITS = {"memory_mib": " (MiB)", "disk_gib": " (GiB)", "image_mib": " (MiB)", "backup_mib": " (MiB)"}
 
 
 class TenantForm(forms.Form):
@@ -36,7 +36,7 @@ class TenantForm(forms.Form):
 class QuotaForm(forms.Form):
     """An empty field is no limit."""
 
-    vms, vcpus, memory_mib, disk_gib = (
+    vms, vcpus, memory_mib, disk_gib, snapshots, image_mib, backup_mib = (
         forms.IntegerField(
             label=NAMES[resource] + UNITS.get(resource, ""),
             min_value=0,

@@ -12,7 +12,7 @@ from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError
 from hosts.models import Host
 from portal.quotas.models import Claim
-from vms.models import VM, Disk, Image
+from vms.models import VM, Image, Layer
 
 
 class Command(BaseCommand):
@@ -52,10 +52,10 @@ def _wipe(host: Host) -> list[str]:
 
 def _wipe_volumes(driver: Driver, host: Host) -> list[str]:
     """Disks before the images that they stand on; an image on which somebody else's disk stands stays as well."""
-    vms = VM.objects.unscoped("reset").filter(host=host)
-    disks = [disk.volume_name for disk in Disk.objects.filter(vm__host=host)]
-    for name in [*disks, *(vm.seed_volume for vm in vms)]:
-        driver.delete_volume(host.pool_name, name)
+    for layer in Layer.objects.filter(pool__host=host).select_related("pool"):
+        driver.delete_volume(layer.pool.name, layer.file_name)
+    for vm in VM.objects.unscoped("reset").filter(host=host):
+        driver.delete_volume(host.pool_name, vm.seed_volume)
     backing = {volume.backing for volume in driver.list_volumes(host.pool_name)}
     for image in Image.objects.unscoped("reset"):
         if image.file_name not in backing:
