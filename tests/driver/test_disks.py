@@ -33,7 +33,7 @@ def machine(rig: Rig, echo_image: Path) -> DomainSpec:
 
 
 def facts(rig: Rig, spec: DomainSpec) -> DomainFacts:
-    return next(domain for domain in rig.other.inventory(POOL, NETWORK).domains if domain.uuid == spec.uuid)
+    return next(domain for domain in rig.other.inventory([POOL], NETWORK).domains if domain.uuid == spec.uuid)
 
 
 def test_an_empty_volume_is_made_once(rig: Rig) -> None:
@@ -107,11 +107,11 @@ def test_it_grows_under_the_guest(rig: Rig, machine: DomainSpec) -> None:
     rig.driver.attach_disk(machine.uuid, DATA)
     for wanted, there in ((12 * MIB, 12 * MIB), (12 * MIB, 12 * MIB), (10 * MIB, 12 * MIB)):
         rig.driver.grow_disk(machine.uuid, DATA, wanted)
-        found = {volume.name: volume for volume in rig.other.inventory(POOL, NETWORK).volumes or ()}
+        found = {volume.name: volume for volume in rig.other.list_volumes(POOL)}
         assert found["data"].capacity_bytes == there
     root = machine.disks[0]
     rig.driver.grow_disk(machine.uuid, root, 16 * MIB)
-    found = {volume.name: volume for volume in rig.other.inventory(POOL, NETWORK).volumes or ()}
+    found = {volume.name: volume for volume in rig.other.list_volumes(POOL)}
     assert found["disk"].capacity_bytes == 16 * MIB
 
 

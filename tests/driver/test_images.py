@@ -99,7 +99,7 @@ def test_a_download_takes_constant_memory(kvm_rig: Rig, tmp_path: Path) -> None:
 
 def ended_by_itself(rig: Rig, uuid: UUID, seconds: float) -> bool:
     rig.driver.wait_for(uuid, [PowerState.STOPPED], seconds)
-    (domain,) = rig.driver.inventory(POOL, NETWORK).domains
+    (domain,) = rig.driver.inventory([POOL], NETWORK).domains
     return domain.reason is Reason.GUEST
 
 
@@ -111,7 +111,7 @@ def test_a_cd_boots_where_the_disk_is_empty(kvm_rig: Rig, tmp_path: Path) -> Non
     cdroms = (CdromSpec(POOL, "seed"), CdromSpec(POOL, "installer", "sdb", format="qcow2", boots=True))
     spec = guest("disk", cdroms=cdroms, memory_mib=64)
     kvm_rig.driver.define(spec)
-    (domain,) = kvm_rig.driver.inventory(POOL, NETWORK).domains
+    (domain,) = kvm_rig.driver.inventory([POOL], NETWORK).domains
     assert domain.outline == outline.of_spec(spec)
     kvm_rig.driver.start(spec.uuid)
     assert ended_by_itself(kvm_rig, spec.uuid, 40)
@@ -123,7 +123,7 @@ def test_uefi_boots_what_bios_would_not(kvm_rig: Rig, lab_host: LabHost, tmp_pat
     spec = guest("disk", firmware=Firmware.UEFI, memory_mib=128)
     kvm_rig.driver.define(spec)
     kvm_rig.driver.start(spec.uuid)
-    (domain,) = kvm_rig.other.inventory(POOL, NETWORK).domains
+    (domain,) = kvm_rig.other.inventory([POOL], NETWORK).domains
     assert domain.running_outline == domain.outline == outline.of_spec(spec)
     assert ended_by_itself(kvm_rig, spec.uuid, 90)
     variables = nvram(spec, lab_host)

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('hosts', '0002_storage_pools'),
+        ('hosts', '0003_storage_pools'),
         ('tenancy', '0001_initial'),
         ('vms', '0004_image_intake'),
     ]

@@ -29,7 +29,7 @@ def convert(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("vms", "0005_volumes"),
-        ("hosts", "0003_default_pools"),
+        ("hosts", "0004_default_pools"),
         ("operations", "0005_holds"),
     ]
     operations = [migrations.RunPython(convert, migrations.RunPython.noop)]

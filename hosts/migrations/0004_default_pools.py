@@ -22,5 +22,5 @@ def add_pools(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("hosts", "0002_storage_pools")]
+    dependencies = [("hosts", "0003_storage_pools")]
     operations = [migrations.RunPython(add_pools, migrations.RunPython.noop)]
