@@ -96,8 +96,7 @@ class _Move:
         if not job:
             return self._begin() if note is None or note.stage is _Stage.PREPARING else self._fail()
         if not self._is_ours(note):
-            self._domain.blockJobAbort(self._target, 0)
-            raise self._busy()
+            raise self._distrust()
         if not is_in_step(job):
             return CopyFacts(job["cur"], job["end"], False)
         self._switch()
@@ -116,8 +115,7 @@ class _Move:
             self._domain.blockCopy(self._target, copy_target_xml(path), {}, _COPY)
         except libvirt.libvirtError as error:
             if self._domain.blockJobInfo(self._target, 0):  # another's, into the file that was there before
-                self._domain.blockJobAbort(self._target, 0)
-                raise self._busy() from error
+                raise self._distrust() from error
             raise
         _Note(_Stage.COPYING, note.mark).write(self._domain)
         return CopyFacts(0, size, False)
@@ -156,6 +154,12 @@ class _Move:
         if self._pool.info()[upload.AVAILABLE] < ROOM_BYTES:
             raise errors.NoSpace(f"the copy {self._disk.volume} did not fit")
         raise errors.DriverError(f"the copy to {self._disk.volume} failed")
+
+    def _distrust(self) -> errors.Busy:
+        """End the mirror, of which nothing is noted any more: the next call begins anew."""
+        self._domain.blockJobAbort(self._target, 0)
+        _let_go_on(self._domain)
+        return self._busy()
 
     def _busy(self) -> errors.Busy:
         return errors.Busy(f"somebody else moves a disk to {self._disk.volume}")
