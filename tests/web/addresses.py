@@ -108,6 +108,7 @@ PAGES: dict[str, Page] = {
     "vm-detail": Page(machine("web"), ACME_READS),
     "vm-row": Page(machine("web"), ACME_READS),
     "vm-header": Page(machine("web"), ACME_READS),
+    "vm-disks": Page(machine("web"), ACME_READS),
     "vm-activity": Page(machine("web"), ACME_READS),
     "vm-settings": Page(machine("cold"), ACME_READS, settings_posts()),
     "vm-action": Page(machine("web", "stop"), posts=send(MEMBERS_DO)),

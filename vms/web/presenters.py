@@ -40,7 +40,13 @@ _LABELS = {
 # From here on a guest that took no address is worth a look; one that boots by emulation takes half of it.
 ADDRESS_IS_LATE = timedelta(seconds=60)
 
-TABS = {"vm-detail": "Overview", "vm-console": "Console", "vm-activity": "Activity", "vm-settings": "Settings"}
+TABS = {
+    "vm-detail": "Overview",
+    "vm-console": "Console",
+    "vm-disks": "Disks & snapshots",
+    "vm-activity": "Activity",
+    "vm-settings": "Settings",
+}
 
 
 @dataclass(frozen=True)

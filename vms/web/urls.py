@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.web.views import bulk, catalogue, create, detail, drift, listing, overview, settings
+from vms.web.views import bulk, catalogue, create, detail, disks, drift, listing, overview, settings
 
 VM = "t/<slug:slug>/vms/<uuid:vm_id>/"
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path(VM, detail.vm_detail, name="vm-detail"),
     path(f"{VM}row/", listing.vm_row, name="vm-row"),
     path(f"{VM}header/", detail.vm_header, name="vm-header"),
+    path(f"{VM}disks/", disks.vm_disks, name="vm-disks"),
     path(f"{VM}activity/", detail.vm_activity, name="vm-activity"),
     path(f"{VM}settings/", settings.vm_settings, name="vm-settings"),
     path(f"{VM}actions/<slug:action>/", detail.vm_action, name="vm-action"),
