@@ -29,6 +29,8 @@ LONGEST_WAIT_SECONDS = 30
 LOOK_EVERY_SECONDS = 0.5
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
 
+_MOVES = "Of a step under way that moves data; null of others."
+
 
 class StepOut(serializers.Serializer[Any]):
     name = serializers.CharField()
@@ -36,6 +38,9 @@ class StepOut(serializers.Serializer[Any]):
     state = serializers.ChoiceField(choices=StepState.values)
     progress = serializers.SerializerMethodField()
     detail = serializers.CharField()
+    done_bytes = serializers.IntegerField(source="amount.done", default=None, allow_null=True, help_text=_MOVES)
+    total_bytes = serializers.IntegerField(source="amount.total", default=None, allow_null=True, help_text=_MOVES)
+    seconds_left = serializers.FloatField(allow_null=True, help_text="A guess by how fast it is; null where none is.")
     started_at = serializers.DateTimeField(allow_null=True)
     finished_at = serializers.DateTimeField(allow_null=True)
 

@@ -4,10 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from portal.core.units import size
 
 SOONEST_SECONDS = 2.0  # before that a guess says nothing
+_NEWS = 0.4  # how much the latest reading counts in a speed, against all before it
+
+
+@dataclass(frozen=True)
+class Amount:
+    """So many bytes of so many."""
+
+    done: int
+    total: int
+
+    @property
+    def fraction(self) -> float:
+        return self.done / self.total if self.total else 1.0
+
+    def seconds_left(self, bytes_per_second: float | None) -> float | None:
+        return max(self.total - self.done, 0) / bytes_per_second if bytes_per_second else None
+
+    def words(self, bytes_per_second: float | None) -> str:
+        words, left = f"{size(self.done)} of {size(self.total)}", self.seconds_left(bytes_per_second)
+        return words if left is None else f"{words}, {duration(left)} left"
+
+
+def speed(moved_bytes: int, seconds: float, before: float | None) -> float | None:
+    """Bytes per second: the latest reading, smoothed by what it was `before`, which a move back does not change."""
+    if seconds <= 0 or moved_bytes < 0:
+        return before
+    latest = moved_bytes / seconds
+    return latest if before is None else _NEWS * latest + (1 - _NEWS) * before
 
 
 class Pace:
@@ -20,15 +49,9 @@ class Pace:
         self._began = now()
 
     def words(self, done_bytes: int) -> str:
-        words = f"{size(done_bytes)} of {size(self._total)}"
-        left = self._seconds_left(done_bytes)
-        return words if left is None else f"{words}, {duration(left)} left"
-
-    def _seconds_left(self, done_bytes: int) -> float | None:
         took, moved = self._now() - self._began, done_bytes - self._before
-        if took < SOONEST_SECONDS or moved <= 0:
-            return None
-        return max(self._total - done_bytes, 0) * took / moved
+        is_known = took >= SOONEST_SECONDS and moved > 0
+        return Amount(done_bytes, self._total).words(moved / took if is_known else None)
 
 
 def duration(seconds: float) -> str:

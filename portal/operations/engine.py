@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from structlog.contextvars import bound_contextvars
 
+from portal.core.pace import Amount
 from portal.events import log
 from portal.operations import endings, versions
 from portal.operations.heartbeat import Heartbeat
@@ -238,12 +239,12 @@ class _Run:
         )
 
     def _context(self, row: OperationStep, undoing: bool = False) -> StepContext:
-        def progress(fraction: float, words: str) -> None:
+        def progress(fraction: float, words: str, amount: Amount | None = None) -> None:
             self.heartbeat.check()
             self.heartbeat.moved()
             if not undoing:
                 self._stop_if_asked()
-                self.journal.progress(row, fraction, words)
+                self.journal.progress(row, fraction, words, amount)
 
         operation = self.operation
         outputs = self.journal.outputs()

@@ -12,10 +12,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from portal.core.pace import Amount, speed
 from portal.events import live
 from portal.operations import lanes
 from portal.operations.lease import LeaseLost, held
-from portal.operations.models import Operation, OperationStep
+from portal.operations.models import NOTHING_MOVED, Operation, OperationStep
 from portal.operations.states import FINAL, TRANSITIONS, State, StepState
 
 PROGRESS_EVERY_SECONDS = 1.0
@@ -61,7 +62,7 @@ class Journal:
     def _begin(self, step: OperationStep) -> None:
         """One that goes on after a wait keeps its beginning and its progress."""
         if step.state != StepState.RUNNING:
-            self._set(step, StepState.RUNNING, progress=0.0, started_at=timezone.now(), finished_at=None)
+            self._set(step, StepState.RUNNING, started_at=timezone.now(), finished_at=None, **NOTHING_MOVED)
 
     @transaction.atomic
     def keep(self, step: OperationStep, kept: Mapping[str, Any]) -> None:
@@ -86,14 +87,15 @@ class Journal:
         self._set(step, state, finished_at=timezone.now(), detail=detail[:200])
         self._tell()
 
-    def progress(self, step: OperationStep, fraction: float, words: str) -> None:
+    def progress(self, step: OperationStep, fraction: float, words: str, amount: Amount | None = None) -> None:
         """At most one write a second; the last one of a step is `advance`."""
         if time.monotonic() - self._progress_written < PROGRESS_EVERY_SECONDS:
             return
         self._progress_written = time.monotonic()
         with transaction.atomic():
             self._guard()
-            self._set(step, StepState.RUNNING, progress=min(max(fraction, 0.0), 1.0), detail=words[:200])
+            measured = _measured(step, amount) if amount else {}
+            self._set(step, StepState.RUNNING, progress=min(max(fraction, 0.0), 1.0), detail=words[:200], **measured)
             self._tell()
 
     def move(self, state: State, **fields: Any) -> None:
@@ -136,3 +138,17 @@ class Journal:
 
     def _tell(self) -> None:
         live.tell(self.operation.tenant_id, f"operation:{self.operation.pk}", "operations", *self._topics)
+
+
+def _measured(step: OperationStep, amount: Amount) -> dict[str, Any]:
+    """What to write of the bytes that have been moved; their speed by what was written last, by whichever worker."""
+    now = timezone.now()
+    rate = step.bytes_per_second
+    if step.measured_at is not None and step.done_bytes is not None:
+        rate = speed(amount.done - step.done_bytes, (now - step.measured_at).total_seconds(), rate)
+    return {
+        "done_bytes": amount.done,
+        "total_bytes": amount.total,
+        "bytes_per_second": rate,
+        "measured_at": now,
+    }

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from portal.core.models import Row
+from portal.core.pace import Amount
 from portal.operations.states import ACTIVE, PUBLIC, State, StepState
 from portal.tenancy.models import Tenant
 from portal.tenancy.scoping import TenantQuerySet
@@ -72,8 +73,14 @@ class Operation(Row):
         return self.title
 
     @property
+    def told_state(self) -> State:
+        """As it is told: one whose step goes on by itself, without a worker, is under way."""
+        goes_on = self.state == State.QUEUED and self.started_at is not None and not self.waiting_for
+        return State.RUNNING if goes_on else State(self.state)
+
+    @property
     def status(self) -> str:
-        return PUBLIC[State(self.state)]
+        return PUBLIC[self.told_state]
 
     @property
     def is_active(self) -> bool:
@@ -106,8 +113,21 @@ class OperationHold(models.Model):
         ]
 
 
+# What a step has of its progress when it begins.
+NOTHING_MOVED = {
+    "progress": 0.0,
+    "done_bytes": None,
+    "total_bytes": None,
+    "bytes_per_second": None,
+    "measured_at": None,
+}
+
+
 class OperationStep(models.Model):
-    """A line of the journal. `output` is what later steps and the undo need, `kept` what it needs itself."""
+    """A line of the journal. `output` is what later steps and the undo need, `kept` what it needs itself.
+
+    Of a step that moves bytes, how far it was at `measured_at`, and how fast lately.
+    """
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="steps")
     position = models.PositiveSmallIntegerField()
@@ -121,8 +141,24 @@ class OperationStep(models.Model):
     kept = models.JSONField(default=dict)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    done_bytes = models.PositiveBigIntegerField(null=True)
+    total_bytes = models.PositiveBigIntegerField(null=True)
+    bytes_per_second = models.FloatField(null=True)
+    measured_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["position"]
         constraints = [models.UniqueConstraint(fields=["operation", "position"], name="one_step_per_position")]
         indexes = [models.Index(fields=["finished_at"], name="step_by_end")]
+
+    @property
+    def amount(self) -> Amount | None:
+        """How far it is in bytes, where it moves any and has not ended."""
+        if self.state != StepState.RUNNING or self.done_bytes is None or self.total_bytes is None:
+            return None
+        return Amount(self.done_bytes, self.total_bytes)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By its speed; None while that is not known."""
+        return self.amount.seconds_left(self.bytes_per_second) if self.amount else None

@@ -26,7 +26,14 @@ def operations(
         rows = rows.filter(tenant=tenant)
     if target is not None:
         rows = rows.filter(target_id=target)
-    return rows.filter(state__in=[state for state in State if PUBLIC[state] == status]) if status else rows
+    return rows.filter(_with_status(status)) if status else rows
+
+
+def _with_status(status: str) -> Q:
+    """As Operation.told_state has it."""
+    goes_on = Q(state=State.QUEUED, started_at__isnull=False, waiting_for="")
+    states = Q(state__in=[state for state in State if PUBLIC[state] == status])
+    return states | goes_on if status == PUBLIC[State.RUNNING] else states & ~goes_on
 
 
 def operation(actor: Actor, id: UUID | str, permission: Permission = Permission.OPERATION_READ) -> Operation:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
-from portal.operations.models import Operation, OperationHold, OperationStep
+from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
 from portal.operations.states import ACTIVE, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
@@ -179,7 +179,7 @@ def retry(*, actor: Actor, operation_id: UUID) -> Operation:
     operation = _wake_stuck(actor, operation_id, "operation.retry_requested", deadline_at=deadline, **fresh)
     once = [step.name for step in workflow.steps if not step.repeatable]
     again = operation.steps.exclude(state=StepState.DONE, name__in=once)
-    again.update(state=StepState.WAITING, progress=0, detail="", kept={}, started_at=None, finished_at=None)
+    again.update(state=StepState.WAITING, detail="", kept={}, started_at=None, finished_at=None, **NOTHING_MOVED)
     return operation
 
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
+from portal.core.pace import Amount
 from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 
 Output = Mapping[str, Any] | None
+
+
+class Progress(Protocol):
+    def __call__(self, fraction: float, words: str, amount: Amount | None = None) -> None: ...
 
 
 @dataclass
@@ -23,6 +28,7 @@ class StepContext:
 
     `fence` is the number of this attempt; steps write it into what they make on a host.
     `progress(fraction, words)` also is the point at which a cancelled or fenced-off operation stops: it may raise.
+    What moves bytes calls `moved` in its place: pages and API then tell how many, and the time left.
     `kept` is what this step put by when it last raised LookAgain, in whichever process.
     `check()` raises where this worker no longer holds the operation; to be called before each change outside.
     """
@@ -32,8 +38,13 @@ class StepContext:
     outputs: dict[str, Any]
     fence: int
     kept: Mapping[str, Any]
-    progress: Callable[[float, str], None]
+    progress: Progress
     check: Callable[[], None]
+
+    def moved(self, done_bytes: int, total_bytes: int, words: str = "") -> None:
+        """So much is done; `words` say what the title of the step does not. It may raise as `progress` does."""
+        amount = Amount(done_bytes, total_bytes)
+        self.progress(amount.fraction, words, amount)
 
 
 def _nothing(context: StepContext) -> None:
@@ -72,10 +83,11 @@ class TransientError(Exception):
 class LookAgain(Exception):
     """What the step waits for takes its time: run it again in some seconds. Until then it keeps no worker.
 
+    `words` say what it waits for; without any it goes on by itself, as a copy does, and is shown as under way.
     `keep` is put by for that run (StepContext.kept); it is no output.
     """
 
-    def __init__(self, seconds: float, words: str, keep: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, seconds: float, words: str = "", keep: Mapping[str, Any] | None = None) -> None:
         super().__init__(words)
         self.seconds = seconds
         self.keep = dict(keep or {})

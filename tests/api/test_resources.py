@@ -40,7 +40,8 @@ class TestOperations:
         assert (body["status"], body["step"]) == ("running", first.name)
         total = sum(step.weight for step in operation.steps.all())
         assert body["progress"] == round(100 * 0.5 * first.weight / total)
-        assert set(body["steps"][0]) == {"name", "title", "state", "progress", "detail", "started_at", "finished_at"}
+        told = {"name", "title", "state", "progress", "detail", "started_at", "finished_at"}
+        assert set(body["steps"][0]) == told | {"done_bytes", "total_bytes", "seconds_left"}
 
     def test_a_failure_is_told_as_a_problem(self, world: World, call: Api) -> None:
         error = {"code": "no_space", "title": "Failed", "detail": "The storage of the host is full."}

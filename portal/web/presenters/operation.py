@@ -148,7 +148,7 @@ def target_url(operation: Operation, slug: str) -> str:
 
 
 def _row_fields(operation: Operation) -> dict[str, Any]:
-    state = State(operation.state)
+    state = operation.told_state
     return {
         "id": operation.pk,
         "title": operation.title,
@@ -171,7 +171,13 @@ def _step(step: OperationStep) -> StepView:
     seconds = None
     if step.started_at and step.finished_at:
         seconds = max((step.finished_at - step.started_at).total_seconds(), 0.0)
-    return StepView(step.title, step.state, step.detail, round(step.progress * 100), seconds)
+    return StepView(step.title, step.state, _step_detail(step), round(step.progress * 100), seconds)
+
+
+def _step_detail(step: OperationStep) -> str:
+    """Copying the disk: `1.2 GiB of 4 GiB, 38 s left`."""
+    moved = step.amount.words(step.bytes_per_second) if step.amount else ""
+    return " · ".join(filter(None, (step.detail, moved)))
 
 
 def _elapsed(operation: Operation) -> float | None:
