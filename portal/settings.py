@@ -124,6 +124,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
+    "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
     "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }
 

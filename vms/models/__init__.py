@@ -1,6 +1,7 @@
 from vms.models.catalogue import Flavor, Image, ImageFormat, ImageState
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
+from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.upload import ImageUpload
 from vms.models.vm import VM, Lifecycle, Nic, Power
 from vms.models.volume import Layer, Volume
@@ -19,6 +20,10 @@ __all__ = [
     "Layer",
     "Lifecycle",
     "Nic",
+    "Outcome",
     "Power",
+    "Schedule",
+    "ScheduleKind",
+    "ScheduleRun",
     "Volume",
 ]

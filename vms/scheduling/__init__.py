@@ -1,0 +1,1 @@
+"""What is made by the clock: schedules that are due, and what their retention no longer wants."""
