@@ -217,7 +217,10 @@ class VolumeFacts:
 
 @dataclass(frozen=True, slots=True)
 class CopyFacts:
-    """How far a copy of a volume is; both in bytes of the disk that a guest sees. Complete, it is a volume."""
+    """How far a copy of a volume is, in bytes of the disk that a guest sees. Complete, it is a volume.
+
+    The total is what is to be copied, without holes; the size of the disk, until that is known and at the end.
+    """
 
     done_bytes: int
     total_bytes: int

@@ -8,8 +8,10 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
+import libvirt
 import pytest
 
 from hosts.driver import errors, open_driver
@@ -145,6 +147,38 @@ def test_a_caller_that_was_overtaken_removes_nothing(rig: Rig, source: Path, mon
         rig.driver.copy_volume(job, 1, POOL, "disk", "copy")
     assert is_same(rig, source)
     assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
+
+
+def test_a_caller_that_was_late_removes_no_finished_copy(
+    rig: Rig, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had looked, and was paused before it made the domain; meanwhile others were done."""
+    job, copier_xml = uuid4(), copy.copier_xml
+    pauses = iter([True])
+
+    def paused(*arguments: Any) -> str:
+        if next(pauses, False):
+            to_the_end(Rig(rig.other, rig.driver, rig.uri, rig.cidr, rig.directory), job, 2)
+        return copier_xml(*arguments)
+
+    monkeypatch.setattr(copy, "copier_xml", paused)
+    made = rig.driver.copy_volume(job, 1, POOL, "disk", "copy")
+    assert made.is_complete
+    assert is_same(rig, source)
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
+    assert rig.driver.list_domains() == []
+
+
+@pytest.mark.parametrize("job", [{"cur": 0, "end": 0}, {"cur": 0, "end": 1}])
+def test_the_total_is_the_disk_until_qemu_knows_it(
+    rig: Rig, source: Path, monkeypatch: pytest.MonkeyPatch, job: dict[str, int]
+) -> None:
+    id = uuid4()
+    rig.driver.copy_volume(id, 1, POOL, "disk", "copy")
+    with monkeypatch.context() as patch:
+        patch.setattr(libvirt.virDomain, "blockJobInfo", lambda *arguments: job)
+        assert rig.driver.copy_volume(id, 1, POOL, "disk", "copy") == CopyFacts(0, 512 * MIB, False)
+    to_the_end(rig, id)
 
 
 def test_of_callers_at_once_all_see_one_copy(rig: Rig, source: Path) -> None:

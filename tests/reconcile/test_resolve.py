@@ -10,15 +10,16 @@ import pytest
 
 from hosts.connections import driver_for
 from hosts.driver import errors
-from hosts.driver.memory import MemoryHost
-from hosts.driver.types import DiskSpec, PowerState
+from hosts.driver.memory import MemoryDriver, MemoryHost
+from hosts.driver.types import DiskSpec, DomainSpec, PowerState
 from portal.core.errors import Conflict, Forbidden
 from portal.events.models import Event
 from portal.operations import engine
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import ledger
 from portal.quotas.models import Claim, Quota
-from portal.tenancy.gate import actor_for
+from portal.tenancy.gate import SYSTEM, actor_for
 from tests.audit.test_audit import change, claim, guest, volume
 from tests.reconcile.conftest import fresh
 from tests.world import World
@@ -26,6 +27,8 @@ from vms.audit.run import audit
 from vms.models import VM, Drift, Layer, Volume
 from vms.resolutions import Facts, Resolution, verdict
 from vms.services.drift import resolve
+from vms.states import Action
+from vms.workflows.power import WORKFLOWS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Turn = Callable[[], list[str]]
@@ -263,15 +266,50 @@ def test_only_a_probe_with_its_own_disk_is_removed_while_it_runs(world: World, h
         _ended(actor_for(world.people["admin"]), card)
 
 
-def test_a_copier_that_nobody_knows_is_removed_while_it_is_on(world: World, host: MemoryHost, turn: Turn) -> None:
-    """As after the database was brought back from a time before the clone was asked for."""
+def copier(world: World, host: MemoryHost) -> DomainSpec:
+    """Of the disk of "cold", and on."""
     source = world.machines["cold"].boot_volume.layer.file_name
     spec = guest("", disks=(DiskSpec("berth", source, "vda"),))
     spec = replace(spec, name=f"berth-copy-{spec.uuid}")
     host.domains[spec.uuid] = (spec, PowerState.PAUSED)
+    return spec
+
+
+def test_a_copier_that_no_operation_has_is_ended_without_anybody(world: World, host: MemoryHost, turn: Turn) -> None:
+    """As after the database was brought back from a time before the clone was asked for."""
+    spec = copier(world, host)
+    Layer.objects.create(pk=spec.uuid, pool=world.host.default_pool, size_gib=1)  # that the row is there is no reason
+    turn()
+    assert spec.uuid not in host.domains
+    turn()
+    assert not Drift.objects.unscoped("test").filter(kind="domain_without_vm").exists()
+
+
+def test_a_copier_of_an_operation_stays(world: World, host: MemoryHost, turn: Turn) -> None:
+    spec, cold = copier(world, host), world.machines["cold"]
+    layer = Layer.objects.create(pk=spec.uuid, pool=world.host.default_pool, size_gib=1)
+    operation = operations.submit(WORKFLOWS[Action.START], actor=SYSTEM, target=cold, title="t", holds=[layer])
+    turn(), turn()
+    assert spec.uuid in host.domains
+    operation.delete()
+    turn()
+    assert spec.uuid not in host.domains
+
+
+def test_a_copier_is_cleaned_up_unless_an_operation_has_it(
+    world: World, host: MemoryHost, turn: Turn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryDriver, "end_copy", lambda driver, job: None)  # the reconciler's, which does not work
+    spec, cold = copier(world, host), world.machines["cold"]
+    source = cold.boot_volume.layer.file_name
+    layer = Layer.objects.create(pk=spec.uuid, pool=world.host.default_pool, size_gib=1)
     turn(), turn()
     card = Drift.objects.unscoped("test").select_related("host").get(kind="domain_without_vm")
     assert "both would write" not in card.detail
+    running = operations.submit(WORKFLOWS[Action.START], actor=SYSTEM, target=cold, title="t", holds=[layer])
+    assert _ended(actor_for(world.people["admin"]), card) == "failed"
+    assert spec.uuid in host.domains
+    running.delete()
     assert _ended(actor_for(world.people["admin"]), card) == "succeeded"
     assert spec.uuid not in host.domains
     assert source in [name for _, name in host.volumes]

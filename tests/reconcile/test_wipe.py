@@ -36,3 +36,10 @@ def test_what_another_installation_has_in_the_same_pool_stays(world: World, host
     assert {name for _, name in host.volumes} == {"customer-archive.qcow2", "theirs", world.image.file_name}
     assert host.pools
     assert host.networks
+
+
+def test_copies_under_way_are_ended_before_their_volumes_go(world: World, host: MemoryHost) -> None:
+    layer = world.machines["web"].boot_volume.layer
+    host.copies[layer.pk] = ("berth", layer.file_name)
+    call_command("wipe_hosts")
+    assert host.copies == {}

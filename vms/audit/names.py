@@ -6,7 +6,7 @@ import re
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _PROBE = re.compile(r"berth-preflight-[0-9a-f]{8}")  # of hosts.driver.kvm.probe, and so is its disk
-_COPIER = re.compile(rf"berth-copy-{_ID}")  # of hosts.driver.xml.copy
+_COPIER = re.compile(rf"berth-(?:copy|absorb)-{_ID}")  # of hosts.driver.xml.copy
 # Disk.volume_name, VM.seed_volume, Image.file_name
 _VOLUME = re.compile(rf"{_ID}\.qcow2|{_ID}-seed\.iso|image-[0-9a-f]{{32}}\.qcow2|{_PROBE.pattern}")
 

@@ -13,7 +13,7 @@ from vms.audit import rows as of_rows
 from vms.audit.findings import Finding
 from vms.audit.rows import HostRow, Machine, Rows
 from vms.models import Lifecycle
-from vms.reconcile import power
+from vms.reconcile import helpers, power
 from vms.reconcile.inbox import Inbox
 from vms.reconcile.power import Ruling
 from vms.reconcile.recovery import Recovery, obey_guest
@@ -45,6 +45,7 @@ class Reconciler:
     def _take(self, host: HostRow, inventory: Inventory, rows: Rows) -> None:
         findings = [*compare.findings(host, inventory, rows), *_power(host, inventory, rows)]
         self._inbox.take_host(host.id, findings, rows, inventory)
+        helpers.end_left(host, inventory, rows)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from hosts.driver.types import Inventory, PowerState
 from hosts.errors import translate
 from hosts.models import Host
 from portal.operations.models import Operation
+from portal.operations.selectors import active_on_each
 from portal.operations.states import ACTIVE
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
@@ -19,7 +20,7 @@ from portal.tenancy.roles import Permission
 from vms.audit import names, rows
 from vms.audit.compare import is_helper, is_ours
 from vms.audit.findings import Kind
-from vms.models import VM, Drift, Layer
+from vms.models import VM, Drift
 
 
 def _drift(operation: Operation) -> Drift:
@@ -45,9 +46,10 @@ def _domain(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
     domain = next((each for each in found.domains if each.uuid == uuid), None)
     if domain is None:
         return
-    has_row = VM.objects.unscoped("workflow").filter(pk=uuid).exists() or Layer.objects.filter(pk=uuid).exists()
-    if has_row or not is_ours(domain, found.pools):
+    if VM.objects.unscoped("workflow").filter(pk=uuid).exists() or not is_ours(domain, found.pools):
         raise _has_owner("It is a machine's, or not Berth's.")
+    if active_on_each([uuid]):
+        raise _has_owner("It works for an operation that is under way.")
     if domain.power is not PowerState.STOPPED and not is_helper(domain, found.pools):
         raise _has_owner("It was started meanwhile.")
     driver.destroy(uuid)

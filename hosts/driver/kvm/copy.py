@@ -100,9 +100,7 @@ class _Copy:
     def _go_on(self) -> CopyFacts:
         domain = _domain(self._connect, self._job)
         if domain is None:
-            names = upload.names_in(self._pool)
-            is_there = self._name in names and upload.is_whole(self._name, names)
-            return self._complete() if is_there else self._begin()
+            return self._complete() if self._is_there() else self._begin()
         journal, job = _Journal.of(domain), domain.blockJobInfo(TARGET, 0)
         if journal.stage is _Stage.PREPARING and not job:
             if journal.attempt < self._attempt:  # whoever made it is gone, or may no longer
@@ -112,7 +110,7 @@ class _Copy:
             raise self._failure(domain)
         if journal.stage is not _Stage.ARRIVED and not is_in_step(job):
             journal.note(domain, _Stage.COPYING)
-            return CopyFacts(job["cur"], job["end"], False)
+            return self._so_far(job)
         return self._close(domain, journal, bool(job))
 
     def _begin(self) -> CopyFacts:
@@ -126,6 +124,9 @@ class _Copy:
             if _domain(self._connect, self._job) is None:
                 raise
             raise self._busy() from error
+        if self._is_there():  # others have made it while this call was on its way to the host
+            _end(domain)
+            return self._complete()
         target = self._make_target(domain, journal, size)
         try:
             domain.blockCopy(TARGET, copy_target_xml(target.path()), {}, _COPY)
@@ -164,6 +165,16 @@ class _Copy:
         upload.delete_one(self._pool, journal.mark)
         _end(domain)
         return self._complete()
+
+    def _is_there(self) -> bool:
+        names = upload.names_in(self._pool)
+        return self._name in names and upload.is_whole(self._name, names)
+
+    def _so_far(self, job: dict[str, int]) -> CopyFacts:
+        """QEMU first looks what there is to copy, and libvirt says "0 of 1" meanwhile."""
+        if job["end"] <= 1:
+            return CopyFacts(0, _facts(self._source_pool, self._source).capacity_bytes, False)
+        return CopyFacts(job["cur"], job["end"], False)
 
     def _complete(self) -> CopyFacts:
         size = _facts(self._pool, self._name).capacity_bytes

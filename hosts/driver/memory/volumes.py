@@ -104,6 +104,7 @@ class VolumeCalls(Calls):
     def end_copy(self, job: UUID) -> None:
         with self._call("end_copy") as host:
             host.copies.pop(job, None)
+            host.domains.pop(job, None)
 
     def grow_volume(self, pool: str, name: str, capacity_bytes: int) -> None:
         with self._call("grow_volume") as host:

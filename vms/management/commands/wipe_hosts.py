@@ -53,6 +53,7 @@ def _wipe(host: Host) -> list[str]:
 def _wipe_volumes(driver: Driver, host: Host) -> list[str]:
     """Disks before the images that they stand on; an image on which somebody else's disk stands stays as well."""
     for layer in Layer.objects.filter(pool__host=host).select_related("pool"):
+        driver.end_copy(layer.pk)
         driver.delete_volume(layer.pool.name, layer.file_name)
     for vm in VM.objects.unscoped("reset").filter(host=host):
         driver.delete_volume(host.pool_name, vm.seed_volume)
