@@ -19,6 +19,7 @@ LIBVIRT_URI = env.str("BERTH_LIBVIRT_URI", default="qemu:///system")
 POOL_PATH = env.str("BERTH_POOL_PATH", default=f"/var/lib/libvirt/images/{INSTANCE}")
 NETWORK_CANDIDATES = env.list("BERTH_NETWORKS", default=[f"10.{75 + i}.0.0/24" for i in range(8)])
 IMAGE_DIR = DATA_DIR / "images"
+IMAGE_CACHE_DAYS = env.int("BERTH_IMAGE_CACHE_DAYS", default=14)  # that a copy nobody uses stays in a host's pool
 CONSOLE_IDLE_SECONDS = env.int("BERTH_CONSOLE_IDLE_SECONDS", default=1800)
 
 INSTALLED_APPS = [
@@ -125,6 +126,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
+    "evict-unused-images": {"task": "vms.tasks.evict_unused_images", "schedule": 3600.0, "options": {"expires": 3600}},
     "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }
 

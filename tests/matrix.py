@@ -126,8 +126,16 @@ ROUTES: dict[str, Route] = {
     # -- what they are made of
     "api/v1/images": Route(_at("images"), {"GET": SIGNED_IN}),
     "api/v1/images/<slug:image>": Route(
-        _at("images/tiny"),
-        {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False})},
+        lambda world: f"/api/v1/images/{world.own_image().pk}",
+        {
+            "GET": ACME_READS,
+            "PATCH": _call(_MEMBERS.format(200), lambda world: {"os": "Debian 12", "active": False}),
+            "DELETE": _call(_MEMBERS.format(202)),
+        },
+    ),
+    "api/v1/images/<slug:image>/actions/evict": Route(
+        lambda world: f"/api/v1/images/{world.own_image().pk}/actions/evict",
+        {"POST": _call(_ADMINS.format(202), lambda world: {"copy": str(world.copy().pk)})},
     ),
     "api/v1/flavors": Route(
         _at("flavors"),

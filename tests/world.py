@@ -30,7 +30,7 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
 from vms.addresses import free_address
-from vms.models import VM, Drift, Flavor, Image, Layer, Lifecycle, Nic, Power, Volume
+from vms.models import VM, Drift, Flavor, Image, ImageCopy, Layer, Lifecycle, Nic, Power, Volume
 from vms.states import Action
 from vms.workflows.power import WORKFLOWS
 
@@ -132,6 +132,18 @@ class World:
         """A reboot that was accepted and waits for a worker."""
         return operations.submit(WORKFLOWS[Action.REBOOT], actor=SYSTEM, target=vm, title=f"Reboot {vm.name}")
 
+    def own_image(self, **more: Any) -> Image:
+        """Of acme's own, which nobody else sees and no machine stands on."""
+        return Image.objects.unscoped("test").filter(slug="own").first() or make_image(
+            "own", self.acme, **{"sha256": "1" * 64, **more}
+        )
+
+    def copy(self) -> ImageCopy:
+        """Of acme's own image, on the host."""
+        values = {"size_bytes": 40 * 1024**2, "used_at": timezone.now()}
+        sha256 = self.own_image().sha256
+        return ImageCopy.objects.get_or_create(pool=self.host.default_pool, sha256=sha256, defaults=values)[0]
+
     def drift(self, **more: Any) -> Drift:
         """A machine that was started by hand, seen a minute ago and still so."""
         vm = self.machines["cold"]
@@ -190,17 +202,16 @@ def make_host(name: str = "one", **more: Any) -> Host:
     return host
 
 
-def make_image(slug: str = "tiny", tenant: Tenant | None = None) -> Image:
-    return Image.objects.create(
-        slug=slug,
-        name=slug,
-        tenant=tenant,
-        os="Linux",
-        default_user="tiny",
-        size_bytes=40 * 1024**2,
-        virtual_size_bytes=256 * 1024**2,
-        sha256="0" * 64,
-    )
+def make_image(slug: str = "tiny", tenant: Tenant | None = None, **more: Any) -> Image:
+    values = {
+        "visibility": "private" if tenant else "public",
+        "os": "Linux",
+        "default_user": "tiny",
+        "size_bytes": 40 * 1024**2,
+        "virtual_size_bytes": 256 * 1024**2,
+        "sha256": "0" * 64,
+    }
+    return Image.objects.create(slug=slug, name=slug, tenant=tenant, **{**values, **more})
 
 
 def _flavors() -> tuple[Flavor, Flavor]:

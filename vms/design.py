@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, NicSpec
+from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, Firmware, NicSpec
 from hosts.models import Host
 from vms.models import VM
 
@@ -25,8 +25,17 @@ def domain_spec(vm: VM, host: Host, attempt: int) -> DomainSpec:
             DiskSpec(volume.layer.pool.name, volume.layer.file_name, volume.target, serial=volume.serial)
             for volume in vm.volumes.all()
         ),
-        cdroms=(CdromSpec(host.pool_name, vm.seed_volume),),
+        firmware=Firmware(vm.firmware),
+        cdroms=_cdroms(vm, host),
         nics=tuple(NicSpec(host.network_name, nic.mac, nic.ip) for nic in vm.nics.all()),
         owner=str(vm.tenant_id),
         attempt=attempt,
     )
+
+
+def _cdroms(vm: VM, host: Host) -> tuple[CdromSpec, ...]:
+    """The seed, and the image of a machine that is installed from one. It stays in its drive; the disk boots first."""
+    seed = CdromSpec(host.pool_name, vm.seed_volume)
+    if not vm.image.is_iso:
+        return (seed,)
+    return seed, CdromSpec(host.pool_name, vm.image.file_name, target="sdb", format="qcow2", boots=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from django.conf import settings
@@ -45,3 +48,24 @@ def keep(source: Path, image: Image) -> None:
     partial = target.with_suffix(".partial")
     shutil.copyfile(source, partial)
     os.replace(partial, target)
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Around naming a file and putting it there, and around removing what nobody names: never both at once."""
+    Path(settings.IMAGE_DIR).mkdir(parents=True, exist_ok=True)
+    with (Path(settings.IMAGE_DIR) / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def is_named_by_others(image: Image) -> bool:
+    """Whether another image has the same bytes."""
+    rows = Image.objects.unscoped("image store").filter(sha256=image.sha256)
+    return rows.exclude(pk=image.pk).exists()
+
+
+def remove(image: Image) -> None:
+    """Remove the file of an image that is about to go, where no other image has the same. Under `locked`."""
+    if image.sha256 and not is_named_by_others(image):
+        path(image).unlink(missing_ok=True)

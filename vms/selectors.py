@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Count, Model, Q, QuerySet
+from django.db.models import Case, Count, Model, Q, QuerySet, When
 
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
@@ -16,11 +16,12 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import resolutions as of_drift
-from vms.models import VM, Drift, DriftState, Flavor, Image
+from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState
 from vms.resolutions import Resolution
 from vms.states import Action, Facts, Verdict, verdicts
 
 M = TypeVar("M", bound=Model)
+OFFERED = Q(is_active=True, state=ImageState.READY)
 STATUSES = ("building", "running", "paused", "stopped", "error", "deleting")
 PERMISSION_OF = {Action.CONSOLE: Permission.VM_CONSOLE}
 
@@ -111,13 +112,23 @@ def resolutions(actor: Actor, drift: Drift, operation: Operation | None) -> Mapp
 
 
 def images(actor: Actor, tenant: Tenant | None = None) -> QuerySet[Image]:
-    """Public ones and the tenants' own."""
-    rows = Image.objects.for_actor(actor).filter(is_active=True)
-    return rows.filter(Q(tenant=None) | Q(tenant=tenant)) if tenant is not None else rows
+    """Of one's own all, of others what machines can be made of; what a tenant may use, or the actor sees."""
+    rows = Image.objects.for_actor(actor)
+    if tenant is not None:
+        rows = rows.available_to(tenant)
+    if actor.is_provider and tenant is None:
+        return rows
+    own = Q(tenant=tenant) if tenant is not None else Q(tenant_id__in=list(actor.memberships))
+    return rows.filter(own | OFFERED)
+
+
+def offered_images(actor: Actor, tenant: Tenant) -> QuerySet[Image]:
+    """What the tenant's machines can be made of."""
+    return images(actor, tenant).filter(OFFERED)
 
 
 def all_images(actor: Actor) -> QuerySet[Image]:
-    """Retired ones as well: the provider's list."""
+    """Of all tenants: the provider's list."""
     actor.require(Permission.HOST_READ)
     return Image.objects.for_actor(actor).select_related("tenant")
 
@@ -128,21 +139,31 @@ def all_flavors(actor: Actor) -> QuerySet[Flavor]:
     return Flavor.objects.all()
 
 
-def image(actor: Actor, tenant: Tenant | None, slug_or_id: object, field: str | None = None) -> Image:
-    found = _by_slug_or_id(images(actor, tenant), slug_or_id)
+def image(actor: Actor, tenant: Tenant, slug_or_id: object, field: str | None = None) -> Image:
+    """One that a machine of the tenant can be made of."""
+    rows = images(actor, tenant)
+    found = _image(rows.filter(OFFERED), slug_or_id, [tenant.pk]) or _image(rows, slug_or_id, [tenant.pk])
     if found is None:
         raise unknown("image", field)
+    if not found.is_offered:
+        why = "its file is not there yet" if found.is_active else f"it is deprecated. {found.deprecation}".strip()
+        raise Invalid(f"No machine can be made of {found.name}: {why}", code="image_not_offered", field=field)
     return found
 
 
 def any_image(actor: Actor, slug_or_id: object, permission: Permission = Permission.IMAGE_READ) -> Image:
-    """One that can be chosen; for who may change images, retired ones as well."""
-    rows = Image.objects.for_actor(actor) if actor.can(Permission.IMAGE_WRITE) else images(actor)
-    found = _by_slug_or_id(rows, slug_or_id)
+    """One that the actor sees; of those with one slug their own comes first, then the provider's."""
+    actor.require_scope(permission)
+    found = _image(images(actor).select_related("tenant"), slug_or_id, actor.memberships)
     if found is None:
         raise unknown("image")
     actor.require(permission, found.tenant_id)
     return found
+
+
+def _image(rows: QuerySet[Image], slug_or_id: object, own: Iterable[UUID]) -> Image | None:
+    nearness = Case(When(tenant_id__in=list(own), then=0), When(tenant=None, then=1), default=2)
+    return _by_slug_or_id(rows.order_by(nearness, "created_at", "id"), slug_or_id)
 
 
 def any_flavor(actor: Actor, slug_or_id: object, permission: Permission = Permission.FLAVOR_READ) -> Flavor:
@@ -166,14 +187,8 @@ def flavor(slug_or_id: object, field: str | None = None) -> Flavor:
 
 
 def _by_slug_or_id(rows: QuerySet[M], slug_or_id: object) -> M | None:
-    """A tenant's own image comes before a public one with the same slug."""
     wanted = str(slug_or_id)
-    found = (
-        rows.filter(slug=wanted).order_by("-tenant_id").first()
-        if rows.model is Image
-        else rows.filter(slug=wanted).first()
-    )
-    if found is not None:
+    if (found := rows.filter(slug=wanted).first()) is not None:
         return found
     try:
         return rows.filter(pk=gate.parse_id(wanted)).first()

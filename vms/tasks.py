@@ -1,4 +1,4 @@
-"""What happens to machines by the clock."""
+"""What happens to machines and images by the clock."""
 
 from __future__ import annotations
 
@@ -6,8 +6,15 @@ from celery import shared_task
 from django.utils import timezone
 
 from vms.scheduling.turn import turn
+from vms.services import copies
 
 
 @shared_task  # type: ignore[untyped-decorator]
 def look_at_schedules() -> None:
     turn(timezone.now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def evict_unused_images() -> None:
+    """Remove copies of images from hosts where nobody has used them for long."""
+    copies.evict_unused()

@@ -14,6 +14,7 @@ class Permission(StrEnum):
     VM_SECRETS = "vm:secrets"
     IMAGE_READ = "image:read"
     IMAGE_WRITE = "image:write"
+    IMAGE_SHARE = "image:share"
     FLAVOR_READ = "flavor:read"
     FLAVOR_WRITE = "flavor:write"
     NETWORK_READ = "network:read"
@@ -56,8 +57,8 @@ _VIEWER = frozenset(
         P.MEMBER_READ,
     }
 )
-_MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.OPERATION_WRITE}
-_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE}
+_MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.IMAGE_WRITE, P.OPERATION_WRITE}
+_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.IMAGE_SHARE}
 
 TENANT_ROLES: dict[Role, frozenset[Permission]] = {Role.VIEWER: _VIEWER, Role.MEMBER: _MEMBER, Role.OWNER: _OWNER}
 

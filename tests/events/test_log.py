@@ -23,7 +23,7 @@ from tests.matrix import ROUTES
 from tests.postgres import postgres  # noqa: F401  a fixture
 from tests.stack import ROOT
 from tests.world import SSH_KEY, World
-from vms.services import catalogue, change
+from vms.services import catalogue, change, images
 from vms.workflows import resize
 
 ALL = Event.objects.unscoped("test")
@@ -189,7 +189,7 @@ class TestBeforeAndAfter:
     def test_of_the_catalogue(self, world: World, admin: Actor) -> None:
         catalogue.set_flavor_active(actor=admin, flavor=world.flavor, active=False)
         assert changed("flavor.retired") == ({"offered": True}, {"offered": False})
-        catalogue.set_image_active(actor=admin, image=world.image, active=False)
+        images.set_image_active(actor=admin, image=world.image, active=False)
         assert changed("image.retired") == ({"offered": True}, {"offered": False})
         size = {"vcpus": 1, "memory_mib": 64, "disk_gib": 2}
         catalogue.create_flavor(actor=admin, slug="nano", name="Nano", **size)

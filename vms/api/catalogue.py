@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.db import transaction
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from portal.api.operations import OperationBrief, OperationOut
 from portal.api.references import tenant_in
-from portal.api.serializers import Boolean, Input, Integer, Text
+from portal.api.serializers import Boolean, Choice, Id, Input, Integer, Text
 from portal.api.views import ApiView
 from portal.core.errors import NotFound
+from portal.operations.models import Operation
+from portal.operations.selectors import active_on_each
+from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import selectors
-from vms.services import catalogue
+from vms import image_selectors, selectors
+from vms.api.serializers import VerdictOut
+from vms.image_states import ImageAction
+from vms.models import Image, ImageFirmware, ImageFormat, ImageState, Visibility
+from vms.services import catalogue, images
+from vms.services.copies import evict_copy
 
 
 class ActiveIn(Input):
@@ -26,25 +35,157 @@ class ImageFilter(Input):
     tenant = Text(required=False, help_text="Slug or id: the public ones and this tenant's own.")
 
 
+class ImageChange(Input):
+    """What is left out stays as it is."""
+
+    name = Text(max_length=100, required=False)
+    description = Text(max_length=300, required=False, allow_blank=True)
+    os = Text(max_length=60, required=False, allow_blank=True)
+    default_user = Text(max_length=32, required=False, allow_blank=True, help_text="Whom to log in as.")
+    cloud_init = Boolean(required=False, help_text="Whether it reads the NoCloud seed at its first boot.")
+    firmware = Choice(ImageFirmware.values, required=False, help_text="What new machines start with.")
+    min_disk_gib = Integer(required=False)
+    min_memory_mib = Integer(required=False)
+    active = Boolean(required=False, help_text="false deprecates it: nothing new is made of it, what exists stays.")
+    deprecation = Text(max_length=200, required=False, allow_blank=True, help_text="What to take instead, in words.")
+    public = Boolean(required=False, help_text="Whether everybody sees it. For administrators.")
+    shared_with = serializers.ListField(
+        child=Text(max_length=63),
+        max_length=images.MOST_SHARES,
+        required=False,
+        help_text="The tenants, by slug or id, that may use it; none keeps it private. For owners.",
+    )
+
+
+class ImageActionsOut(serializers.Serializer[Any]):
+    """What you may do with it now, and why not."""
+
+    def get_fields(self) -> dict[str, Any]:
+        return {str(action): VerdictOut() for action in ImageAction}
+
+
 class ImageOut(serializers.Serializer[Any]):
+    """Context: `actor`; `operations` and `uses` by id of image."""
+
     id = serializers.UUIDField()
     slug = serializers.CharField()
     name = serializers.CharField()
     description = serializers.CharField()
-    tenant = serializers.CharField(source="tenant.slug", allow_null=True, help_text="Slug; null is public.")
+    tenant = serializers.CharField(source="tenant.slug", allow_null=True, help_text="Slug; null is the provider.")
+    visibility = serializers.ChoiceField(choices=Visibility.values)
+    state = serializers.ChoiceField(choices=ImageState.values, help_text="A pending one is still being imported.")
+    format = serializers.ChoiceField(
+        source="source_format",
+        choices=ImageFormat.values,
+        help_text="What it was brought as; it is kept as qcow2. Machines boot an ISO from a CD, beside an empty disk.",
+    )
     os = serializers.CharField()
+    firmware = serializers.ChoiceField(choices=ImageFirmware.values)
     default_user = serializers.CharField(help_text="Whom to log in as.")
     cloud_init = serializers.BooleanField(
         source="has_cloud_init",
         help_text="Whether it reads the NoCloud seed at its first boot: host name, keys, script.",
     )
-    min_disk_gib = serializers.IntegerField()
+    min_disk_gib = serializers.IntegerField(source="least_disk_gib")
     min_memory_mib = serializers.IntegerField()
     size_bytes = serializers.IntegerField()
     virtual_size_bytes = serializers.IntegerField()
-    sha256 = serializers.CharField()
-    active = serializers.BooleanField(source="is_active")
+    sha256 = serializers.CharField(help_text="Of the file as it is kept.")
+    active = serializers.BooleanField(source="is_active", help_text="false: deprecated.")
+    deprecation = serializers.CharField(help_text="What to take instead.")
+    uses = serializers.SerializerMethodField(help_text="How many machines were made of it; others' are counted too.")
+    actions = serializers.SerializerMethodField()
+    operation = serializers.SerializerMethodField(help_text="What is under way, or null.")
+    created_by = serializers.SerializerMethodField(help_text="For its tenant and the provider's staff, else empty.")
     created_at = serializers.DateTimeField()
+
+    def get_uses(self, image: Image) -> int:
+        return int(self.context["uses"].get(image.pk, 0))
+
+    @extend_schema_field(ImageActionsOut)
+    def get_actions(self, image: Image) -> dict[str, dict[str, Any]]:
+        used_by = image_selectors.used_by_words(self.get_uses(image))
+        found = image_selectors.actions(self.context["actor"], image, self._operation(image), used_by)
+        return {str(name): {"allowed": verdict.allowed, "reason": verdict.reason} for name, verdict in found.items()}
+
+    @extend_schema_field(OperationBrief(allow_null=True))
+    def get_operation(self, image: Image) -> dict[str, Any] | None:
+        operation = self._operation(image)
+        can_see = operation and self.context["actor"].can(Permission.OPERATION_READ, image.tenant_id)
+        return dict(OperationBrief(operation).data) if can_see else None
+
+    def get_created_by(self, image: Image) -> str:
+        return image.created_by if image_selectors.is_insider(self.context["actor"], image) else ""
+
+    def _operation(self, image: Image) -> Operation | None:
+        found: Operation | None = self.context["operations"].get(image.pk)
+        return found
+
+
+class UserOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    tenant = serializers.CharField(source="tenant.slug")
+
+
+class CopyOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    host = serializers.CharField(source="pool.host.name")
+    pool = serializers.CharField(source="pool.name")
+    size_bytes = serializers.IntegerField()
+    used_at = serializers.DateTimeField()
+    verified_at = serializers.DateTimeField(allow_null=True, help_text="When its checksum was found there.")
+
+
+class ImageDetailOut(ImageOut):
+    """Context beside that of a list: `users`, `copies`."""
+
+    shared_with = serializers.SerializerMethodField(help_text="For its tenant and the provider's staff, else empty.")
+    users = serializers.SerializerMethodField(help_text="Some of the machines made of it: those that you may see.")
+    copies = serializers.SerializerMethodField(help_text="Where its file lies; for the provider's staff, else empty.")
+
+    def get_shared_with(self, image: Image) -> list[str]:
+        if not image_selectors.is_insider(self.context["actor"], image):
+            return []
+        return [share.tenant.slug for share in image.shares.select_related("tenant")]
+
+    @extend_schema_field(UserOut(many=True))
+    def get_users(self, image: Image) -> list[Any]:
+        return list(UserOut(self.context["users"].named, many=True).data)
+
+    @extend_schema_field(CopyOut(many=True))
+    def get_copies(self, image: Image) -> list[Any]:
+        return list(CopyOut(self.context["copies"], many=True).data)
+
+
+class ImageAcceptedOut(serializers.Serializer[Any]):
+    """Accepted: follow `operation`, whose address is in the Location header."""
+
+    operation = OperationOut()
+    image = ImageDetailOut()
+
+
+class EvictIn(Input):
+    copy = Id(help_text="One of `copies`.")
+
+
+class CopyAcceptedOut(serializers.Serializer[Any]):
+    """Accepted: follow `operation`, whose address is in the Location header."""
+
+    operation = OperationOut()
+
+
+def image_data(actor: Actor, image: Image) -> dict[str, Any]:
+    """An image as it is now, in full."""
+    users = image_selectors.users(actor, image)
+    context = {
+        "actor": actor,
+        "operations": active_on_each([image.pk]),
+        "uses": {image.pk: users.visible + users.others},
+        "users": users,
+        "copies": image_selectors.copies(actor, image) if actor.can(Permission.HOST_READ) else [],
+    }
+    return dict(ImageDetailOut(image, context=context).data)
 
 
 class Images(ApiView):
@@ -52,25 +193,67 @@ class Images(ApiView):
 
     @extend_schema(parameters=[ImageFilter], responses=ImageOut(many=True))
     def get(self, request: Request) -> Response:
-        """Images to choose from: public ones and your tenants' own."""
+        """Your tenants' images, and what others let you make machines of."""
         tenant = tenant_in(self.actor, self.query(ImageFilter).get("tenant"), Permission.IMAGE_READ)
         page = self.page(selectors.images(self.actor, tenant).select_related("tenant"))
-        return self.listed(ImageOut(page, many=True).data)
+        context = {
+            "actor": self.actor,
+            "operations": active_on_each(image.pk for image in page),
+            "uses": image_selectors.use_counts(page),
+        }
+        return self.listed(ImageOut(page, many=True, context=context).data)
 
 
 class ImageDetail(ApiView):
-    permissions = {"GET": Permission.IMAGE_READ, "PATCH": Permission.IMAGE_WRITE}
+    permissions = {"GET": Permission.IMAGE_READ, "PATCH": Permission.IMAGE_WRITE, "DELETE": Permission.IMAGE_WRITE}
 
-    @extend_schema(responses=ImageOut)
+    @extend_schema(responses=ImageDetailOut)
     def get(self, request: Request, image: str) -> Response:
         """One image, by slug or id."""
-        return Response(ImageOut(selectors.any_image(self.actor, image)).data)
+        return Response(image_data(self.actor, selectors.any_image(self.actor, image)))
 
-    @extend_schema(request=ActiveIn, responses=ImageOut)
+    @extend_schema(request=ImageChange, responses=ImageDetailOut)
+    @transaction.atomic
     def patch(self, request: Request, image: str) -> Response:
-        """Offer it or take it out of the catalogue. For administrators."""
+        """Change its properties, deprecate it or offer it again, and say who sees it."""
         found = selectors.any_image(self.actor, image, Permission.IMAGE_WRITE)
-        return Response(ImageOut(catalogue.set_image_active(actor=self.actor, image=found, **self.body(ActiveIn))).data)
+        _change(self.actor, found, self.body(ImageChange))
+        return Response(image_data(self.actor, found))
+
+    @extend_schema(request=None, responses={202: ImageAcceptedOut})
+    def delete(self, request: Request, image: str) -> Response:
+        """Delete it for good. Refused while machines stand on it, with those of them that you may see."""
+        found = selectors.any_image(self.actor, image, Permission.IMAGE_WRITE)
+        operation = images.delete_image(actor=self.actor, image=found)
+        return self.accepted(operation, image=image_data(self.actor, found))
+
+
+def _change(actor: Actor, image: Image, wanted: dict[str, Any]) -> None:
+    if "public" in wanted:
+        images.publish_image(actor=actor, image=image, public=wanted.pop("public"))
+    if "shared_with" in wanted:
+        images.share_image(actor=actor, image=image, tenants=wanted.pop("shared_with"))
+    if wanted.keys() & {"active", "deprecation"}:
+        active, words = wanted.pop("active", image.is_active), wanted.pop("deprecation", image.deprecation)
+        images.set_image_active(actor=actor, image=image, active=active, deprecation=words)
+    if "cloud_init" in wanted:
+        wanted["has_cloud_init"] = wanted.pop("cloud_init")
+    if wanted:
+        images.change_image(actor=actor, image=image, properties=wanted)
+
+
+class ImageEvict(ApiView):
+    permissions = {"POST": Permission.HOST_WRITE}
+
+    @extend_schema(request=EvictIn, responses={202: CopyAcceptedOut})
+    def post(self, request: Request, image: str) -> Response:
+        """Remove its file from the pool of a host, where nothing stands on it. For administrators."""
+        self.actor.require(Permission.HOST_WRITE)
+        found = selectors.any_image(self.actor, image)
+        copy = image_selectors.copies(self.actor, found).filter(pk=self.body(EvictIn)["copy"]).first()
+        if copy is None:
+            raise selectors.unknown("copy", field="copy")
+        return self.accepted(evict_copy(actor=self.actor, copy=copy))
 
 
 class FlavorIn(Input):

@@ -27,6 +27,7 @@ urlpatterns = [
     ),
     path("images", catalogue.Images.as_view()),
     path("images/<slug:image>", catalogue.ImageDetail.as_view()),
+    path("images/<slug:image>/actions/evict", catalogue.ImageEvict.as_view()),
     path("flavors", catalogue.Flavors.as_view()),
     path("flavors/<slug:flavor>", catalogue.FlavorDetail.as_view()),
     path("networks", catalogue.Networks.as_view()),

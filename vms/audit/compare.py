@@ -123,10 +123,10 @@ class _Comparison:
     def _pool(self, pool: str, contents: PoolContents, settled: list[Machine]) -> Iterator[Finding]:
         there = {volume.name: volume for volume in contents.volumes}
         for machine in settled:
-            for seed in machine.spec.cdroms:
-                if seed.pool == pool and seed.volume not in there:
-                    evidence = {"is": {"volume": "missing"}, "should": {"volume": seed.volume}, "can_be_made": True}
-                    yield self._of(machine, Kind.DISK_MISSING, seed.volume, f"{machine.name} needs it", evidence)
+            for cdrom in machine.spec.cdroms:
+                if cdrom.pool == pool and cdrom.volume not in there:
+                    evidence = {"is": {"volume": "missing"}, "should": {"volume": cdrom.volume}, "can_be_made": True}
+                    yield self._of(machine, Kind.DISK_MISSING, cdrom.volume, f"{machine.name} needs it", evidence)
         files = [file for file in self.rows.files if (file.host_id, file.pool) == (self.host.id, pool)]
         settled_files = [file for file in files if self.rows.busy.isdisjoint(file.owners)]
         for file in settled_files:

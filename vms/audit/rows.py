@@ -20,7 +20,8 @@ from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.design import domain_spec
-from vms.models import VM, Image, Layer, Lifecycle, Nic, Power, Volume
+from vms.models import VM, Image, ImageCopy, Layer, Lifecycle, Nic, Power, Volume
+from vms.models.catalogue import image_file
 
 Amounts = Mapping[str, int]
 
@@ -115,7 +116,9 @@ def note() -> Before:
     at = timezone.now()
     disks = [layer.file_name for layer in Layer.objects.only("pk")]
     seeds = [VM(pk=id).seed_volume for id in VM.objects.unscoped("audit").values_list("pk", flat=True)]
-    images = [image.file_name for image in Image.objects.unscoped("audit")]
+    copies = ImageCopy.objects.order_by().values_list("sha256")  # also of images that are gone by now
+    sums = Image.objects.unscoped("audit").order_by().values_list("sha256").union(copies)
+    images = [image_file(sha256) for (sha256,) in sums]
     return Before(at, frozenset([*disks, *seeds, *images, *Nic.objects.values_list("mac", flat=True)]))
 
 
@@ -166,7 +169,7 @@ def _host(host: Host, pools: Sequence[str]) -> HostRow:
 
 def _vms() -> list[VM]:
     rows = VM.objects.unscoped("audit").defer("user_data", "ssh_keys")
-    return list(rows.prefetch_related("volumes__layer__pool", "nics"))
+    return list(rows.select_related("image").prefetch_related("volumes__layer__pool", "nics"))
 
 
 def _files(layers: Sequence[Layer], volumes: Sequence[Volume], vms: Mapping[UUID, VM]) -> list[File]:

@@ -1,4 +1,13 @@
-from vms.models.catalogue import Flavor, Image, ImageFormat, ImageState
+from vms.models.catalogue import (
+    Flavor,
+    Image,
+    ImageCopy,
+    ImageFirmware,
+    ImageFormat,
+    ImageShare,
+    ImageState,
+    Visibility,
+)
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
@@ -14,7 +23,10 @@ __all__ = [
     "DriftState",
     "Flavor",
     "Image",
+    "ImageCopy",
+    "ImageFirmware",
     "ImageFormat",
+    "ImageShare",
     "ImageState",
     "ImageUpload",
     "Layer",
@@ -25,5 +37,6 @@ __all__ = [
     "Schedule",
     "ScheduleKind",
     "ScheduleRun",
+    "Visibility",
     "Volume",
 ]

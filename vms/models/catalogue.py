@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
 
+from hosts.models import StoragePool
 from portal.core.models import Row
+from portal.core.units import GIB
 from portal.tenancy.models import Tenant
 from portal.tenancy.scoping import TenantQuerySet
 
@@ -37,6 +41,22 @@ class ImageState(models.TextChoices):
 
     PENDING = "pending"
     READY = "ready"
+    DELETING = "deleting"
+
+
+class Visibility(models.TextChoices):
+    """Who sees an image beside its owner: nobody, the tenants it is shared with, or everybody."""
+
+    PRIVATE = "private"
+    SHARED = "shared"
+    PUBLIC = "public"
+
+
+class ImageFirmware(models.TextChoices):
+    """What machines made of it start with; the words are those of hosts.driver.types.Firmware."""
+
+    BIOS = "bios", "BIOS"
+    UEFI = "uefi", "UEFI"
 
 
 class ImageFormat(models.TextChoices):
@@ -53,12 +73,22 @@ class ImageFormat(models.TextChoices):
 
 class ImageQuerySet(TenantQuerySet["Image"]):
     def visible_to(self, actor: Actor) -> Q:
-        return Q(tenant=None) | super().visible_to(actor)
+        return super().visible_to(actor) | _offered_to(actor.memberships)
+
+    def available_to(self, tenant: Tenant) -> Self:
+        """The tenant's own, those shared with it, and public ones."""
+        return self.filter(Q(tenant=tenant) | _offered_to([tenant.pk]))
+
+
+def _offered_to(tenant_ids: Iterable[UUID]) -> Q:
+    shared = ImageShare.objects.filter(tenant_id__in=list(tenant_ids)).values("image_id")
+    return Q(visibility=Visibility.PUBLIC) | Q(visibility=Visibility.SHARED, pk__in=shared)
 
 
 class Image(Row):
-    """A clean qcow2 in the image store, named by its checksum. `tenant` None is public.
+    """A clean qcow2 in the image store, named by its checksum. `tenant` None is the provider's.
 
+    One that is not active is deprecated: nothing new is made of it, and `deprecation` says what to take instead.
     `size_bytes` is what it holds of its tenant's quota: while it is pending what the file may become, then what it is.
     """
 
@@ -66,8 +96,10 @@ class Image(Row):
     slug = models.CharField(max_length=63)
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=300, blank=True)
-    os = models.CharField(max_length=60)
-    default_user = models.CharField(max_length=32)
+    os = models.CharField(max_length=60, blank=True)
+    default_user = models.CharField(max_length=32, blank=True)
+    visibility = models.CharField(max_length=10, choices=Visibility.choices, default=Visibility.PRIVATE)
+    firmware = models.CharField(max_length=10, choices=ImageFirmware.choices, default=ImageFirmware.BIOS)
     has_cloud_init = models.BooleanField(default=True)
     min_disk_gib = models.PositiveIntegerField(default=1)
     min_memory_mib = models.PositiveIntegerField(default=64)
@@ -75,6 +107,7 @@ class Image(Row):
     virtual_size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
     is_active = models.BooleanField(default=True)
+    deprecation = models.CharField(max_length=200, blank=True)
     state = models.CharField(max_length=10, choices=ImageState.choices, default=ImageState.READY)
     source_format = models.CharField(max_length=10, choices=ImageFormat.choices, default=ImageFormat.QCOW2)
     created_by = models.CharField(max_length=150, blank=True)
@@ -93,5 +126,66 @@ class Image(Row):
 
     @property
     def file_name(self) -> str:
-        """In the image store, and as a volume in every pool: the same bytes have the same name."""
-        return f"image-{self.sha256[:32]}.qcow2"
+        return image_file(self.sha256)
+
+    @property
+    def is_iso(self) -> bool:
+        """Machines boot it from a CD, and have an empty disk."""
+        return self.source_format == ImageFormat.ISO
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether machines can be made of it."""
+        return self.is_active and self.state == ImageState.READY
+
+    @property
+    def least_disk_gib(self) -> int:
+        """What a machine's disk must have: what was asked for, and at least the disk in it."""
+        own = 0 if self.is_iso else -(-self.virtual_size_bytes // GIB)
+        return max(self.min_disk_gib, own)
+
+
+def image_file(sha256: str) -> str:
+    """In the image store, and as a volume in every pool: the same bytes have the same name."""
+    return f"image-{sha256[:32]}.qcow2"
+
+
+class ImageShare(Row):
+    """A tenant that an image is shared with."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="shares")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        ordering = ["tenant__slug"]
+        constraints = [models.UniqueConstraint(fields=["image", "tenant"], name="one_share_per_image_and_tenant")]
+
+
+class ImageCopy(Row):
+    """The file of an image in a pool of a host, brought there on first use. It may outlive the image for a while.
+
+    `verified_at` is when its checksum was found right after it arrived; `evicting_at` when its removal began: from then
+    on nobody may stand on it.
+    """
+
+    pool = models.ForeignKey(StoragePool, on_delete=models.CASCADE, related_name="+")
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    used_at = models.DateTimeField()
+    verified_at = models.DateTimeField(null=True)
+    evicting_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["pool__host__name", "pool__name", "id"]
+        constraints = [models.UniqueConstraint(fields=["pool", "sha256"], name="one_copy_per_pool")]
+        indexes = [
+            models.Index(fields=["used_at"], name="copy_by_use"),
+            models.Index(fields=["sha256"], name="copy_by_file"),
+        ]
+
+    def __str__(self) -> str:
+        return self.file_name
+
+    @property
+    def file_name(self) -> str:
+        return image_file(self.sha256)

@@ -11,7 +11,7 @@ from hosts.models import Host
 from portal.core.ids import uuid7
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
-from vms.models.catalogue import Flavor, Image
+from vms.models.catalogue import Flavor, Image, ImageFirmware
 
 if TYPE_CHECKING:
     from vms.models.volume import Volume
@@ -46,6 +46,7 @@ class VM(TenantOwned):
     vcpus = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
+    firmware = models.CharField(max_length=10, choices=ImageFirmware.choices, default=ImageFirmware.BIOS)
     is_protected = models.BooleanField(default=False)
     ssh_keys = models.JSONField(default=list)
     user_data = models.TextField(blank=True)

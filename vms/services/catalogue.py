@@ -1,4 +1,4 @@
-"""Images and flavors: what administrators put before tenants."""
+"""What administrators put before tenants: sizes, and images that they trust."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from portal.events import log
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import image_store
-from vms.models import Flavor, Image
+from vms.models import Flavor, Image, Visibility
 
 MOST_VCPUS, MOST_MEMORY_MIB, MOST_DISK_GIB = 512, 16 * 1024 * 1024, 1024 * 1024
 
@@ -29,22 +29,11 @@ def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) 
     image.sha256 = image_store.sha256(source)
     image.size_bytes = source.stat().st_size
     image.virtual_size_bytes = image_store.virtual_size(source)
-    for name, value in properties.items():
+    for name, value in {"visibility": Visibility.PUBLIC, **properties}.items():
         setattr(image, name, value)
     image_store.keep(source, image)
     image.save()
     log.record("image.registered", actor=actor, target=image, before=before, after={"sha256": image.sha256})
-    return image
-
-
-@transaction.atomic
-def set_image_active(*, actor: Actor, image: Image, active: bool) -> Image:
-    """Offer an image or take it out of the catalogue; machines made of it stay."""
-    actor.require(Permission.IMAGE_WRITE, image.tenant_id)
-    before, image.is_active = image.is_active, active
-    image.save(update_fields=["is_active"])
-    kind = "image.activated" if active else "image.retired"
-    log.record(kind, actor=actor, target=image, before={"offered": before}, after={"offered": active})
     return image
 
 

@@ -37,6 +37,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str) -> tuple[VM, Operation]:
         vcpus=vm.vcpus,
         memory_mib=vm.memory_mib,
         disk_gib=vm.disk_gib,
+        firmware=vm.firmware,
         ssh_keys=vm.ssh_keys,
         user_data=vm.user_data,
         observed_since=timezone.now(),

@@ -61,6 +61,7 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mib,
         disk_gib=flavor.disk_gib,
+        firmware=image.firmware,
         is_protected=request.protected,
         ssh_keys=keys,
         user_data=request.user_data,
@@ -68,8 +69,9 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         created_by=actor.label,
     )
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
-    vm.host = placement.place(vm.pk, vm.wanted)
-    save_new(vm, stands_on=image)
+    vm.host = placement.place(vm.pk, vm.wanted, image.firmware)
+    save_new(vm, stands_on=None if image.is_iso else image)
+    _require_still_offered(image)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
     operation = operations.submit(
         CREATE,
@@ -101,9 +103,9 @@ def _only_tenant(actor: Actor, permission: Permission) -> Tenant:
 
 
 def _check(request: CreateVM, image: Image, flavor: Flavor) -> None:
-    if flavor.memory_mib < image.min_memory_mib or flavor.disk_gib < image.min_disk_gib:
+    if flavor.memory_mib < image.min_memory_mib or flavor.disk_gib < image.least_disk_gib:
         raise Invalid(
-            f"{image.name} needs at least {image.min_memory_mib} MiB of memory and {image.min_disk_gib} GiB of disk.",
+            f"{image.name} needs at least {image.min_memory_mib} MiB of memory and {image.least_disk_gib} GiB of disk.",
             code="flavor_too_small",
             field="flavor",
         )
@@ -113,6 +115,12 @@ def _check(request: CreateVM, image: Image, flavor: Flavor) -> None:
         raise Invalid("User data must be text.", field="user_data")
     if request.network not in (None, "", "default"):
         raise Invalid("There is no such network.", code="unknown_reference", field="network")
+
+
+def _require_still_offered(image: Image) -> None:
+    """It may have been deleted while this was checked. From here on the machine's row keeps it."""
+    if not Image.objects.unscoped("in hand").filter(selectors.OFFERED, pk=image.pk).exists():
+        raise selectors.unknown("image", field="image")
 
 
 def _ssh_keys(actor: Actor, given: list[str]) -> list[str]:

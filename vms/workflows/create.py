@@ -7,37 +7,40 @@ from typing import Any
 from uuid import UUID
 
 from hosts.errors import translate
+from hosts.models import StoragePool
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
-from vms import image_store, observed
+from vms import observed
 from vms.design import domain_spec
 from vms.models import VM, Lifecycle, Power, Volume
 from vms.seed import seed_iso
+from vms.workflows import images
 from vms.workflows.common import driver_of, machine
 
 
 def bring_image(context: StepContext) -> Output:
     """Images are read-only and shared by all machines of the host, so there is nothing to undo."""
     vm = machine(context.operation)
-    driver, pool, name = driver_of(context, vm), vm.boot_volume.layer.pool.name, vm.image.file_name
-    if driver.volume(pool, name) is None:
-        source = image_store.path(vm.image)
-        if not source.is_file():
-            raise StepFailed("image_missing", "The image's file is missing from the image store.")
-        # another create may have brought it meanwhile: its machine stands on that volume
-        progress = lambda f: context.progress(f, "Copying the image")  # noqa: E731
-        driver.upload(pool, name, source, "qcow2", progress, replace=False)
+    images.bring(context, driver_of(context, vm), vm.image, _place_of_image(vm))
     return None
+
+
+def _place_of_image(vm: VM) -> StoragePool:
+    """Beside the disk that stands on it; a CD lies where the seeds lie."""
+    return vm.host.default_pool if vm.image.is_iso else vm.boot_volume.layer.pool
 
 
 def make_disk(context: StepContext) -> Output:
     """Looks for the image once more, which may be gone since, or just on its way."""
     bring_image(context)
     vm = machine(context.operation)
-    layer = vm.boot_volume.layer
-    driver_of(context, vm).ensure_overlay(layer.pool.name, layer.file_name, vm.image.file_name, layer.size_bytes)
+    layer, driver = vm.boot_volume.layer, driver_of(context, vm)
+    if vm.image.is_iso:
+        driver.ensure_volume(layer.pool.name, layer.file_name, layer.size_bytes)
+    else:
+        driver.ensure_overlay(layer.pool.name, layer.file_name, vm.image.file_name, layer.size_bytes)
     return None
 
 

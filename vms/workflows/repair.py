@@ -20,7 +20,10 @@ _OFF = (PowerState.STOPPED, PowerState.CRASHED)
 
 
 def make_missing_seed(context: StepContext) -> Output:
+    """And bring the image back that it has as a CD."""
     vm = machine(context.operation)
+    if vm.image.is_iso:
+        create.bring_image(context)
     if driver_of(context, vm).volume(vm.host.pool_name, vm.seed_volume) is None:
         create.make_seed(context)
     return None

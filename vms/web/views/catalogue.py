@@ -16,6 +16,7 @@ from portal.web.paging import page_of
 from portal.web.tenant import tenant_of
 from vms import selectors
 from vms.services import catalogue
+from vms.services import images as image_services
 from vms.web import presenters
 from vms.web.forms import FlavorForm
 
@@ -55,7 +56,7 @@ def provider_image_offer(request: HttpRequest, image_id: UUID) -> HttpResponse:
     if image is None:
         raise selectors.unknown("image")
     with refusals_as_notice(request):
-        catalogue.set_image_active(actor=actor, image=image, active=active)
+        image_services.set_image_active(actor=actor, image=image, active=active)
         messages.success(request, f"{image.name} is {'offered again' if active else 'retired: nobody can choose it'}.")
     return redirect("provider-images")
 

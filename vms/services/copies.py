@@ -1,0 +1,45 @@
+"""Removing copies of images from hosts, where nobody has used them for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from portal.core.errors import Conflict
+from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.tenancy.gate import SYSTEM, Actor
+from portal.tenancy.roles import Permission
+from vms import copies
+from vms.models import ImageCopy
+from vms.workflows.image_evict import EVICT
+
+MOST_AT_ONCE = 50
+
+
+@transaction.atomic
+def evict_copy(*, actor: Actor, copy: ImageCopy) -> Operation:
+    """Remove the file from its pool. Conflict ("in_use") where a disk or a machine stands on it."""
+    actor.require(Permission.HOST_WRITE)
+    if not copies.begin_eviction(copy):
+        raise Conflict("Disks or machines of this host stand on it, or it is being removed already.", code="in_use")
+    host = copy.pool.host
+    title = f"Remove {copy.file_name} from {host.name}"
+    return operations.submit(EVICT, actor=actor, target=copy, title=title, lane=host.pk)
+
+
+def evict_unused() -> None:
+    """Those that nobody has used for BERTH_IMAGE_CACHE_DAYS and nobody stands on."""
+    since = timezone.now() - timedelta(days=settings.IMAGE_CACHE_DAYS)
+    stale = (
+        ImageCopy.objects.filter(used_at__lt=since, evicting_at=None).select_related("pool__host").order_by("used_at")
+    )
+    unused = [copy for copy in stale.iterator() if not copies.is_used(copy)]
+    for copy in unused[:MOST_AT_ONCE]:
+        try:
+            evict_copy(actor=SYSTEM, copy=copy)
+        except Conflict:  # somebody was faster
+            continue
