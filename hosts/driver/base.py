@@ -27,9 +27,12 @@ from .types import (
     DomainEvent,
     DomainSpec,
     DomainState,
+    FreshLayer,
     HostFacts,
     Inventory,
     Lease,
+    Merge,
+    MergeFacts,
     PoolFacts,
     PoolSpec,
     PowerState,
@@ -133,6 +136,44 @@ class Driver(Protocol):
 
     def delete_volume(self, pool: str, name: str) -> None:
         """Remove the volume; no effect where it is gone."""
+
+    # -- layers --------------------------------------------------------------------------------------------------
+
+    def freeze(
+        self,
+        uuid: UUID,
+        layers: Sequence[FreshLayer],
+        *,
+        quiesce: bool = False,
+        memory: str | None = None,
+        progress: Progress | None = None,
+    ) -> bool:
+        """Let a running or paused domain write to fresh layers from now on, all at one moment; no effect once it does.
+
+        With `quiesce` the guest's agent, if there is one that answers, makes file systems consistent first; returns
+        whether it did, False too where the freeze was done by an earlier call. `memory` names a raw volume in the
+        first layer's pool into which the guest's memory of that moment is written; it stands still meanwhile.
+        InvalidState where it is off. Busy while an earlier call is still at it.
+        """
+
+    def restore(self, uuid: UUID, pool: str, memory: str) -> None:
+        """Start a domain that is off, as it is defined now, from the memory that `freeze` has written.
+
+        No effect where it runs. Unsupported or Invalid where that memory is not one of such a domain.
+        """
+
+    def merge(self, job: UUID, merge: Merge, *, may_switch: bool) -> MergeFacts:
+        """Begin to make one volume of two, or tell how far that is; live on the running domain, beside it else.
+
+        The host goes on by itself; ask again with the same `job` until `kept` says which of both volumes remains. The
+        other one is the caller's to delete. What has merged the wrong way round because the host lost power
+        meanwhile is merged again. The guest is not switched to another file before `may_switch`: by then the caller has
+        written down that this may happen, as only that tells afterwards which file has its last bytes.
+        InvalidState where it cannot be done while that domain runs; NoSpace.
+        """
+
+    def end_merge(self, job: UUID, merge: Merge) -> None:
+        """Stop a merge that is under way: both volumes stay, and `layer` is of no use for itself any more."""
 
     # -- network -------------------------------------------------------------------------------------------------
 

@@ -278,6 +278,48 @@ class BackupFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FreshLayer:
+    """The overlay on what a disk of a running domain writes to now, prepared for it to write to from now on."""
+
+    target: str
+    pool: str
+    volume: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two volumes of a pool that become one: `layer`, which nobody needs for itself, and `child`, alone in standing on
+    it. `heirs` stand on the child.
+
+    `domain` and its disk `target` are what runs on them, if anything does; `is_to_run` says whether that guest is
+    running at the end. `keep` is the one of both that must remain, None where either may.
+    """
+
+    pool: str
+    layer: str
+    child: str
+    domain: UUID
+    target: str
+    heirs: tuple[str, ...] = ()
+    is_to_run: bool = False
+    keep: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MergeFacts:
+    """How far a merge is, in bytes. `kept` is the one volume that remains, None until then.
+
+    `has_begun`: by this very call. `is_ready`: only the switch of the guest to the other file is left.
+    """
+
+    done_bytes: int
+    total_bytes: int
+    kept: str | None = None
+    has_begun: bool = False
+    is_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DiskFacts:
     """A disk or CD-ROM of a real definition. `pool` is "" where the source is no volume of a pool; `volume` then is
     its path, or "" for an empty drive."""

@@ -31,10 +31,10 @@ def is_ours(domain: DomainFacts, pools: Collection[str]) -> bool:
 def is_helper(domain: DomainFacts, pools: Collection[str]) -> bool:
     """Whether it is of Berth's own making and holds nothing of anybody's, so that it may be removed while it is on.
 
-    The guest of a preflight that was killed, which may hang for ever, or a copier that no operation has any more.
+    The guest of a preflight that was killed, which may hang for ever, or a helper that no operation has any more.
     """
     disks = [(disk.pool, disk.volume) for disk in domain.disks]
-    if names.is_copier(domain.name):
+    if names.is_helper(domain.name):
         return domain.name.endswith(str(domain.uuid)) and [pool in pools for pool, _ in disks] == [True]
     return names.is_probe(domain.name) and [volume for pool, volume in disks if pool in pools] == [domain.name]
 

@@ -6,9 +6,9 @@ import re
 
 _ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _PROBE = re.compile(r"berth-preflight-[0-9a-f]{8}")  # of hosts.driver.kvm.probe, and so is its disk
-_COPIER = re.compile(rf"berth-(?:copy|absorb)-{_ID}")  # of hosts.driver.xml.copy
-# Disk.volume_name, VM.seed_volume, Image.file_name
-_VOLUME = re.compile(rf"{_ID}\.qcow2|{_ID}-seed\.iso|image-[0-9a-f]{{32}}\.qcow2|{_PROBE.pattern}")
+_HELPER = re.compile(rf"berth-(?:copy|absorb|merge)-{_ID}")  # of hosts.driver.xml.copy and .layers
+# Layer.file_name, Snapshot.memory_volume, VM.seed_volume, Image.file_name
+_VOLUME = re.compile(rf"{_ID}\.qcow2|{_ID}\.memory|{_ID}-seed\.iso|image-[0-9a-f]{{32}}\.qcow2|{_PROBE.pattern}")
 
 
 def is_ours(volume: str) -> bool:
@@ -19,5 +19,6 @@ def is_probe(domain: str) -> bool:
     return bool(_PROBE.fullmatch(domain))
 
 
-def is_copier(domain: str) -> bool:
-    return bool(_COPIER.fullmatch(domain))
+def is_helper(domain: str) -> bool:
+    """A QEMU that copies or merges volumes."""
+    return bool(_HELPER.fullmatch(domain))

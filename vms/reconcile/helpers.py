@@ -1,4 +1,4 @@
-"""Domains that copy disks, and that no operation has any more: they would keep guests from their disks for ever.
+"""Domains that copy or merge disks, and that no operation has any more: they would keep guests from them for ever.
 
 A call that was slow on its way to the host makes one after its operation has ended, and so does a database that was
 brought back. Ending one costs nothing that anybody waits for: a copy that is wanted begins anew.
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def end_left(host: HostRow, inventory: Inventory, rows: Rows) -> None:
-    """An operation has its helpers by what it works on or holds: the id of a layer is that of its copier."""
-    helpers = [each for each in inventory.domains if names.is_copier(each.name) and is_helper(each, host.pools)]
+    """An operation has its helpers by what it works on or holds: the id of a layer is that of its helper."""
+    helpers = [each for each in inventory.domains if names.is_helper(each.name) and is_helper(each, host.pools)]
     left = {helper.uuid for helper in helpers} - rows.busy
     for uuid in left - active_on_each(left).keys() if left else ():
-        logger.warning("ending the copier %s on %s: no operation has it", uuid, host.name)
+        logger.warning("ending the helper %s on %s: no operation has it", uuid, host.name)
         driver_for(Host.objects.get(pk=host.id)).end_copy(uuid)

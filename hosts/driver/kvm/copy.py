@@ -19,6 +19,7 @@ import libvirt
 from hosts.driver import errors
 from hosts.driver.kvm import upload
 from hosts.driver.kvm.connection import Calls
+from hosts.driver.kvm.domains import find
 from hosts.driver.types import CopyFacts, VolumeFacts
 from hosts.driver.xml import parse
 from hosts.driver.xml.copy import TARGET, copier_xml, copy_target_xml
@@ -76,7 +77,7 @@ class CopyCalls(Calls):
         return self._connection.call(copy, seconds=COPY_SECONDS)
 
     def end_copy(self, job: UUID) -> None:
-        self._connection.call(lambda connect: _end(_domain(connect, job)), seconds=COPY_SECONDS)
+        self._connection.call(lambda connect: end_helper(find(connect, job)), seconds=COPY_SECONDS)
 
 
 class _Copy:
@@ -98,13 +99,13 @@ class _Copy:
             raise self._busy() from error
 
     def _go_on(self) -> CopyFacts:
-        domain = _domain(self._connect, self._job)
+        domain = find(self._connect, self._job)
         if domain is None:
             return self._complete() if self._is_there() else self._begin()
         journal, job = _Journal.of(domain), domain.blockJobInfo(TARGET, 0)
         if journal.stage is _Stage.PREPARING and not job:
             if journal.attempt < self._attempt:  # whoever made it is gone, or may no longer
-                _end(domain)
+                end_helper(domain)
             raise self._busy()
         if journal.stage is _Stage.COPYING and not job:
             raise self._failure(domain)
@@ -121,17 +122,17 @@ class _Copy:
             xml = copier_xml(self._job, self._source_pool.name(), self._source, str(journal))
             domain = self._connect.createXML(xml, _START)
         except libvirt.libvirtError as error:
-            if _domain(self._connect, self._job) is None:
+            if find(self._connect, self._job) is None:
                 raise
             raise self._busy() from error
         if self._is_there():  # others have made it while this call was on its way to the host
-            _end(domain)
+            end_helper(domain)
             return self._complete()
         target = self._make_target(domain, journal, size)
         try:
             domain.blockCopy(TARGET, copy_target_xml(target.path()), {}, _COPY)
         except libvirt.libvirtError:
-            _end(domain)
+            end_helper(domain)
             raise
         journal.note(domain, _Stage.COPYING)
         return CopyFacts(0, size, False)
@@ -160,10 +161,10 @@ class _Copy:
         if has_job:
             domain.blockJobAbort(TARGET, 0)
         if set(upload.marks_of(self._name, upload.names_in(self._pool))) - {journal.mark}:
-            _end(domain)
+            end_helper(domain)
             raise self._busy()
         upload.delete_one(self._pool, journal.mark)
-        _end(domain)
+        end_helper(domain)
         return self._complete()
 
     def _is_there(self) -> bool:
@@ -185,7 +186,7 @@ class _Copy:
 
     def _failure(self, domain: libvirt.virDomain) -> errors.DriverError:
         """QEMU tells nobody who asks afterwards why a job failed."""
-        _end(domain)
+        end_helper(domain)
         upload.refresh(self._pool)
         if self._pool.info()[upload.AVAILABLE] < ROOM_BYTES:
             return errors.NoSpace(f"the copy {self._name} did not fit")
@@ -196,21 +197,12 @@ def _facts(pool: libvirt.virStoragePool, name: str) -> VolumeFacts:
     return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
 
 
-def _domain(connect: libvirt.virConnect, job: UUID) -> libvirt.virDomain | None:
-    try:
-        return connect.lookupByUUIDString(str(job))
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
-
-
 def is_in_step(job: dict[str, int]) -> bool:
     """Whether the copy has all that the source has. libvirt says so only when QEMU does."""
     return bool(job["end"]) and job["cur"] == job["end"]
 
 
-def _end(domain: libvirt.virDomain | None) -> None:
+def end_helper(domain: libvirt.virDomain | None) -> None:
     """A transient domain is gone with its power."""
     try:
         if domain is not None:

@@ -88,13 +88,8 @@ def _attempt(connect: libvirt.virConnect, uuid: UUID) -> int:
 
 def _take_back_name(connect: libvirt.virConnect, spec: DomainSpec) -> None:
     """One that was renamed by hand cannot be defined under its own name; libvirt renames only what is off."""
-    try:
-        domain = lookup(connect, spec.uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return
-        raise
-    if domain.name() != spec.name:
+    domain = find(connect, spec.uuid)
+    if domain is not None and domain.name() != spec.name:
         domain.rename(spec.name)
 
 

@@ -9,6 +9,8 @@ from hosts.driver.kvm.domains import DomainCalls
 from hosts.driver.kvm.events import EventCalls
 from hosts.driver.kvm.host import HostCalls
 from hosts.driver.kvm.inventory import InventoryCalls
+from hosts.driver.kvm.layers import LayerCalls
+from hosts.driver.kvm.merge import MergeCalls
 from hosts.driver.kvm.move import MoveCalls
 from hosts.driver.kvm.networks import NetworkCalls
 from hosts.driver.kvm.probe import ProbeCalls
@@ -20,6 +22,8 @@ class KvmDriver(
     ProbeCalls,
     HostCalls,
     StorageCalls,
+    LayerCalls,
+    MergeCalls,
     NetworkCalls,
     DomainCalls,
     DiskCalls,

@@ -47,6 +47,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.DriverError]], ...] = (
     ("Cannot allocate memory", errors.NoMemory),
     ("already exists with uuid", errors.AlreadyExists),
     ('Failed to get "write" lock', errors.Busy),
+    ('Failed to get shared "write" lock', errors.Busy),
     ("is locked by lock file", errors.Busy),
     ("asynchronous jobs running", errors.Busy),
     ("being built", errors.Busy),

@@ -45,12 +45,12 @@ class DomainCalls(Calls):
             if domain_of(host, uuid)[1] in OFF:
                 _needs(host, host.domains[uuid][0])
                 host.running[uuid] = {disk.target: disk for disk in host.domains[uuid][0].disks}
-                _turn(host, uuid, PowerState.RUNNING, "started")
+                turn(host, uuid, PowerState.RUNNING, "started")
 
     def shutdown(self, uuid: UUID) -> None:
         with self._call("shutdown") as host:
             if domain_of(host, uuid)[1] is PowerState.RUNNING:
-                _turn(host, uuid, PowerState.STOPPED, "shutdown")
+                turn(host, uuid, PowerState.STOPPED, "shutdown")
 
     def reboot(self, uuid: UUID) -> None:
         with self._call("reboot") as host:
@@ -59,17 +59,17 @@ class DomainCalls(Calls):
     def destroy(self, uuid: UUID) -> None:
         with self._call("destroy") as host:
             if uuid in host.domains and host.domains[uuid][1] not in OFF:
-                _turn(host, uuid, PowerState.STOPPED, "destroyed")
+                turn(host, uuid, PowerState.STOPPED, "destroyed")
 
     def suspend(self, uuid: UUID) -> None:
         with self._call("suspend") as host:
             is_on(host, uuid)
-            _turn(host, uuid, PowerState.PAUSED, "suspended")
+            turn(host, uuid, PowerState.PAUSED, "suspended")
 
     def resume(self, uuid: UUID) -> None:
         with self._call("resume") as host:
             is_on(host, uuid)
-            _turn(host, uuid, PowerState.RUNNING, "resumed")
+            turn(host, uuid, PowerState.RUNNING, "resumed")
 
     def wait_for(self, uuid: UUID, wanted: Iterable[PowerState], deadline: float) -> PowerState:
         goal, until = frozenset(wanted), time.monotonic() + deadline
@@ -114,7 +114,7 @@ def _needs(host: MemoryHost, spec: DomainSpec) -> None:
         dhcp_hosts(host, nic.network)
 
 
-def _turn(host: MemoryHost, uuid: UUID, power: PowerState, reason: str) -> None:
+def turn(host: MemoryHost, uuid: UUID, power: PowerState, reason: str) -> None:
     spec, before = host.domains[uuid]
     if power in OFF:
         host.running.pop(uuid, None)

@@ -7,12 +7,13 @@ from hosts.driver.memory.disks import DiskCalls
 from hosts.driver.memory.domains import DomainCalls
 from hosts.driver.memory.host import HostCalls
 from hosts.driver.memory.inventory import InventoryCalls
+from hosts.driver.memory.layers import LayerCalls
 from hosts.driver.memory.networks import NetworkCalls
 from hosts.driver.memory.streams import StreamCalls
 from hosts.driver.memory.volumes import VolumeCalls
 
 
 class MemoryDriver(
-    BackupCalls, HostCalls, VolumeCalls, NetworkCalls, DomainCalls, DiskCalls, InventoryCalls, StreamCalls
+    BackupCalls, HostCalls, VolumeCalls, LayerCalls, NetworkCalls, DomainCalls, DiskCalls, InventoryCalls, StreamCalls
 ):
     """`hosts.driver.base.Driver` over a `MemoryHost`."""

@@ -46,6 +46,8 @@ class MemoryHost:
     backups: dict[UUID, BackupSpec] = field(default_factory=dict)
     checkpoints: dict[UUID, dict[str, Consistency]] = field(default_factory=dict)
     absorbed: set[UUID] = field(default_factory=set)
+    merges: dict[UUID, str] = field(default_factory=dict)
+    memories: dict[tuple[str, str], DomainSpec] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     watchers: list[tuple[Callable[[DomainEvent], None], Callable[[], None]]] = field(default_factory=list)
@@ -65,6 +67,7 @@ class MemoryHost:
         self.copies.clear()
         self.backups.clear()
         self.absorbed.clear()
+        self.merges.clear()
 
     def lose_connection(self) -> None:
         """Tell all who watch that the connection broke."""

@@ -26,15 +26,16 @@ def copier_xml(job: UUID, pool: str, source: str, description: str) -> str:
     """Its disk is read-only, so others may stand on that volume, and no guest can run on it meanwhile."""
     disk = disk_element(DiskSpec(pool, source, TARGET))
     child(disk, "readonly")
-    return _still_domain(copier_name(job), job, description, disk)
+    return still_domain(copier_name(job), job, description, disk)
 
 
 def absorber_xml(job: UUID, pool: str, volume: str) -> str:
     """Its disk is written to: no other may stand on what it absorbs, and no guest can run on it meanwhile."""
-    return _still_domain(absorber_name(job), job, "", disk_element(DiskSpec(pool, volume, TARGET)))
+    return still_domain(absorber_name(job), job, "", disk_element(DiskSpec(pool, volume, TARGET)))
 
 
-def _still_domain(name: str, job: UUID, description: str, disk: Element) -> str:
+def still_domain(name: str, job: UUID, description: str, disk: Element) -> str:
+    """A QEMU that is never let run, for the block jobs of its one disk."""
     root = Element("domain", {"type": Accelerator.TCG.value})
     child(root, "name", name)
     child(root, "uuid", str(job))

@@ -18,6 +18,7 @@ from hosts.driver.types import (
     PoolSpec,
 )
 from hosts.driver.xml.domain import domain_xml
+from hosts.driver.xml.layers import Overlay, merger_xml, snapshot_xml
 from hosts.driver.xml.network import dhcp_host_xml, network_xml
 from hosts.driver.xml.pool import pool_spec_xml, pool_xml
 from hosts.driver.xml.volume import volume_xml
@@ -76,8 +77,13 @@ INSTALLER = replace(
     cdroms=(CdromSpec("berth", "seed.iso"), CdromSpec("berth", "image.qcow2", "sdb", format="qcow2", boots=True)),
 )
 
+OVERLAYS = [Overlay("vda", "/var/lib/berth/pool/a & b.qcow2", False), Overlay("vdb", "/dev/vg0/data", True)]
+
 DOCUMENTS = {
     "domain-installer": domain_xml(INSTALLER),
+    "snapshot-disks": snapshot_xml(OVERLAYS, ["vdc", "sda"], None),
+    "snapshot-memory": snapshot_xml(OVERLAYS, [], "/var/lib/berth/pool/now.memory"),
+    "merger": merger_xml(UUID("018f0000-0000-7000-8000-0000000000aa"), "berth", "top.qcow2"),
     "domain-smallest": domain_xml(SMALLEST),
     "domain-full": domain_xml(FULL),
     "volume-raw": volume_xml("seed.iso", "raw", 374784),
