@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
@@ -32,6 +33,7 @@ from portal.tenancy.services import create_tenant, set_member
 from vms.addresses import free_address
 from vms.models import VM, Drift, Flavor, Image, ImageCopy, Layer, Lifecycle, Nic, Power, Volume
 from vms.states import Action
+from vms.workflows.create import forget_machine
 from vms.workflows.power import WORKFLOWS
 
 GIB = 1024**3
@@ -160,6 +162,12 @@ class World:
         values = {**values, **more}
         key = {name: values.pop(name) for name in ("host", "kind", "object")}
         return Drift.objects.unscoped("test").get_or_create(**key, defaults=values)[0]
+
+
+def forget_machines(machines: QuerySet[VM]) -> None:
+    """Machines that are gone as after a delete, with all that they held."""
+    for id in list(machines.values_list("pk", flat=True)):
+        forget_machine(id)
 
 
 def make_world() -> World:

@@ -19,6 +19,7 @@ from tests.live import people
 from tests.live.machines import GREETING
 from tests.live.site import Site
 from tests.live.visit import Visit, closed, never_opened, refused
+from tests.world import forget_machines
 from vms.models import VM, ConsoleTicket, Lifecycle, Power
 
 # -- the handshake ---------------------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ def begin_delete(visit: Visit) -> None:
 
 
 def delete(visit: Visit) -> None:
-    VM.objects.unscoped("test").filter(pk=visit.vm.pk).delete()
+    forget_machines(VM.objects.unscoped("test").filter(pk=visit.vm.pk))
 
 
 def move(visit: Visit) -> None:

@@ -15,7 +15,7 @@ from hosts.models import Host
 from portal.operations.models import Operation
 from portal.operations.services import active_on
 from tests.web.conftest import Browser
-from tests.world import World
+from tests.world import World, forget_machines
 from vms.models import VM, Power
 from vms.workflows.create import forget
 
@@ -88,7 +88,7 @@ class TestList:
 
     def test_empty_states_differ(self, world: World, owner: Client, browser: Browser) -> None:
         assert "No machine matches" in words(owner.get("/t/acme/vms/?q=nothing"))
-        VM.objects.unscoped("test").all().delete()
+        forget_machines(VM.objects.unscoped("test").all())
         assert "Create your first virtual machine" in words(owner.get("/t/acme/vms/"))
         assert "Create your first" not in words(browser("viewer").get("/t/acme/vms/"))
 
@@ -209,7 +209,7 @@ class TestDetail:
 
     def test_a_machine_gone_is_nothing_to_strangers(self, world: World, browser: Browser) -> None:
         web = world.machines["busy"]
-        VM.objects.unscoped("test").filter(pk=web.pk).delete()
+        forget_machines(VM.objects.unscoped("test").filter(pk=web.pk))
         assert browser("foreign").get(f"/t/beta/vms/{web.pk}/").status_code == 404
 
 
@@ -335,7 +335,7 @@ class TestOverview:
         assert len(listed(owner.get(counts["running"].url))) == 2
 
     def test_first_steps_are_ticked_off(self, world: World, owner: Client, browser: Browser) -> None:
-        VM.objects.unscoped("test").filter(tenant=world.acme).exclude(name="web").delete()
+        forget_machines(VM.objects.unscoped("test").filter(tenant=world.acme).exclude(name="web"))
         done = {step.label: step.is_done for step in owner.get("/t/acme/").context["steps"]}
         assert done == {"Add an SSH key": False, "Create a VM": True, "Open its console": False}
         world.key_of("owner")
@@ -344,7 +344,7 @@ class TestOverview:
         assert browser("viewer").get("/t/acme/").context["steps"] == []
 
     def test_a_new_tenant_is_taught(self, world: World, owner: Client) -> None:
-        VM.objects.unscoped("test").all().delete()
+        forget_machines(VM.objects.unscoped("test").all())
         page = owner.get("/t/acme/")
         assert "Create your first virtual machine" in words(page)
         assert page.content.decode().count('href="/t/acme/vms/create/"') >= 2

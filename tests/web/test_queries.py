@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from portal.events.models import Event
 from portal.quotas.models import Claim, Quota
 from tests.web.conftest import Browser
-from tests.world import World
+from tests.world import World, forget_machines
 from vms.addresses import mac_for
 from vms.models import VM, Lifecycle, Nic, Power
 
@@ -57,8 +57,7 @@ def test_budget(world: World, browser: Browser, url: str) -> None:
     fill(world, 10)
     client.get(url)  # remembers the tenant in the session
     few = queries(client, url)
-    VM.objects.unscoped("test").filter(name__startswith="vm-").delete()
-    Claim.objects.filter(account_id=world.acme.pk).delete()
+    forget_machines(VM.objects.unscoped("test").filter(name__startswith="vm-"))
     fill(world, 1000)
     many = queries(client, url)
     assert len(many) == len(few), "\n".join(many)
