@@ -65,7 +65,12 @@ def taken_names(actor: Actor, tenant: Tenant, names: Iterable[str]) -> set[str]:
 
 def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action, Verdict]:
     """What this actor may do with this machine now, and why not."""
-    facts = Facts(vm.status, busy_with=operation.title if operation else "", is_protected=vm.is_protected)
+    facts = Facts(
+        vm.status,
+        busy_with=operation.title if operation else "",
+        is_only_read=operation is not None and operation.only_reads,
+        is_protected=vm.is_protected,
+    )
     return {action: _with_role(actor, vm, action, verdict) for action, verdict in verdicts(facts).items()}
 
 

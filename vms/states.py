@@ -33,10 +33,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that decides: the public status, a running operation's title, and the flags."""
+    """All that decides: the public status, what runs and whether it only reads the machine, and the flags."""
 
     status: str
     busy_with: str = ""
+    is_only_read: bool = False
     is_protected: bool = False
 
 
@@ -67,13 +68,15 @@ _AIM: Mapping[Action, str] = {
 }
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
+# These only read it as well.
+_BESIDE_READERS = frozenset({Action.CLONE})
 
 
 def verdict(action: Action, facts: Facts) -> Verdict:
     statuses, otherwise = _WHEN[action]
     if facts.status == "deleting":
         return Verdict(False, "It is being deleted.")
-    if facts.busy_with and action not in _BESIDE_OTHERS:
+    if facts.busy_with and action not in _BESIDE_OTHERS and not (facts.is_only_read and action in _BESIDE_READERS):
         return Verdict(False, f"“{facts.busy_with}” is still under way.")
     if is_already(action, facts.status):
         return Verdict(False, f"It is {facts.status} already.")

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
 
 from portal.operations import worker
 from portal.operations.models import Operation
@@ -49,21 +51,27 @@ def has_slot(operation: Operation, now: datetime) -> bool:
     return held[operation.lane] < SLOTS_WHILE_DOWN and sum(held[lane] for lane in down) < slots_of_all_down()
 
 
-def wait_for_slot(now: datetime) -> dict[str, Any]:
-    """What to write to an operation that finds no slot."""
+def wait_for_slot(operation: Operation, now: datetime) -> dict[str, Any]:
+    """What to write to an operation that finds no slot; it keeps the place that it has among those that wait."""
     words = "its turn: the workers are busy with other operations"
-    return {"waiting_for": words, "waits_for_slot": True, "not_before": now + LOOK_AGAIN}
+    place = {"slot_since": operation.slot_since or now}
+    return {"waiting_for": words, "waits_for_slot": True, "not_before": now + LOOK_AGAIN, **place}
 
 
 def host_answers(lane: str) -> None:
     """A step was done in the lane, so those that found its host away need wait no longer."""
     if lane:
         waiting = Operation.objects.unscoped("engine").filter(lane=lane, state__in=ACTIVE, is_lane_down=True)
-        waiting.update(is_lane_down=False, waits_for_slot=True, not_before=None)
+        place = Coalesce("slot_since", Now())
+        waiting.update(is_lane_down=False, waits_for_slot=True, slot_since=place, not_before=None)
 
 
 def next_for_slot(lane: str) -> list[Operation]:
-    """Whoever has waited longest for the slot that the lane gives back: in the lane itself, and in the others."""
-    rows = Operation.objects.unscoped("engine").filter(state__in=ACTIVE, waits_for_slot=True).order_by("created_at")
+    """Whoever has waited longest for the slot that the lane gives back: in the lane itself, and in the others.
+
+    The wait counts, not the age: one that looks again and again at a long copy comes after those it held up.
+    """
+    rows = Operation.objects.unscoped("engine").filter(state__in=ACTIVE, waits_for_slot=True)
+    rows = rows.order_by(F("slot_since").asc(nulls_first=True), "created_at")
     waiting = [rows.filter(lane=lane).first(), rows.exclude(lane=lane).first()] if lane else []
     return [operation for operation in waiting if operation is not None]

@@ -33,7 +33,7 @@ def claim(operation_id: UUID) -> Operation | None:
         if found is None or not is_free(found, found.now):
             return None
         if not lanes.has_slot(found, found.now):
-            rows.filter(fence=found.fence).update(**lanes.wait_for_slot(found.now))
+            rows.filter(fence=found.fence).update(**lanes.wait_for_slot(found, found.now))
             return None
         taken = rows.filter(fence=found.fence).update(
             fence=F("fence") + 1,
@@ -41,6 +41,7 @@ def claim(operation_id: UUID) -> Operation | None:
             lease_until=Now() + LEASE,
             not_before=None,
             waits_for_slot=False,
+            slot_since=None,
             **_first_claim(found),
             state=State.RUNNING if found.state == State.QUEUED else found.state,
         )

@@ -38,6 +38,7 @@ class Operation(Row):
     # who works on it; operations of one lane (a host) share its few slots
     lane = models.CharField(max_length=40, blank=True)
     waits_for_slot = models.BooleanField(default=False)
+    slot_since = models.DateTimeField(null=True)
     is_lane_down = models.BooleanField(default=False)
     fence = models.PositiveBigIntegerField(default=0)
     lease_owner = models.CharField(max_length=120, blank=True)
@@ -48,6 +49,7 @@ class Operation(Row):
     rung_at = models.DateTimeField(null=True)
 
     objects = TenantQuerySet.as_manager()
+    only_reads = False  # what it was found by: selectors.active_on_each says so
 
     class Meta:
         ordering = ["-created_at", "-id"]
@@ -98,19 +100,26 @@ class Operation(Row):
 
 
 class OperationHold(models.Model):
-    """What an operation keeps others from beside its target, until it ends: the source of a clone, for instance."""
+    """What an operation keeps others from beside its target, until it ends: the source of a clone, for instance.
+
+    What it only reads it shares with others that do the same.
+    """
 
     operation = models.ForeignKey(Operation, on_delete=models.CASCADE, related_name="holds")
     object_type = models.CharField(max_length=20)
     object_id = models.UUIDField()
     is_active = models.BooleanField(default=True)
+    is_shared = models.BooleanField(default=False)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["object_type", "object_id"], condition=Q(is_active=True), name="one_active_hold_per_object"
+                fields=["object_type", "object_id"],
+                condition=Q(is_active=True, is_shared=False),
+                name="one_active_hold_per_object",
             )
         ]
+        indexes = [models.Index(fields=["object_id"], name="hold_by_object")]
 
 
 # What a step has of its progress when it begins.

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet
 
-from portal.operations.models import Operation, OperationStep
+from portal.operations.models import Operation, OperationHold, OperationStep
 from portal.operations.states import ACTIVE, PUBLIC, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
@@ -20,12 +20,16 @@ from portal.tenancy.roles import Permission
 def operations(
     actor: Actor, *, tenant: Tenant | None = None, status: str = "", target: UUID | None = None
 ) -> QuerySet[Operation]:
-    """Newest first: one tenant's or one target's, or all the actor may see; `status` is a public one."""
+    """Newest first: one tenant's, or all the actor may see; `status` is a public one.
+
+    Those of a `target` also are those that held it, as a clone holds its source.
+    """
     rows = Operation.objects.for_actor(actor)
     if tenant is not None:
         rows = rows.filter(tenant=tenant)
     if target is not None:
-        rows = rows.filter(target_id=target)
+        held = OperationHold.objects.filter(object_id=target).values("operation")
+        rows = rows.filter(Q(target_id=target) | Q(pk__in=held))
     return rows.filter(_with_status(status)) if status else rows
 
 
@@ -41,16 +45,28 @@ def operation(actor: Actor, id: UUID | str, permission: Permission = Permission.
 
 
 def last_operation(actor: Actor, target_id: UUID) -> Operation | None:
-    """The newest one on a target, which may be gone by now."""
-    return operations(actor).filter(target_id=target_id).first()
+    """The newest one that worked on it, as its target or beside that; it may be gone by now."""
+    return operations(actor, target=target_id).first()
 
 
 def active_on_each(object_ids: Iterable[UUID]) -> dict[UUID, Operation]:
-    """What works on each of these now, as on its target or beside that. One query."""
+    """What works on each of these now, as on its target or beside that. One query.
+
+    Of several that read the same one is told; `only_reads` of it says that there are only such.
+    """
     ids = set(object_ids)
     rows = Operation.objects.unscoped("the caller holds them").filter(state__in=ACTIVE)
-    found = rows.filter(Q(target_id__in=ids) | Q(holds__object_id__in=ids)).annotate(held_id=F("holds__object_id"))
-    return {id: operation for operation in found for id in (operation.held_id, operation.target_id) if id in ids}
+    is_held = Q(holds__object_id__in=ids, holds__is_active=True)
+    found: dict[UUID, Operation] = {}
+    for operation in rows.filter(Q(target_id__in=ids) | is_held).annotate(
+        held_id=F("holds__object_id"), is_held=F("holds__is_active"), is_shared=F("holds__is_shared")
+    ):
+        if operation.held_id in ids and operation.is_held:
+            operation.only_reads = operation.is_shared
+            found[operation.held_id] = operation
+        if operation.target_id in ids:
+            found[operation.target_id] = operation
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, models, transaction
-from django.db.models import Max, Q
+from django.db.models import Max
 from django.utils import timezone
 
 from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
 from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
-from portal.operations.states import ACTIVE, State, StepState
+from portal.operations.selectors import active_on_each
+from portal.operations.states import State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
@@ -24,6 +25,7 @@ from portal.tenancy.roles import Permission
 logger = logging.getLogger(__name__)
 
 
+@transaction.atomic
 def submit(
     workflow: Workflow,
     *,
@@ -34,17 +36,23 @@ def submit(
     lane: UUID | None = None,
     after: Mapping[str, Any] | None = None,
     holds: Iterable[models.Model] = (),
+    shares: Iterable[models.Model] = (),
 ) -> Operation:
     """Write the operation and its journal in the caller's transaction, and ring after it commits.
 
     `lane` is the id of the host that it keeps busy; `after` what is asked for, for the log; `holds` what is kept from
-    other operations beside the target: the caller has locked these rows, or has just made them.
+    other operations beside the target, and `shares` what it only reads, so that others may read it as well.
     Conflict ("operation_in_progress", with the running operation's id) where the target or one of them is busy.
+
+    The rows of all of these are locked here until the transaction ends, so of two that want the same the later one sees
+    the earlier. A caller that judged a row's state has locked it before that (vms.services.guard).
     """
-    target_type, holds = _type_of(target), list(holds)
-    _refuse_if_busy(target_type, target.pk)
-    for held in holds:
-        _refuse_if_busy(_type_of(held), held.pk)
+    target_type, holds, shares = _type_of(target), list(holds), list(shares)
+    _lock([target, *holds, *shares])
+    for wanted in [target, *holds]:
+        _refuse_if_busy(_type_of(wanted), wanted.pk)
+    for wanted in shares:
+        _refuse_if_busy(_type_of(wanted), wanted.pk, is_reader=True)
     operation = Operation(
         kind=workflow.kind,
         version=workflow.version,
@@ -70,7 +78,9 @@ def submit(
         _refuse_if_busy(target_type, target.pk)
         raise
     OperationHold.objects.bulk_create(
-        OperationHold(operation=operation, object_type=_type_of(held), object_id=held.pk) for held in holds
+        OperationHold(operation=operation, object_type=_type_of(each), object_id=each.pk, is_shared=is_shared)
+        for is_shared, those in ((False, holds), (True, shares))
+        for each in those
     )
     OperationStep.objects.bulk_create(
         OperationStep(operation=operation, position=i, name=step.name, title=step.title, weight=step.weight)
@@ -80,6 +90,16 @@ def submit(
     live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations", *operation.topics)
     transaction.on_commit(lambda: ring(operation.pk))
     return operation
+
+
+def _lock(rows: Iterable[models.Model]) -> None:
+    """Each kind in one query, in the order of ids, so that no two wait for each other."""
+    wanted: dict[type[models.Model], list[UUID]] = {}
+    for row in rows:
+        wanted.setdefault(type(row), []).append(row.pk)
+    for model, ids in sorted(wanted.items(), key=lambda item: item[0]._meta.label):
+        locked = model._base_manager.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+        list(locked.values_list("pk"))
 
 
 def _type_of(target: models.Model) -> str:
@@ -93,20 +113,13 @@ def _last_fence(target_id: UUID) -> int:
 
 
 def active_on(target_type: str, target_id: UUID) -> Operation | None:
-    """The operation that holds it, as its target or beside that, if any."""
-    return (
-        Operation.objects.unscoped("the caller holds the target")
-        .filter(
-            Q(target_type=target_type, target_id=target_id)
-            | Q(holds__object_type=target_type, holds__object_id=target_id, holds__is_active=True),
-            state__in=ACTIVE,
-        )
-        .first()
-    )
+    """The operation that works on it, as its target or beside that, if any."""
+    return active_on_each([target_id]).get(target_id)
 
 
-def _refuse_if_busy(target_type: str, target_id: UUID) -> None:
-    if running := active_on(target_type, target_id):
+def _refuse_if_busy(target_type: str, target_id: UUID, is_reader: bool = False) -> None:
+    running = active_on(target_type, target_id)
+    if running is not None and not (is_reader and running.only_reads):
         raise Conflict(
             f'"{running.title}" is still under way; wait for it or cancel it.',
             code="operation_in_progress",

@@ -12,7 +12,7 @@ from django.utils import timezone
 from portal.core.errors import Conflict
 from portal.operations import endings, engine, lease, services, worker, workflow
 from portal.operations.models import Operation
-from portal.operations.selectors import active_on_each
+from portal.operations.selectors import active_on_each, operations
 from portal.operations.states import State
 from portal.operations.tasks import reap, run_operation
 from portal.operations.workflow import StepFailed, TransientError
@@ -207,6 +207,29 @@ def test_what_it_held_is_free_however_it_ends(world: World, target: Tenant, end:
     assert run_to_the_end(operation).status == end
     assert services.active_on("tenant", other.pk) is None
     assert submit(world, other)
+
+
+def test_what_is_only_read_is_shared_among_readers(world: World, target: Tenant) -> None:
+    other, second, third = (Tenant.objects.create(name="O", slug=f"reader-{i}") for i in range(3))
+
+    def ask(target: Tenant, **also: Any) -> Operation:
+        return services.submit(world.kind, actor=SYSTEM, target=target, title="Test", **also)  # type: ignore[attr-defined]
+
+    first = ask(target, shares=[other])
+    found = services.active_on("tenant", other.pk)
+    assert found == first
+    assert found.only_reads
+    again = ask(second, shares=[other])
+    for also in ({"target": other}, {"target": third, "holds": [other]}):
+        with pytest.raises(Conflict):
+            ask(**also)
+    for reader in (first, again):
+        assert services.active_on("tenant", other.pk) is not None
+        engine.run(reader.pk)
+    alone = ask(third, holds=[other])
+    with pytest.raises(Conflict):
+        ask(target, shares=[other])
+    assert set(operations(SYSTEM, target=other.pk)) == {first, again, alone}, "each of them worked on it"
 
 
 def test_a_kind_nobody_knows_waits_for_a_worker_that_does(

@@ -376,6 +376,21 @@ class TestLanes:
         services.ring_next(str(lane))
         assert rung == [made[0].pk]
 
+    def test_the_wait_counts_and_not_the_age(self, world: World) -> None:
+        """A long copy that looks again and again does not come before those that it held up."""
+        lane = uuid7()
+        old, *held_up = self.make(world, lane, lanes.slots_of_one() + 1)
+        assert all(lease.claim(operation.pk) for operation in (old, *held_up[:-1]))
+        assert lease.claim(held_up[-1].pk) is None
+        Operation.objects.unscoped("test").filter(pk=old.pk).update(lease_until=None, lease_owner="", state="queued")
+        last = self.make(world, lane, 1)[0]
+        assert lease.claim(last.pk) is not None
+        assert lease.claim(old.pk) is None
+        assert lanes.next_for_slot(str(lane))[0].pk == held_up[-1].pk
+        since = fresh(held_up[-1]).slot_since
+        assert lease.claim(held_up[-1].pk) is None
+        assert fresh(held_up[-1]).slot_since == since, "it keeps its place"
+
     def test_hosts_that_are_down_share_few_slots(self, world: World, settings: Any) -> None:
         settings.CELERY_WORKER_CONCURRENCY = 6
         hosts = [uuid7() for _ in range(3)]

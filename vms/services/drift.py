@@ -96,9 +96,12 @@ def _set_state(actor: Actor, drift: Drift, state: DriftState) -> None:
 
 
 def _machine(drift: Drift) -> VM:
-    if drift.vm is None:
+    """Locked until the transaction ends, and as it is now."""
+    rows = VM.objects.unscoped("the drift is the provider's").select_for_update()
+    vm = rows.filter(pk=drift.vm_id).first() if drift.vm_id else None
+    if vm is None:
         raise Conflict("Its machine is gone.", code="wrong_state")
-    return drift.vm
+    return vm
 
 
 _RESOLVE: Mapping[Resolution, Callable[[Actor, Drift], Operation | None]] = {
