@@ -13,9 +13,11 @@ django = get_asgi_application()
 from portal.core import presence  # noqa: E402  these need the apps loaded
 from portal.events.hub import hub  # noqa: E402
 from portal.limits import limited  # noqa: E402
+from portal.streams import Streamed  # noqa: E402
+from vms.api.intake import STREAMED  # noqa: E402
 from vms.console import bridge  # noqa: E402
 
-pages = limited(django)
+pages = Streamed(django, otherwise=limited(django), routes=STREAMED)
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -20,6 +20,14 @@ POOL_PATH = env.str("BERTH_POOL_PATH", default=f"/var/lib/libvirt/images/{INSTAN
 NETWORK_CANDIDATES = env.list("BERTH_NETWORKS", default=[f"10.{75 + i}.0.0/24" for i in range(8)])
 IMAGE_DIR = DATA_DIR / "images"
 IMAGE_CACHE_DAYS = env.int("BERTH_IMAGE_CACHE_DAYS", default=14)  # that a copy nobody uses stays in a host's pool
+# Files from outside wait there until they are inspected: on the file system of the image store, into which they move.
+INTAKE_DIR = DATA_DIR / "intake"
+INTAKE_RESERVE_BYTES = env.int("BERTH_INTAKE_RESERVE_GIB", default=2) * 1024**3  # that uploads leave free
+IMAGE_MOST_BYTES = env.int("BERTH_IMAGE_MOST_GIB", default=20) * 1024**3  # of a file that is sent or fetched
+IMAGE_MOST_DISK_BYTES = env.int("BERTH_IMAGE_MOST_DISK_GIB", default=2048) * 1024**3  # of the disk in it
+UPLOAD_HOURS = env.int("BERTH_UPLOAD_HOURS", default=24)  # that an upload may rest
+IMAGE_URL_HTTP = env.bool("BERTH_IMAGE_URL_HTTP", default=False)  # http:// as well as https://
+IMAGE_URL_ALLOW = env.list("BERTH_IMAGE_URL_ALLOW", default=[])  # ADDRESS:PORT of mirrors that are not public
 CONSOLE_IDLE_SECONDS = env.int("BERTH_CONSOLE_IDLE_SECONDS", default=1800)
 
 INSTALLED_APPS = [
@@ -127,6 +135,7 @@ CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
     "evict-unused-images": {"task": "vms.tasks.evict_unused_images", "schedule": 3600.0, "options": {"expires": 3600}},
+    "reap-uploads": {"task": "vms.tasks.reap_uploads", "schedule": 60.0, "options": {"expires": 60}},
     "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }
 

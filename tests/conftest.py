@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -75,7 +76,8 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
 
 @pytest.fixture
-def world(db: None) -> World:
+def world(db: None, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> World:
+    settings.INTAKE_DIR, settings.IMAGE_DIR = (tmp_path_factory.mktemp(name) for name in ("intake", "images"))
     return make_world()
 
 

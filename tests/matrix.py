@@ -7,7 +7,7 @@ a method that a view has and its line lacks. Statuses stand in the order of PERS
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.world import SSH_KEY, World
@@ -18,15 +18,17 @@ PERSONAS = ("anonymous", "scopeless", "viewer", "member", "owner", "foreign", "a
 COVERED = ("api/v1/",)
 
 
+NEW_IMAGE = {"name": "Debian 12", "format": "qcow2", "tenant": "acme"}
 NOBODY = "018f0000-0000-7000-8000-00000000dead"
 
 
 @dataclass(frozen=True)
 class Call:
-    """A valid call: its statuses by persona, and its body."""
+    """A valid call: its statuses by persona, its body, and headers that it needs."""
 
     statuses: tuple[int, ...]
-    body: Callable[[World], dict[str, Any]] | None = None
+    body: Callable[[World], dict[str, Any] | bytes] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,11 @@ class Route:
     methods: Mapping[str, Call]
 
 
-def _call(statuses: str, body: Callable[[World], dict[str, Any]] | None = None) -> Call:
+def _call(statuses: str, body: Callable[[World], dict[str, Any] | bytes] | None = None, **headers: str) -> Call:
     found = tuple(int(status) for status in statuses.split())
     if len(found) != len(PERSONAS):
         raise ValueError(f"one status for each of {PERSONAS}: {statuses}")
-    return Call(found, body)
+    return Call(found, body, headers)
 
 
 def _nothing(world: World) -> dict[str, Any]:
@@ -124,7 +126,16 @@ ROUTES: dict[str, Route] = {
         _machine("web", "/user-data"), {"GET": _call("401 403 403 200 200 404 403 403")}
     ),
     # -- what they are made of
-    "api/v1/images": Route(_at("images"), {"GET": SIGNED_IN}),
+    "api/v1/images": Route(
+        _at("images"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(
+                "401 403 403 202 202 400 202 403",
+                lambda world: {**NEW_IMAGE, "url": "https://example.org/debian.qcow2"},
+            ),
+        },
+    ),
     "api/v1/images/<slug:image>": Route(
         lambda world: f"/api/v1/images/{world.own_image().pk}",
         {
@@ -136,6 +147,30 @@ ROUTES: dict[str, Route] = {
     "api/v1/images/<slug:image>/actions/evict": Route(
         lambda world: f"/api/v1/images/{world.own_image().pk}/actions/evict",
         {"POST": _call(_ADMINS.format(202), lambda world: {"copy": str(world.copy().pk)})},
+    ),
+    "api/v1/uploads": Route(
+        _at("uploads"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call("401 403 403 201 201 400 201 403", lambda world: {**NEW_IMAGE, "size_bytes": 1024}),
+        },
+    ),
+    "api/v1/uploads/<uuid:id>": Route(
+        lambda world: f"/api/v1/uploads/{world.upload().pk}",
+        {
+            "GET": ACME_READS,
+            "PATCH": _call(
+                _MEMBERS.format(204),
+                lambda world: b"",  # the disk forgets nothing that a test undoes
+                content_type="application/offset+octet-stream",
+                Upload_Offset="9",
+            ),
+            "DELETE": _call(_MEMBERS.format(204)),
+        },
+    ),
+    "api/v1/uploads/<uuid:id>/actions/finish": Route(
+        lambda world: f"/api/v1/uploads/{world.upload(rest='').pk}/actions/finish",
+        {"POST": _call(_MEMBERS.format(202), _nothing)},
     ),
     "api/v1/flavors": Route(
         _at("flavors"),

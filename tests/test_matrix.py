@@ -66,7 +66,7 @@ def test_matrix(world: World, route: str, method: str) -> None:
     for persona in PERSONAS:
         program = caller(world, persona)
         before = transaction.savepoint()
-        answer = program.request(method, path, body)
+        answer = program.request(method, path, body, **call.headers)
         transaction.savepoint_rollback(before)
         statuses.append(answer.status_code)
         if answer.status_code >= 400:

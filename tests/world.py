@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -30,8 +31,9 @@ from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
+from vms import intake
 from vms.addresses import free_address
-from vms.models import VM, Drift, Flavor, Image, ImageCopy, Layer, Lifecycle, Nic, Power, Volume
+from vms.models import VM, Drift, Flavor, Image, ImageCopy, ImageUpload, Layer, Lifecycle, Nic, Power, Volume
 from vms.states import Action
 from vms.workflows.create import forget_machine
 from vms.workflows.power import WORKFLOWS
@@ -134,17 +136,35 @@ class World:
         """A reboot that was accepted and waits for a worker."""
         return operations.submit(WORKFLOWS[Action.REBOOT], actor=SYSTEM, target=vm, title=f"Reboot {vm.name}")
 
+    @transaction.atomic
     def own_image(self, **more: Any) -> Image:
         """Of acme's own, which nobody else sees and no machine stands on."""
-        return Image.objects.unscoped("test").filter(slug="own").first() or make_image(
-            "own", self.acme, **{"sha256": "1" * 64, **more}
-        )
+        found = Image.objects.unscoped("test").filter(slug="own").first()
+        if found is None:
+            found = make_image("own", self.acme, **{"sha256": "1" * 64, **more})
+            ledger.hold(self.acme.pk, found.pk, found.wanted, {})
+        return found
 
     def copy(self) -> ImageCopy:
         """Of acme's own image, on the host."""
         values = {"size_bytes": 40 * 1024**2, "used_at": timezone.now()}
         sha256 = self.own_image().sha256
         return ImageCopy.objects.get_or_create(pool=self.host.default_pool, sha256=sha256, defaults=values)[0]
+
+    def upload(self, rest: str = "the rest") -> ImageUpload:
+        """A file of acme's, of which so much is still to be sent."""
+        sent = b"the start"
+        upload = ImageUpload.objects.create(
+            tenant=self.acme,
+            name="sent",
+            format="raw",
+            size_bytes=len(sent) + len(rest),
+            created_by="owner",
+            expires_at=timezone.now() + timedelta(hours=1),
+        )
+        with intake.writing(upload.pk) as file:
+            file.write(sent)
+        return upload
 
     def drift(self, **more: Any) -> Drift:
         """A machine that was started by hand, seen a minute ago and still so."""

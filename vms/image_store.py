@@ -1,4 +1,4 @@
-"""Where the files of images lie: one directory, one file a checksum."""
+"""Where the files of images lie: one directory, one file a checksum, which several images may name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import hashlib
 import os
 import shutil
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,17 +17,21 @@ from django.conf import settings
 from vms.models import Image
 
 _CHUNK = 1024 * 1024
+UNNAMED_SECONDS = 3600.0  # that a file stays that nobody names
 
 
 def path(image: Image) -> Path:
     return Path(settings.IMAGE_DIR) / image.file_name
 
 
-def sha256(source: Path) -> str:
-    digest = hashlib.sha256()
+def sha256(source: Path, progress: Callable[[int], None] = lambda done: None) -> str:
+    """`progress` hears how many bytes were read, and may raise."""
+    digest, done = hashlib.sha256(), 0
     with source.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+            done += len(chunk)
+            progress(done)
     return digest.hexdigest()
 
 
@@ -44,6 +49,7 @@ def keep(source: Path, image: Image) -> None:
     target = path(image)
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() or target == source:
+        target.touch()
         return
     partial = target.with_suffix(".partial")
     shutil.copyfile(source, partial)
@@ -69,3 +75,33 @@ def remove(image: Image) -> None:
     """Remove the file of an image that is about to go, where no other image has the same. Under `locked`."""
     if image.sha256 and not is_named_by_others(image):
         path(image).unlink(missing_ok=True)
+
+
+def take(source: Path, image: Image) -> None:
+    """Move a file of our own making into the store; where the same bytes are there already, they stay. Under `locked`.
+
+    `source` lies on the same file system.
+    """
+    target = path(image)
+    if target.exists():
+        target.touch()
+        source.unlink()
+        return
+    if os.geteuid() == 0:
+        os.chown(source, 0, 0, follow_symlinks=False)
+    source.chmod(0o640)
+    os.replace(source, target)
+
+
+def unnamed(older_than: float) -> list[Path]:
+    """Files that no row names, and that nobody has put there, or found there, for so many seconds."""
+    found = [path for path in Path(settings.IMAGE_DIR).glob("image-*.qcow2") if _age(path) > older_than]
+    names = {image.file_name for image in Image.objects.unscoped("image store")} if found else set()
+    return [path for path in found if path.name not in names]
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

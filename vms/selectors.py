@@ -16,7 +16,7 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import resolutions as of_drift
-from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState
+from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload
 from vms.resolutions import Resolution
 from vms.states import Action, Facts, Verdict, verdicts
 
@@ -169,6 +169,16 @@ def any_image(actor: Actor, slug_or_id: object, permission: Permission = Permiss
 def _image(rows: QuerySet[Image], slug_or_id: object, own: Iterable[UUID]) -> Image | None:
     nearness = Case(When(tenant_id__in=list(own), then=0), When(tenant=None, then=1), default=2)
     return _by_slug_or_id(rows.order_by(nearness, "created_at", "id"), slug_or_id)
+
+
+def uploads(actor: Actor, tenant: Tenant | None = None) -> QuerySet[ImageUpload]:
+    """Newest first, those that have ended as well, for a day."""
+    rows = ImageUpload.objects.for_actor(actor).select_related("tenant")
+    return rows.filter(tenant=tenant) if tenant is not None else rows
+
+
+def upload(actor: Actor, id: UUID | str) -> ImageUpload:
+    return gate.get(ImageUpload, actor, Permission.IMAGE_READ, id, related=("tenant",))
 
 
 def any_flavor(actor: Actor, slug_or_id: object, permission: Permission = Permission.FLAVOR_READ) -> Flavor:

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from vms.scheduling.turn import turn
-from vms.services import copies
+from vms.services import copies, uploads
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -18,3 +18,8 @@ def look_at_schedules() -> None:
 def evict_unused_images() -> None:
     """Remove copies of images from hosts where nobody has used them for long."""
     copies.evict_unused()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def reap_uploads() -> None:
+    uploads.reap()

@@ -26,7 +26,9 @@ _LOCATION = OpenApiParameter("Location", str, OpenApiParameter.HEADER, response=
 
 class BerthSchema(AutoSchema):
     def get_override_parameters(self) -> list[Any]:
-        return [_KEY, _LOCATION] if self.method in _CHANGING else []
+        if self.method not in _CHANGING:
+            return []
+        return [_LOCATION] if self.method.lower() in getattr(self.view, "keyless", ()) else [_KEY, _LOCATION]
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
         responses = super()._get_response_bodies(direction=direction)
@@ -69,6 +71,7 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 TAGS = {
     "vms": "Virtual machines: create, use, change, delete",
     "images": "What machines are made from",
+    "uploads": "Files on their way to become images",
     "flavors": "Sizes of machines",
     "networks": "What machines are connected to",
     "operations": "Long work: follow, cancel, retry",

@@ -29,9 +29,13 @@ CHANGING = ("post", "put", "patch", "delete")
 
 
 class ApiView(APIView):
-    """`permissions` maps methods to what a token must be made for; `secrets` are members that are shown once."""
+    """`permissions` maps methods to what a token must be made for; `secrets` are members that are shown once.
+
+    `keyless` are changing methods without an Idempotency-Key: those whose requests say themselves where they go on.
+    """
 
     permissions: ClassVar[Mapping[str, Permission]] = {}
+    keyless: ClassVar[tuple[str, ...]] = ()
     secrets: ClassVar[tuple[str, ...]] = ()
     pagination_class = CursorPagination
     metadata_class = None
@@ -43,7 +47,7 @@ class ApiView(APIView):
         for method in ("get", *CHANGING):
             if method in vars(cls) and method.upper() not in cls.permissions:
                 raise TypeError(f"{cls.__name__}.{method}: say which permission it takes")
-            if method in vars(cls) and method in CHANGING:
+            if method in vars(cls) and method in CHANGING and method not in cls.keyless:
                 setattr(cls, method, _once(vars(cls)[method]))
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from portal.core.units import size
 
-SOONEST_SECONDS = 2.0  # before that a guess says nothing
 _NEWS = 0.4  # how much the latest reading counts in a speed, against all before it
 
 
@@ -37,21 +34,6 @@ def speed(moved_bytes: int, seconds: float, before: float | None) -> float | Non
         return before
     latest = moved_bytes / seconds
     return latest if before is None else _NEWS * latest + (1 - _NEWS) * before
-
-
-class Pace:
-    """Made when the work begins, or goes on: what was done before then says nothing of how fast it is."""
-
-    def __init__(self, total_bytes: int, done_bytes: int = 0, now: Callable[[], float] = time.monotonic) -> None:
-        self._total = total_bytes
-        self._before = done_bytes
-        self._now = now
-        self._began = now()
-
-    def words(self, done_bytes: int) -> str:
-        took, moved = self._now() - self._began, done_bytes - self._before
-        is_known = took >= SOONEST_SECONDS and moved > 0
-        return Amount(done_bytes, self._total).words(moved / took if is_known else None)
 
 
 def duration(seconds: float) -> str:

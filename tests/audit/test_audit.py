@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,6 +12,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -22,6 +24,7 @@ from portal.operations.models import Operation
 from portal.quotas.models import Account, Claim
 from tests.audit.mirror import mirrored, put
 from tests.world import World, make_host
+from vms import intake
 from vms.addresses import mac_for
 from vms.audit import compare
 from vms.audit import rows as of_rows
@@ -127,8 +130,23 @@ LIES: dict[Kind, list[Lie]] = {
     ],
     Kind.POOL_UNAVAILABLE: [lambda world, host: host.pools.clear()],
     Kind.NETWORK_UNAVAILABLE: [lambda world, host: host.networks.clear()],
+    Kind.IMAGE_FILE_WITHOUT_IMAGE: [lambda world, host: forgotten_file()],
+    Kind.INTAKE_WITHOUT_OWNER: [lambda world, host: forgotten_import()],
+    Kind.IMAGE_WITHOUT_OPERATION: [lambda world, host: world.own_image(state="pending")],
     Kind.HOST_UNREAD: [lambda world, host: host.fail_next("inventory", errors.Unreachable("it is off"))],
 }
+
+
+def forgotten_file() -> None:
+    path = Path(settings.IMAGE_DIR) / f"image-{'a' * 32}.qcow2"
+    path.touch()
+    os.utime(path, (0, 0))
+
+
+def forgotten_import() -> None:
+    id = uuid4()
+    intake.prepare(id)
+    os.utime(intake.directory(id), (0, 0))
 
 
 def claim(account: UUID, holder: UUID) -> Claim:
@@ -300,5 +318,5 @@ def test_it_takes_no_more_queries_for_more_machines(
 ) -> None:
     for number in range(5):
         put(world.vm(f"more-{number}"), world.host)
-    with django_assert_max_num_queries(26):  # type: ignore[attr-defined]
+    with django_assert_max_num_queries(28):  # type: ignore[attr-defined]
         assert audit() == []

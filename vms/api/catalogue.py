@@ -20,6 +20,7 @@ from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import image_selectors, selectors
+from vms.api.intake import ImageFileIn, ImageIntake, ImageUrlIn
 from vms.api.serializers import VerdictOut
 from vms.image_states import ImageAction
 from vms.models import Image, ImageFirmware, ImageFormat, ImageState, Visibility
@@ -188,8 +189,8 @@ def image_data(actor: Actor, image: Image) -> dict[str, Any]:
     return dict(ImageDetailOut(image, context=context).data)
 
 
-class Images(ApiView):
-    permissions = {"GET": Permission.IMAGE_READ}
+class Images(ImageIntake):
+    permissions = {"GET": Permission.IMAGE_READ, "POST": Permission.IMAGE_WRITE}
 
     @extend_schema(parameters=[ImageFilter], responses=ImageOut(many=True))
     def get(self, request: Request) -> Response:
@@ -202,6 +203,14 @@ class Images(ApiView):
             "uses": image_selectors.use_counts(page),
         }
         return self.listed(ImageOut(page, many=True, context=context).data)
+
+    @extend_schema(
+        request={"application/json": ImageUrlIn, "multipart/form-data": ImageFileIn}, responses={202: ImageAcceptedOut}
+    )
+    def post(self, request: Request) -> Response:
+        """Bring an image: fetch it from a URL, or send its file as the last field of a form."""
+        image, operation = self.imported()
+        return self.accepted(operation, image=image_data(self.actor, image))
 
 
 class ImageDetail(ApiView):

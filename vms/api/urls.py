@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import catalogue, drift, views
+from vms.api import catalogue, drift, uploads, views
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -28,6 +28,9 @@ urlpatterns = [
     path("images", catalogue.Images.as_view()),
     path("images/<slug:image>", catalogue.ImageDetail.as_view()),
     path("images/<slug:image>/actions/evict", catalogue.ImageEvict.as_view()),
+    path("uploads", uploads.Uploads.as_view()),
+    path("uploads/<uuid:id>", uploads.UploadDetail.as_view()),
+    path("uploads/<uuid:id>/actions/finish", uploads.UploadFinish.as_view()),
     path("flavors", catalogue.Flavors.as_view()),
     path("flavors/<slug:flavor>", catalogue.FlavorDetail.as_view()),
     path("networks", catalogue.Networks.as_view()),

@@ -37,6 +37,10 @@ class Kind(StrEnum):
     VM_WITHOUT_OPERATION = "vm_without_operation"
     OPERATION_ABANDONED = "operation_abandoned"
     OPERATION_STUCK = "operation_stuck"
+    # the image store; for an audit only
+    IMAGE_FILE_WITHOUT_IMAGE = "image_file_without_image"
+    IMAGE_WITHOUT_OPERATION = "image_without_operation"
+    INTAKE_WITHOUT_OWNER = "intake_without_owner"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.design import domain_spec
-from vms.models import VM, Image, ImageCopy, Layer, Lifecycle, Nic, Power, Volume
+from vms.models import VM, Image, ImageCopy, ImageUpload, Layer, Lifecycle, Nic, Power, Volume
 from vms.models.catalogue import image_file
 
 Amounts = Mapping[str, int]
@@ -135,6 +135,8 @@ def load(before: Before) -> Rows:
         busy = frozenset([*held, *(operation.target_id for operation in lately)])
         vms, layers, names, claims = _vms(), list(Layer.objects.select_related("pool")), note().names, _claims()
         volumes = list(Volume.objects.unscoped("audit").select_related("layer__pool"))
+        images = list(Image.objects.unscoped("audit"))
+        uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
         pools = pools_of(hosts.values())
     for vm in vms:
         vm.host = hosts[vm.host_id]
@@ -145,7 +147,7 @@ def load(before: Before) -> Rows:
         hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
         files=_files(layers, volumes, {vm.pk: vm for vm in vms}),
-        holdings=dict(_holdings(vms, volumes)),
+        holdings=dict(_holdings(vms, volumes, images, uploads)),
         names=before.names | names,
         claims=claims,
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
@@ -200,7 +202,9 @@ def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], vms: Map
     )
 
 
-def _holdings(vms: Sequence[VM], volumes: Sequence[Volume]) -> Iterator[tuple[UUID, Holding]]:
+def _holdings(
+    vms: Sequence[VM], volumes: Sequence[Volume], images: Sequence[Image], uploads: Sequence[ImageUpload]
+) -> Iterator[tuple[UUID, Holding]]:
     """Whatever holds something: each kind of row by its own words."""
     for vm in vms:
         yield vm.pk, Holding(vm.name, {vm.tenant_id: {"vms": 1, **vm.wanted}, vm.host_id: vm.wanted}, vm.pk)
@@ -208,6 +212,11 @@ def _holdings(vms: Sequence[VM], volumes: Sequence[Volume]) -> Iterator[tuple[UU
         if volume.wanted:
             accounts = (volume.tenant_id, volume.layer.pool.host_id)
             yield volume.pk, Holding(volume.name, dict.fromkeys(accounts, volume.wanted), volume.vm_id)
+    for upload in uploads:
+        yield upload.pk, Holding(upload.name, {upload.tenant_id: upload.wanted})
+    for image in images:
+        if image.tenant_id is not None:
+            yield image.pk, Holding(image.name, {image.tenant_id: image.wanted})
 
 
 def _machine(vm: VM) -> Machine:

@@ -12,7 +12,7 @@ from hosts.driver.errors import DriverError
 from hosts.driver.types import Inventory
 from hosts.models import Host
 from portal.core.connection import release
-from vms.audit import books, compare, rows
+from vms.audit import books, compare, images, rows
 from vms.audit.findings import Finding, Kind
 
 MOST_AT_ONCE = 16
@@ -30,7 +30,7 @@ def audit() -> list[Finding]:
     before = rows.note()
     readings = read(list(Host.objects.all()))
     found = rows.load(before)
-    told = list(books.findings(found))
+    told = [*books.findings(found), *images.findings()]
     for host in found.hosts:
         told += _of(host, readings.get(host.id, "it was added a moment ago"), found)
     return told

@@ -7,7 +7,6 @@ at: what the name says a moment later changes nothing. Redirects go through all 
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import ipaddress
 import logging
@@ -48,8 +47,8 @@ def fetch(
     bounds: Bounds,
     progress: Progress = lambda done, total: None,
     on_size: Callable[[int], None] = lambda size: None,
-) -> str:
-    """Write what is at the URL to a new file, and return its SHA-256. Raises Refused; the file is then left in part.
+) -> None:
+    """Write what is at the URL to a file. Raises Refused, or OSError where the disk is full; what came is left then.
 
     `on_size` hears how large it is to become before the first byte is kept, `progress` how much came; both may raise.
     """
@@ -58,7 +57,7 @@ def fetch(
     try:
         size = _size(response, bounds)
         on_size(size)
-        return _receive(response, target, size, deadline, progress)
+        _receive(response, target, size, deadline, progress)
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -155,20 +154,18 @@ def _size(response: http.client.HTTPResponse, bounds: Bounds) -> int:
     return int(length)
 
 
-def _receive(response: http.client.HTTPResponse, target: Path, size: int, deadline: float, progress: Progress) -> str:
-    done, digest, began = 0, hashlib.sha256(), time.monotonic()
+def _receive(response: http.client.HTTPResponse, target: Path, size: int, deadline: float, progress: Progress) -> None:
+    done, began = 0, time.monotonic()
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
         while done < size:
             piece = response.read1(min(_PIECE, size - done))
             if not piece:
                 raise Refused("fetch_failed", "The server stopped before the end of the file.")
             file.write(piece)
-            digest.update(piece)
             done += len(piece)
             progress(done, size)
             if _is_too_slow(done, began, deadline):
                 raise Refused("fetch_failed", "The server takes too long.")
-    return digest.hexdigest()
 
 
 def _is_too_slow(done: int, began: float, deadline: float) -> bool:

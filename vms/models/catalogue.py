@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from portal.tenancy.gate import Actor
 
 
+MIB = 1024**2
+
+
 class Flavor(Row):
     """A size. Retired ones stay for the machines that have them."""
 
@@ -69,6 +72,11 @@ class ImageFormat(models.TextChoices):
     VHD = "vhd", "VHD"
     VHDX = "vhdx", "VHDX"
     ISO = "iso", "ISO"
+
+
+def image_amounts(size_bytes: int) -> dict[str, int]:
+    """Of the quota: whole MiB, rounded up."""
+    return {"image_mib": -(-size_bytes // MIB)}
 
 
 class ImageQuerySet(TenantQuerySet["Image"]):
@@ -123,6 +131,11 @@ class Image(Row):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """What it holds of its tenant's quota; a public one is nobody's."""
+        return image_amounts(self.size_bytes) if self.tenant_id else {}
 
     @property
     def file_name(self) -> str:

@@ -6,7 +6,7 @@ from django.db import models
 
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
-from vms.models.catalogue import Image, ImageFormat
+from vms.models.catalogue import Image, ImageFormat, image_amounts
 
 
 class ImageUpload(TenantOwned):
@@ -36,3 +36,8 @@ class ImageUpload(TenantOwned):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def wanted(self) -> dict[str, int]:
+        """What it holds of the tenant's quota; from its end on, the image holds it."""
+        return image_amounts(self.size_bytes)

@@ -1,3 +1,27 @@
-from vms.workflows import adopt, clean_up, clone, create, delete, image_delete, image_evict, power, repair, resize
+from vms.workflows import (
+    adopt,
+    clean_up,
+    clone,
+    create,
+    delete,
+    image_delete,
+    image_evict,
+    image_import,
+    power,
+    repair,
+    resize,
+)
 
-__all__ = ["adopt", "clean_up", "clone", "create", "delete", "image_delete", "image_evict", "power", "repair", "resize"]
+__all__ = [
+    "adopt",
+    "clean_up",
+    "clone",
+    "create",
+    "delete",
+    "image_delete",
+    "image_evict",
+    "image_import",
+    "power",
+    "repair",
+    "resize",
+]
