@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from hosts.models import Host, HostState
+from hosts.models import Host, HostState, StorageClass, StoragePool
 from portal.core.errors import NotFound
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor, parse_id
@@ -57,3 +57,39 @@ def runs_by_emulation() -> bool:
     """Whether new machines will run without hardware virtualisation, as far as is known; tenants may know that."""
     offered = set(Host.objects.filter(state=HostState.ENABLED).exclude(accelerator="").values_list("accelerator"))
     return offered == {("qemu",)}
+
+
+def storage_classes(actor: Actor) -> QuerySet[StorageClass]:
+    """By slug: those that can be chosen, for the provider's staff retired ones as well."""
+    rows = StorageClass.objects.all()
+    return rows if actor.can(Permission.HOST_READ) else rows.filter(is_active=True)
+
+
+def storage_class(actor: Actor, slug_or_id: object) -> StorageClass:
+    rows = storage_classes(actor)
+    found = rows.filter(slug=str(slug_or_id)).first() or rows.filter(pk=parse_id(str(slug_or_id))).first()
+    if found is None:
+        raise NotFound("There is no such storage class.")
+    return found
+
+
+def why_limits_stay(storage_class: StorageClass) -> str:
+    """Why its limits cannot be changed, for people; "" where they can."""
+    if not storage_class.pools.exists():
+        return ""
+    return "Disks are held to its limits. Make another class with other limits, and move disks to its pools."
+
+
+def pools(actor: Actor, host: Host | None = None) -> QuerySet[StoragePool]:
+    """Of one host, or of all; the default one of each first."""
+    actor.require(Permission.HOST_READ)
+    rows = StoragePool.objects.select_related("host", "storage_class")
+    return rows.filter(host=host) if host is not None else rows.order_by("host__name", "-is_default", "name")
+
+
+def pool(actor: Actor, host: Host, id_or_name: object) -> StoragePool:
+    rows = pools(actor, host)
+    found = rows.filter(name=str(id_or_name)).first() or rows.filter(pk=parse_id(str(id_or_name))).first()
+    if found is None:
+        raise NotFound("The host has no such pool.")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, Firmware, NicSpec
 from hosts.models import Host
-from vms.models import VM
+from vms.models import VM, Layer, Volume
 
 # Emulation offers no host CPU to pass through; a fixed model is the same on every host.
 _CPU_MODELS = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
@@ -21,10 +21,7 @@ def domain_spec(vm: VM, host: Host, attempt: int) -> DomainSpec:
         memory_mib=vm.memory_mib,
         accelerator=accelerator,
         cpu_model=_CPU_MODELS[accelerator],
-        disks=tuple(
-            DiskSpec(volume.layer.pool.name, volume.layer.file_name, volume.target, serial=volume.serial)
-            for volume in vm.volumes.all()
-        ),
+        disks=tuple(disk_spec(volume, volume.layer) for volume in vm.volumes.all()),
         firmware=Firmware(vm.firmware),
         cdroms=_cdroms(vm, host),
         nics=tuple(NicSpec(host.network_name, nic.mac, nic.ip) for nic in vm.nics.all()),
@@ -39,3 +36,9 @@ def _cdroms(vm: VM, host: Host) -> tuple[CdromSpec, ...]:
     if not vm.image.is_iso:
         return (seed,)
     return seed, CdromSpec(host.pool_name, vm.image.file_name, target="sdb", format="qcow2", boots=True)
+
+
+def disk_spec(volume: Volume, layer: Layer) -> DiskSpec:
+    """The disk of `volume` with that file, held to the limits of the class that the file lies in."""
+    limits = layer.pool.storage_class.limits
+    return DiskSpec(layer.pool.name, layer.file_name, volume.target, serial=volume.serial, limits=limits)

@@ -91,9 +91,9 @@ class Host(Row):
 
     @property
     def disk_gib(self) -> int:
-        """The capacity of the pool that Berth uses."""
-        sizes = [int(pool["capacity_bytes"]) for pool in self.pools if pool["name"] == self.pool_name]
-        return sum(sizes) // 1024**3
+        """The capacity of the pools that take disks."""
+        used = [pool for pool in self.pools if pool.get("takes_disks", pool["name"] == self.pool_name)]
+        return sum(int(pool["capacity_bytes"]) for pool in used) // 1024**3
 
     @property
     def capacity(self) -> dict[str, int | None]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from hosts.driver.types import DiskLimits, PoolSpec
+from hosts.driver.types import PoolKind as Kind
 from hosts.models.host import Host
 from portal.core.models import Row
+from portal.core.units import GIB
+
+MIB = 1024**2
 
 
 class StorageClass(Row):
@@ -31,6 +36,20 @@ class StorageClass(Row):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def limits(self) -> DiskLimits:
+        """What each disk of this class is held to."""
+        return DiskLimits(
+            read_iops=self.read_iops,
+            write_iops=self.write_iops,
+            read_bytes=self.read_mib_s and self.read_mib_s * MIB,
+            write_bytes=self.write_mib_s and self.write_mib_s * MIB,
+        )
+
+
+# Disks are qcow2 files, for which a file system is needed: libvirt makes none in volume groups and Ceph pools.
+FILE_KINDS = frozenset({"dir", "netfs"})
+
 
 class PoolKind(models.TextChoices):
     """As libvirt calls them: https://libvirt.org/storage.html"""
@@ -44,7 +63,8 @@ class PoolKind(models.TextChoices):
 class StoragePool(Row):
     """A libvirt storage pool of one host. The default one has the seeds, and the disks that name no other.
 
-    `source` is what its kind needs beside a path: server and export, volume group, monitors. Sizes are observed.
+    `source` is what its kind needs beside a path: source, hosts, user, secret, as in hosts.driver.types.PoolSpec. Sizes
+    and `error`, why the host could not have it, are observed.
     """
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="storage_pools")
@@ -57,6 +77,7 @@ class StoragePool(Row):
     capacity_bytes = models.PositiveBigIntegerField(default=0)
     available_bytes = models.PositiveBigIntegerField(default=0)
     checked_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True)
 
     class Meta:
         ordering = ["-is_default", "name"]
@@ -67,3 +88,22 @@ class StoragePool(Row):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def takes_disks(self) -> bool:
+        return self.kind in FILE_KINDS
+
+    @property
+    def is_ready(self) -> bool:
+        """The host had it when it was last looked at."""
+        return self.checked_at is not None and not self.error
+
+    @property
+    def capacity_gib(self) -> int:
+        return self.capacity_bytes // GIB
+
+    @property
+    def spec(self) -> PoolSpec:
+        """As the driver defines it."""
+        given = {**self.source, "hosts": tuple(self.source.get("hosts", ()))}
+        return PoolSpec(name=self.name, kind=Kind(self.kind), path=self.path, **given)

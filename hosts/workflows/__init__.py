@@ -1,3 +1,3 @@
-from hosts.workflows import preflight
+from hosts.workflows import pools, preflight
 
-__all__ = ["preflight"]
+__all__ = ["pools", "preflight"]

@@ -12,9 +12,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from hosts.connections import fenced_driver
-from hosts.driver.types import Accelerator
+from hosts.driver.types import Accelerator, PoolFacts
 from hosts.errors import translate
 from hosts.models import Host
+from hosts.workflows import pools as of_pools
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
@@ -38,8 +39,10 @@ def read_facts(context: StepContext) -> Output:
 
 def prepare_pool(context: StepContext) -> Output:
     host = _host(context)
-    fenced_driver(host, context.check).ensure_pool(host.pool_name, Path(host.pool_path))
-    return {"pools": [asdict(pool) for pool in fenced_driver(host, context.check).facts().pools]}
+    driver = fenced_driver(host, context.check)
+    driver.ensure_pool(host.pool_name, Path(host.pool_path))
+    errors = of_pools.define_others(driver, host)
+    return {"pools": [asdict(pool) for pool in driver.facts().pools], "pool_errors": errors}
 
 
 def prepare_network(context: StepContext) -> Output:
@@ -80,6 +83,8 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         seen_at=now,
         last_error=trouble,
     )
+    seen = [PoolFacts(**pool) for pool in outputs["pools"]]
+    of_pools.note(Host.objects.get(pk=operation.target_id), seen, outputs.get("pool_errors", {}))
 
 
 def _chosen(host: Host, usable: Sequence[str]) -> tuple[str, str]:

@@ -158,9 +158,10 @@ def load(before: Before) -> Rows:
 
 
 def pools_of(hosts: Iterable[Host]) -> Mapping[UUID, list[str]]:
-    """The names of the pools of each host. One query."""
+    """The names of the pools that each host should have; not of those that it is only about to get. One query."""
     found: dict[UUID, list[str]] = {host.pk: [] for host in hosts}
-    for host_id, name in StoragePool.objects.filter(host_id__in=found).values_list("host_id", "name"):
+    rows = StoragePool.objects.filter(Q(is_default=True) | Q(checked_at__isnull=False), host_id__in=found)
+    for host_id, name in rows.values_list("host_id", "name"):
         found[host_id].append(name)
     return found
 
@@ -171,7 +172,7 @@ def _host(host: Host, pools: Sequence[str]) -> HostRow:
 
 def _vms() -> list[VM]:
     rows = VM.objects.unscoped("audit").defer("user_data", "ssh_keys")
-    return list(rows.select_related("image").prefetch_related("volumes__layer__pool", "nics"))
+    return list(rows.select_related("image").prefetch_related("volumes__layer__pool__storage_class", "nics"))
 
 
 def _files(layers: Sequence[Layer], volumes: Sequence[Volume], vms: Mapping[UUID, VM]) -> list[File]:
