@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from django.db import transaction
@@ -19,10 +19,13 @@ class NoCapacity(Conflict):
     code = "no_capacity"
 
 
-def place(holder_id: UUID, wanted: Mapping[str, int], firmware: str = "bios") -> Host:
+def place(
+    holder_id: UUID, wanted: Mapping[str, int], firmware: str = "bios", fits: Callable[[Host], object] = bool
+) -> Host:
     """Claim `wanted` (vcpus, memory_mib, disk_gib) on a host that has the firmware, and return it. Raises NoCapacity.
 
-    A host that is away for the moment still takes machines: the work waits for it and says so.
+    A host that is away for the moment still takes machines: the work waits for it and says so. `fits` is asked of a
+    host on which all that is claimed, and raises NoCapacity where something else is in the way.
     """
     ready = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.is_ready]
     if not ready:
@@ -31,16 +34,19 @@ def place(holder_id: UUID, wanted: Mapping[str, int], firmware: str = "bios") ->
     if not candidates:
         raise NoCapacity("No host has UEFI firmware. Choose an image that starts by BIOS, or ask an administrator.")
     used = ledger.used_by_account(host.pk for host in candidates)
-    refusals = []
+    refusals, misfits = [], []
     for host in sorted(candidates, key=lambda host: _rank(host, used.get(host.pk, {}))):
         try:
             with transaction.atomic():  # a host that refuses is let go of at once, or two requests wait for each other
                 ledger.hold(host.pk, holder_id, wanted, host.capacity)
+                fits(host)
         except ledger.Exceeded as refusal:
             refusals.append(refusal)
+        except NoCapacity as misfit:
+            misfits.append(misfit)
         else:
             return host
-    raise _refusal(refusals)
+    raise misfits[-1] if misfits else _refusal(refusals)
 
 
 def place_on(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:

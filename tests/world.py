@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from hosts.models import Host
+from hosts.models import Host, StorageClass, StoragePool
 from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
@@ -132,6 +132,27 @@ class World:
         return vm
 
     @transaction.atomic
+    def volume(self, name: str = "data", *, vm: VM | None = None, size_gib: int = 2) -> Volume:
+        """One of acme's, attached where a machine is named; the same one for the same name."""
+        rows = Volume.objects.unscoped("test").filter(name=name, tenant=self.acme)
+        if found := rows.first():
+            return found
+        layer = Layer.objects.create(pool=self.host.default_pool, size_gib=size_gib)
+        target = f"vd{'abcdefgh'[vm.volumes.count()]}" if vm else ""
+        volume = Volume(tenant=self.acme, name=name, layer=layer, size_gib=size_gib, vm=vm, target=target)
+        volume.save(force_insert=True)
+        for account in (self.acme.pk, self.host.pk):
+            ledger.hold(account, volume.pk, volume.wanted, {})
+        return volume
+
+    def pool(self, name: str = "fast", **limits: int) -> StoragePool:
+        """A pool of the host beside its default one, in a class of its own with the same name."""
+        storage_class = StorageClass.objects.get_or_create(slug=name, defaults={"name": name.capitalize(), **limits})[0]
+        size = {"capacity_bytes": 512 * GIB, "available_bytes": 512 * GIB, "checked_at": timezone.now()}
+        values = {"storage_class": storage_class, "path": f"/srv/{name}", **size}
+        return StoragePool.objects.get_or_create(host=self.host, name=name, defaults=values)[0]
+
+    @transaction.atomic
     def operation(self, vm: VM) -> Operation:
         """A reboot that was accepted and waits for a worker."""
         return operations.submit(WORKFLOWS[Action.REBOOT], actor=SYSTEM, target=vm, title=f"Reboot {vm.name}")
@@ -226,7 +247,9 @@ def make_host(name: str = "one", **more: Any) -> Host:
     }
     host = Host.objects.create(name=name, **{**values, **more})
     ledger.open_account(host.pk)
-    add_default_pool(host)
+    pool = add_default_pool(host)
+    size = values["pools"][0]["capacity_bytes"] if values["pools"] else 0
+    StoragePool.objects.filter(pk=pool.pk).update(capacity_bytes=size, available_bytes=size, checked_at=timezone.now())
     return host
 
 

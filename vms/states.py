@@ -16,6 +16,7 @@ class Action(StrEnum):
     RESUME = "resume"
     RESIZE = "resize"
     CLONE = "clone"
+    ATTACH_VOLUME = "attach-volume"
     RENAME = "rename"
     CONSOLE = "console"
     PROTECT = "protect"
@@ -52,6 +53,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.RESUME: (frozenset({"paused"}), "It is not paused."),
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
     Action.CLONE: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
+    Action.ATTACH_VOLUME: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.RENAME: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),

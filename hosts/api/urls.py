@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hosts.api import views
+from hosts.api import storage, views
 from hosts.models import HostState
 
 urlpatterns = [
@@ -11,4 +11,8 @@ urlpatterns = [
     path("hosts/<slug:host>/actions/cordon", views.HostStateChange.as_view(state=HostState.CORDONED)),
     path("hosts/<slug:host>/actions/uncordon", views.HostStateChange.as_view(state=HostState.ENABLED)),
     path("hosts/<slug:host>/actions/check", views.HostCheck.as_view()),
+    path("hosts/<slug:host>/pools", storage.HostPools.as_view()),
+    path("hosts/<slug:host>/pools/<slug:pool>", storage.HostPoolDetail.as_view()),
+    path("storage-classes", storage.StorageClasses.as_view()),
+    path("storage-classes/<slug:storage_class>", storage.StorageClassDetail.as_view()),
 ]

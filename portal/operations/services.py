@@ -57,7 +57,7 @@ def submit(
         kind=workflow.kind,
         version=workflow.version,
         lane=str(lane or ""),
-        fence=_last_fence(target.pk),
+        fence=_last_fence([target.pk, *(held.pk for held in holds)]),
         title=title[:200],
         tenant_id=getattr(target, "tenant_id", None),
         target_type=target_type,
@@ -106,10 +106,15 @@ def _type_of(target: models.Model) -> str:
     return target._meta.model_name or ""
 
 
-def _last_fence(target_id: UUID) -> int:
-    """Fences rise from operation to operation, so that what one wrote on a host tells it from all earlier ones."""
-    rows = Operation.objects.unscoped("the caller holds the target").filter(target_id=target_id)
-    return rows.aggregate(last=Max("fence"))["last"] or 0
+def _last_fence(object_ids: list[UUID]) -> int:
+    """Fences rise from operation to operation, so that what one wrote on a host tells it from all earlier ones.
+
+    Also of those that worked on one of these beside their target: attaching a disk defines the machine anew.
+    """
+    held = OperationHold.objects.filter(object_id__in=object_ids).values("operation_id")
+    rows = Operation.objects.unscoped("the caller holds the target")
+    found = rows.filter(Q(target_id__in=object_ids) | Q(pk__in=held)).aggregate(last=Max("fence"))
+    return found["last"] or 0
 
 
 def active_on(target_type: str, target_id: UUID) -> Operation | None:

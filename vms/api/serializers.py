@@ -35,6 +35,9 @@ class VMIn(Input):
     )
     network = Text(max_length=63, required=False, allow_null=True, help_text='"default" is the only one yet.')
     protected = Boolean(required=False, default=False, help_text="Against deletion.")
+    storage_class = Text(
+        max_length=63, required=False, allow_null=True, help_text="Slug; the default storage of its host if left out."
+    )
 
 
 class VMChange(Input):

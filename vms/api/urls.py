@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import catalogue, drift, uploads, views
+from vms.api import catalogue, drift, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -15,6 +15,12 @@ urlpatterns = [
     path("vms/<uuid:id>/actions/clone", views.VMClone.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
+    path("volumes", volumes.Volumes.as_view()),
+    path("volumes/<uuid:id>", volumes.VolumeDetail.as_view()),
+    path("volumes/<uuid:id>/actions/attach", volumes.VolumeAttach.as_view()),
+    path("volumes/<uuid:id>/actions/detach", volumes.VolumeDetach.as_view()),
+    path("volumes/<uuid:id>/actions/grow", volumes.VolumeGrow.as_view()),
+    path("volumes/<uuid:id>/actions/move", volumes.VolumeMove.as_view()),
     path("drift", drift.DriftList.as_view()),
     path("drift/<uuid:id>", drift.DriftDetail.as_view()),
     *(

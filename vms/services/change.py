@@ -29,11 +29,11 @@ def resize(*, actor: Actor, vm: VM, flavor: str) -> Operation:
     wanted = selectors.flavor(flavor, field="flavor")
     if wanted.pk == vm.flavor_id:
         raise Invalid("It has this size already.", code="same_flavor", field="flavor")
-    if wanted.disk_gib < vm.disk_gib:
+    if wanted.disk_gib < vm.disk_gib <= vm.flavor.disk_gib:  # one that was grown by itself stays as it is
         raise Invalid("A disk cannot shrink; choose a size with at least as much.", code="disk_shrinks", field="flavor")
     if wanted.memory_mib < vm.image.min_memory_mib:
         raise Invalid(f"{vm.image.name} needs {vm.image.min_memory_mib} MiB.", code="flavor_too_small", field="flavor")
-    after = {"vcpus": wanted.vcpus, "memory_mib": wanted.memory_mib, "disk_gib": wanted.disk_gib}
+    after = {"vcpus": wanted.vcpus, "memory_mib": wanted.memory_mib, "disk_gib": max(wanted.disk_gib, vm.disk_gib)}
     meanwhile = _larger(vm.wanted, after)
     quotas.hold(vm.tenant, vm.pk, {"vms": 1, **meanwhile}, field="flavor")
     placement.resize(vm.host, vm.pk, meanwhile)

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from hosts import placement
+from hosts.models import StoragePool
 from portal.accounts import ssh
 from portal.core import text
 from portal.core.errors import Conflict, Invalid, NotFound
@@ -21,6 +22,7 @@ from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.addresses import free_address
 from vms.models import VM, Flavor, Image, Layer, Nic, Volume
+from vms.services import pools
 from vms.workflows.create import CREATE
 
 LONGEST_USER_DATA = 64 * 1024
@@ -39,6 +41,7 @@ class CreateVM:
     ssh_keys: list[str] = field(default_factory=list)
     user_data: str = ""
     network: str | None = None
+    storage_class: str | None = None
     protected: bool = False
 
 
@@ -69,8 +72,10 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         created_by=actor.label,
     )
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
-    vm.host = placement.place(vm.pk, vm.wanted, image.firmware)
-    save_new(vm, stands_on=None if image.is_iso else image)
+    wanted = pools.storage_class(request.storage_class)
+    fits = lambda host: pools.pool_on(host, wanted, vm.disk_gib)  # noqa: E731
+    vm.host = placement.place(vm.pk, vm.wanted, image.firmware, fits)
+    save_new(vm, stands_on=None if image.is_iso else image, pool=fits(vm.host))
     _require_still_offered(image)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
     operation = operations.submit(
@@ -130,14 +135,14 @@ def _ssh_keys(actor: Actor, given: list[str]) -> list[str]:
     return [own.get(text) or ssh.parse(text, field="ssh_keys")[0] for text in given]
 
 
-def save_new(vm: VM, *, stands_on: Image | None) -> Volume:
+def save_new(vm: VM, *, stands_on: Image | None, pool: StoragePool | None = None) -> Volume:
     """With its boot volume and its address. The name's uniqueness is the database's to decide."""
     try:
         with transaction.atomic():
             vm.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
-    layer = Layer.objects.create(pool=vm.host.default_pool, image=stands_on, size_gib=vm.disk_gib)
+    layer = Layer.objects.create(pool=pool or vm.host.default_pool, image=stands_on, size_gib=vm.disk_gib)
     boot = {"name": "boot", "target": BOOT_TARGET, "is_boot": True}
     volume = Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, size_gib=vm.disk_gib, **boot)
     ip, mac = free_address(vm.host)

@@ -10,6 +10,7 @@ from vms.workflows import (
     power,
     repair,
     resize,
+    volumes,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "power",
     "repair",
     "resize",
+    "volumes",
 ]

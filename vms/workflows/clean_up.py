@@ -20,7 +20,7 @@ from portal.tenancy.roles import Permission
 from vms.audit import names, rows
 from vms.audit.compare import is_helper, is_ours
 from vms.audit.findings import Kind
-from vms.models import VM, Drift
+from vms.models import VM, Drift, Volume
 
 
 def _drift(operation: Operation) -> Drift:
@@ -110,7 +110,8 @@ def release(operation: Operation, outputs: Mapping[str, Any]) -> None:
     drift = _drift(operation)
     if drift.kind == Kind.CLAIM_WITHOUT_VM:
         holder = UUID(drift.evidence["holder"])
-        if not VM.objects.unscoped("workflow").filter(pk=holder).exists():
+        holders = (VM.objects.unscoped("workflow"), Volume.objects.unscoped("workflow"))
+        if not any(rows.filter(pk=holder).exists() for rows in holders):
             ledger.release(holder)
 
 

@@ -105,6 +105,8 @@ def forget(operation: Operation) -> None:
 def forget_machine(vm_id: UUID) -> None:
     """Its rows and all that it holds, in the caller's transaction."""
     ledger.release(vm_id)
+    others = Volume.objects.unscoped("workflow").filter(vm_id=vm_id, is_boot=False)
+    others.update(vm=None, target="")  # they stay their tenant's
     boot = Volume.objects.unscoped("workflow").get(vm_id=vm_id, is_boot=True)
     boot.delete()
     boot.layer.delete()

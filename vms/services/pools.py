@@ -1,0 +1,111 @@
+"""Which pool takes a disk: of the class that is asked for, where there is room for all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Sum
+
+from hosts.models import Host, HostState, StorageClass, StoragePool
+from hosts.placement import NoCapacity
+from portal.core.errors import Invalid
+from portal.operations.models import OperationHold
+from portal.quotas import ledger
+from vms.models import Layer, Volume
+
+_CHOOSE = "Choose a smaller size or another storage class, or try again later."
+
+
+def storage_class(slug: str | None, field: str = "storage_class") -> StorageClass | None:
+    """The one that is named; None where none is, for the hosts' default pools."""
+    if not slug:
+        return None
+    found = StorageClass.objects.filter(is_active=True, slug=slug).first()
+    if found is None:
+        raise Invalid("There is no such storage class.", code="unknown_reference", field=field)
+    return found
+
+
+def pool_on(host: Host, wanted: StorageClass | None, gib: int, other_than: StoragePool | None = None) -> StoragePool:
+    """A pool of the host's with room for `gib` more; of its default pool's class where none is wanted.
+
+    The caller holds the host's account, so that nobody else counts meanwhile. Raises NoCapacity.
+    """
+    rows = StoragePool.objects.filter(host=host).select_related("storage_class", "host")
+    if wanted is not None:
+        rows = rows.filter(storage_class=wanted)
+    usable = [pool for pool in rows if _takes(pool) and (other_than is None or pool.pk != other_than.pk)]
+    if wanted is None:
+        usable = [pool for pool in usable if pool.is_default]
+    if not usable:
+        raise NoCapacity("The host has no other storage of this class." if other_than else _none(wanted))
+    promised = _promised(usable)
+    fitting = [pool for pool in usable if _has_room(pool, promised[pool.pk] + gib)]
+    if not fitting:
+        raise NoCapacity(f"No storage of this class has {gib} GiB free. {_CHOOSE}", extra={"resource": "disk_gib"})
+    return max(fitting, key=lambda pool: pool.capacity_gib - promised[pool.pk])
+
+
+def require_room(pool: StoragePool, gib: int) -> None:
+    """For a disk that grows where it lies. The caller holds the host's account. Raises NoCapacity."""
+    if not _has_room(pool, _promised([pool])[pool.pk] + gib):
+        raise NoCapacity(f"Its storage does not have {gib} GiB free. {_CHOOSE}", extra={"resource": "disk_gib"})
+
+
+def place(holder_id: UUID, wanted: StorageClass | None, gib: int) -> StoragePool:
+    """Claim room for a volume on a host that has it. Raises NoCapacity."""
+    rows = Host.objects.filter(state=HostState.ENABLED)
+    if wanted is not None:
+        rows = rows.filter(storage_pools__storage_class=wanted).distinct()
+    refusals = [NoCapacity(_none(wanted))]
+    for host in sorted(rows, key=lambda host: not host.is_reachable):
+        try:
+            with transaction.atomic():
+                return claim(host, holder_id, wanted, gib)
+        except NoCapacity as refusal:
+            refusals.append(refusal)
+    raise refusals[-1]
+
+
+def claim(host: Host, holder_id: UUID, wanted: StorageClass | None, gib: int) -> StoragePool:
+    """The same on one host."""
+    hold(host, holder_id, {"disk_gib": gib})
+    return pool_on(host, wanted, gib)
+
+
+def hold(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
+    """What a holder takes of a host's disks from now on. Raises NoCapacity."""
+    try:
+        ledger.hold(host.pk, holder_id, wanted, host.capacity)
+    except ledger.Exceeded as refusal:
+        words = f"Its host does not have {refusal.extra['requested']} GiB of disk free. {_CHOOSE}"
+        raise NoCapacity(words, extra=refusal.extra) from refusal
+
+
+def _takes(pool: StoragePool) -> bool:
+    return pool.takes_disks and (pool.is_ready or pool.is_default)
+
+
+def _has_room(pool: StoragePool, gib: int) -> bool:
+    """One that was not measured yet is as large as its host says."""
+    return pool.checked_at is None or gib <= pool.capacity_gib
+
+
+def _none(wanted: StorageClass | None) -> str:
+    if wanted is None:
+        return "No host has storage ready. Ask an administrator."
+    return f"No host has storage of the class {wanted.name} ready. Choose another class."
+
+
+def _promised(pools: list[StoragePool]) -> dict[UUID, int]:
+    """GiB of each pool that disks may grow to, with those that are about to move there."""
+    ids = [pool.pk for pool in pools]
+    own = Volume.objects.unscoped("how full a pool is").filter(layer__pool__in=ids).order_by()
+    counted = dict(own.values_list("layer__pool").annotate(total=Sum("size_gib")))
+    held = OperationHold.objects.filter(object_type="layer", is_active=True).values("object_id")
+    coming = Layer.objects.filter(pool__in=ids, volume=None, pk__in=held).order_by()
+    for pool_id, total in coming.values_list(F("pool")).annotate(total=Sum("size_gib")):
+        counted[pool_id] = counted.get(pool_id, 0) + total
+    return {id: counted.get(id, 0) for id in ids}

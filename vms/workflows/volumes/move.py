@@ -1,0 +1,136 @@
+"""Move: a copy in another pool takes the place of the old file, under a guest that runs or not.
+
+While the guest runs its host copies and switches; while it is off, or there is none, the copier does. Whichever it was,
+the row follows in the same step, so that it tells the truth whatever becomes of the operation afterwards. The new file
+stands on nothing: what was shared with an image is its own from then on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from hosts.driver import errors
+from hosts.driver.types import CopyFacts, PowerState
+from hosts.errors import translate
+from portal.operations.models import Operation
+from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
+from portal.tenancy.roles import Permission
+from vms.design import disk_spec
+from vms.models import Layer, Volume
+from vms.workflows.volumes.common import domain_with, driver_of, rows_of, volume_of
+
+# A small disk is copied while one waits; a large one keeps no worker meanwhile.
+LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.2, 2.0
+_ON = (PowerState.RUNNING, PowerState.PAUSED)
+
+
+def _layer(operation: Operation, which: str) -> Layer:
+    return Layer.objects.select_related("pool__host", "pool__storage_class").get(pk=operation.params[which])
+
+
+def copy(context: StepContext) -> Output:
+    for _ in range(LOOKS):
+        facts = _copy(context)
+        if facts.is_complete:
+            _take(context)
+            return None
+        context.moved(facts.done_bytes, facts.total_bytes)
+        time.sleep(LOOK_EVERY_SECONDS)
+    raise LookAgain(LOOK_AGAIN_SECONDS)
+
+
+def _copy(context: StepContext) -> CopyFacts:
+    volume, new = volume_of(context.operation), _layer(context.operation, "to")
+    if volume.layer_id == new.pk:
+        return CopyFacts(new.size_bytes, new.size_bytes, True)
+    if _is_on(context, volume):
+        try:
+            return _copy_under_guest(context, volume, new)
+        except errors.InvalidState:  # it was switched off a moment ago
+            pass
+    return _copy_at_rest(context, volume, new)
+
+
+def _is_on(context: StepContext, volume: Volume) -> bool:
+    state = driver_of(context, volume).state(volume.vm.pk) if volume.vm else None
+    return state is not None and state.power in _ON
+
+
+def _copy_under_guest(context: StepContext, volume: Volume, new: Layer) -> CopyFacts:
+    assert volume.vm is not None
+    driver = driver_of(context, volume)
+    facts = driver.move_disk(domain_with(context, volume.vm, volume, new), volume.target)
+    if facts.is_complete:
+        driver.limit_disk(volume.vm.pk, volume.target, new.pool.storage_class.limits)
+    return facts
+
+
+def _copy_at_rest(context: StepContext, volume: Volume, new: Layer) -> CopyFacts:
+    driver, old = driver_of(context, volume), volume.layer
+    facts = driver.copy_volume(new.pk, context.fence, old.pool.name, old.file_name, new.file_name, into=new.pool.name)
+    if facts.is_complete and volume.vm is not None:
+        driver.define(domain_with(context, volume.vm, volume, new))
+    return facts
+
+
+def _take(context: StepContext) -> None:
+    context.check()
+    rows_of(context.operation.target_id).update(layer=_layer(context.operation, "to"))
+
+
+def end(context: StepContext) -> None:
+    """A machine that is on the new file by now stays there, for it has written to it since."""
+    volume, new = volume_of(context.operation), _layer(context.operation, "to")
+    if volume.layer_id == new.pk:
+        return
+    driver = driver_of(context, volume)
+    driver.end_copy(new.pk)
+    if volume.vm is not None and driver.end_move(volume.vm.pk, disk_spec(volume, new)):
+        if _is_on(context, volume):
+            _copy_under_guest(context, volume, new)
+        _take(context)
+        return
+    driver.delete_volume(new.pool.name, new.file_name)
+
+
+def remove_old(context: StepContext) -> Output:
+    """One that cannot be removed is nobody's from now on, which the audit tells an administrator."""
+    old = _layer(context.operation, "from")
+    try:
+        driver_of(context, volume_of(context.operation)).delete_volume(old.pool.name, old.file_name)
+    except errors.DriverError as error:
+        if error.transient:
+            raise
+    return None
+
+
+def settle(operation: Operation) -> None:
+    """The file that it does not lie in has no row any more."""
+    volume = volume_of(operation)
+    others = {operation.params["from"], operation.params["to"]} - {str(volume.layer_id)}
+    Layer.objects.filter(pk__in=others).delete()
+
+
+def moved(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    settle(operation)
+
+
+MOVE = register(
+    Workflow(
+        kind="volume.move",
+        doing="moving",
+        done="moved",
+        permission=Permission.VM_WRITE,
+        steps=(
+            Step("copy", "Copying it, and switching to the copy", copy, undo=end, weight=8),
+            Step("remove", "Removing the old file", remove_old),
+        ),
+        succeeded=moved,
+        unwound=settle,
+        translate=translate,
+        deadline=timedelta(hours=48),
+    )
+)
