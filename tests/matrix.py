@@ -77,6 +77,18 @@ def _drift(tail: str = "", **facts: Any) -> Callable[[World], str]:
     return lambda world: f"/api/v1/drift/{world.drift(**facts).pk}{tail}"
 
 
+def _volume(tail: str = "", attached_to: str = "") -> Callable[[World], str]:
+    def path(world: World) -> str:
+        volume = world.volume(attached_to or "free", vm=world.machines[attached_to] if attached_to else None)
+        return f"/api/v1/volumes/{volume.pk}{tail}"
+
+    return path
+
+
+def _to_fast(world: World) -> dict[str, Any]:
+    return {"storage_class": world.pool().storage_class.slug}
+
+
 def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _nothing) -> Route:
     return Route(_machine(machine, f"/actions/{name}"), {"POST": _call(_MEMBERS.format(202), body)})
 
@@ -124,6 +136,44 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/vms/<uuid:id>/user-data": Route(
         _machine("web", "/user-data"), {"GET": _call("401 403 403 200 200 404 403 403")}
+    ),
+    # -- volumes
+    "api/v1/volumes": Route(
+        _at("volumes"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(
+                "401 403 403 202 202 400 202 403", lambda world: {"name": "new", "size_gib": 1, "tenant": "acme"}
+            ),
+        },
+    ),
+    "api/v1/volumes/<uuid:id>": Route(
+        _volume(),
+        {
+            "GET": ACME_READS,
+            "PATCH": _call(_MEMBERS.format(200), lambda world: {"name": "renamed"}),
+            "DELETE": _call(_MEMBERS.format(202)),
+        },
+    ),
+    "api/v1/volumes/<uuid:id>/actions/attach": Route(
+        _volume("/actions/attach"), {"POST": _call(_MEMBERS.format(202), lambda world: {"vm": "web"})}
+    ),
+    "api/v1/volumes/<uuid:id>/actions/detach": Route(
+        _volume("/actions/detach", "web"), {"POST": _call(_MEMBERS.format(202), _nothing)}
+    ),
+    "api/v1/volumes/<uuid:id>/actions/grow": Route(
+        _volume("/actions/grow", "web"), {"POST": _call(_MEMBERS.format(202), lambda world: {"size_gib": 5})}
+    ),
+    "api/v1/volumes/<uuid:id>/actions/move": Route(
+        _volume("/actions/move", "web"), {"POST": _call(_MEMBERS.format(202), _to_fast)}
+    ),
+    "api/v1/storage-classes": Route(
+        _at("storage-classes"),
+        {"GET": SIGNED_IN, "POST": _call(_ADMINS.format(201), lambda world: {"slug": "new", "name": "New"})},
+    ),
+    "api/v1/storage-classes/<slug:storage_class>": Route(
+        _at("storage-classes/standard"),
+        {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"name": "Plain"})},
     ),
     # -- what they are made of
     "api/v1/images": Route(
@@ -258,6 +308,19 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/hosts/<slug:host>/actions/check": Route(
         _at("hosts/one/actions/check"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
+    "api/v1/hosts/<slug:host>/pools": Route(
+        _at("hosts/one/pools"),
+        {
+            "GET": STAFF_READS,
+            "POST": _call(
+                _ADMINS.format(202), lambda world: {"name": "new", "storage_class": "standard", "path": "/srv/new"}
+            ),
+        },
+    ),
+    "api/v1/hosts/<slug:host>/pools/<slug:pool>": Route(
+        lambda world: f"/api/v1/hosts/one/pools/{world.pool().name}",
+        {"GET": STAFF_READS, "DELETE": _call(_ADMINS.format(202))},
     ),
     # -- drift: what others may not see looks as if it did not exist
     "api/v1/drift": Route(_at("drift"), {"GET": STAFF_READS}),

@@ -73,6 +73,8 @@ TAGS = {
     "images": "What machines are made from",
     "uploads": "Files on their way to become images",
     "flavors": "Sizes of machines",
+    "volumes": "Disks: attached to a machine, or waiting for one",
+    "storage-classes": "Kinds of storage, with what each disk is held to",
     "networks": "What machines are connected to",
     "operations": "Long work: follow, cancel, retry",
     "events": "What happened, to what, by whom",

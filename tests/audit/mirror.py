@@ -19,7 +19,8 @@ def mirrored(world: World) -> MemoryHost:
     world.host.uri = f"memory://{uuid4()}"
     world.host.save()
     driver = driver_for(world.host)
-    driver.ensure_pool("berth", Path("/pool"))
+    for pool in world.host.storage_pools.all():
+        driver.ensure_pool(pool.name, Path(pool.path))
     driver.ensure_network("berth", [world.host.network_cidr])
     driver.upload("berth", world.image.file_name, b"QFI\xfb" + bytes(28), "qcow2")
     for vm in VM.objects.unscoped("test").prefetch_related("volumes__layer__pool", "nics"):
@@ -31,7 +32,11 @@ def put(vm: VM, host: Host) -> None:
     """What a create leaves, in the state that the row has."""
     driver = driver_for(host)
     for volume in vm.volumes.all():
-        driver.ensure_overlay("berth", volume.layer.file_name, vm.image.file_name, volume.layer.size_bytes)
+        layer = volume.layer
+        if layer.image_id:
+            driver.ensure_overlay(layer.pool.name, layer.file_name, vm.image.file_name, layer.size_bytes)
+        else:
+            driver.ensure_volume(layer.pool.name, layer.file_name, layer.size_bytes)
     driver.upload("berth", vm.seed_volume, b"seed", "raw")
     for nic in vm.nics.all():
         driver.ensure_dhcp_host("berth", nic.mac, nic.ip)
