@@ -18,9 +18,12 @@ def test_every_refusal_has_a_reason(status: str) -> None:
     [
         ("building", set()),
         ("deleting", set()),
-        ("running", {"stop", "reboot", "force-off", "pause", "rename", "console", "protect", "delete"}),
-        ("paused", {"force-off", "resume", "rename", "console", "protect", "delete"}),
-        ("stopped", {"start", "resize", "clone", "rename", "protect", "delete"}),
+        (
+            "running",
+            {"attach-volume", "stop", "reboot", "force-off", "pause", "rename", "console", "protect", "delete"},
+        ),
+        ("paused", {"attach-volume", "force-off", "resume", "rename", "console", "protect", "delete"}),
+        ("stopped", {"attach-volume", "start", "resize", "clone", "rename", "protect", "delete"}),
         ("error", {"rename", "protect", "delete"}),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -73,7 +74,7 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     )
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
     wanted = pools.storage_class(request.storage_class)
-    fits = lambda host: pools.pool_on(host, wanted, vm.disk_gib)  # noqa: E731
+    fits = partial(pools.pool_on, wanted=wanted, gib=vm.disk_gib)
     vm.host = placement.place(vm.pk, vm.wanted, image.firmware, fits)
     save_new(vm, stands_on=None if image.is_iso else image, pool=fits(vm.host))
     _require_still_offered(image)
