@@ -30,6 +30,7 @@ _PIECE = 1024 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONNECT_SECONDS, _ANSWER_SECONDS, _SILENCE_SECONDS = 10.0, 60.0, 30.0
 _PATIENCE_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 16 * 1024
+_tls = ssl.create_default_context
 _HEADERS = {"User-Agent": "Berth", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 
 
@@ -100,7 +101,7 @@ def _secured(plain: socket.socket, target: Target) -> socket.socket:
     """The connection is to an address; SNI, certificate and Host are of the name."""
     if target.scheme == "http":
         return plain
-    return ssl.create_default_context().wrap_socket(plain, server_hostname=target.host)
+    return _tls().wrap_socket(plain, server_hostname=target.host)
 
 
 @contextmanager
