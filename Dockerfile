@@ -12,7 +12,7 @@ RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --require-hashe
 
 FROM python:3.11-slim-bookworm
 # pg_dump has to be of the server's version (docker-compose.yml), which Debian 12 does not have.
-RUN apt-get update && apt-get install -y --no-install-recommends libvirt0 openssh-client iproute2 postgresql-common && \
+RUN apt-get update && apt-get install -y --no-install-recommends libvirt0 openssh-client iproute2 qemu-utils postgresql-common && \
     /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y && \
     apt-get install -y --no-install-recommends postgresql-client-17 && rm -rf /var/lib/apt/lists/*
 COPY --from=venv /venv /venv

@@ -51,7 +51,7 @@ class Done:
 
 def give(directory: Path, source: Path) -> None:
     """From now on the jail may read `source` and write into `directory`, where that lies; the portal may anyway."""
-    if os.geteuid() == 0:
+    if is_nobody():
         os.chown(directory, UID, UID)
         os.chown(source, UID, UID, follow_symlinks=False)
 
@@ -122,23 +122,38 @@ def _bounds(limits: Limits) -> list[str]:
     ]
 
 
-@cache
-def _walls() -> list[str]:
-    """What stands around the tool here: asked for once, as the kernel may not give namespaces to everybody."""
-    dies_with_us = ["setpriv", "--pdeathsig", "KILL"]
-    mapped = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
-    apart = ["unshare", *mapped, "--net", "--ipc", "--pid", "--fork", "--kill-child", "--"]
-    nobody = ["--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--bounding-set=-all"]
-    bare = [*dies_with_us, "--no-new-privs", *(nobody if os.geteuid() == 0 else []), "--"]
-    walls = [*dies_with_us, "--", *apart, *bare]
-    return walls if _works(walls) else bare
-
-
 def is_apart() -> bool:
     """Whether tools run without network and among no other processes here."""
     return "unshare" in _walls()
 
 
+def is_nobody() -> bool:
+    """Whether tools run under a user of their own."""
+    return "--reuid" in _walls()
+
+
+@cache
+def _walls() -> list[str]:
+    """What stands around the tool: the most that works here. A container may have no namespaces to give, nor users."""
+    dies_with_us = ["setpriv", "--pdeathsig", "KILL"]
+    apart = ["--net", "--ipc", "--pid", "--fork", "--kill-child", "--"]
+    nobody = ["--reuid", str(UID), "--regid", str(UID), "--clear-groups", "--bounding-set=-all"]
+    bare = [*dies_with_us, "--no-new-privs"]
+    choices = [
+        [*dies_with_us, "--", "unshare", *apart, *bare, *nobody, "--"],
+        [*dies_with_us, "--", "unshare", "--user", "--map-current-user", *apart, *bare, "--"],
+        [*bare, *nobody, "--"],
+    ]
+    return next(filter(_works, choices), [*bare, "--"])
+
+
 def _works(walls: list[str]) -> bool:
-    true = shutil.which("true") or "/bin/true"
-    return subprocess.run([*walls, true], capture_output=True, check=False).returncode == 0  # noqa: S603
+    """With a file of its own, as `give` would hand it over."""
+    with tempfile.TemporaryDirectory() as directory:
+        try:
+            if "--reuid" in walls:
+                os.chown(directory, UID, UID)
+        except OSError:
+            return False
+        command = [*walls, shutil.which("touch") or "/usr/bin/touch", "made"]
+        return subprocess.run(command, cwd=directory, capture_output=True, check=False).returncode == 0  # noqa: S603

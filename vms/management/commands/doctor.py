@@ -21,6 +21,7 @@ from portal.core import health
 from portal.core.units import GIB
 from portal.env import BASE_DIR, DATA_DIR
 from vms import image_store
+from vms.imaging import jail
 from vms.models import Image
 
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 10 * GIB, 1 * GIB
@@ -73,7 +74,7 @@ class Command(BaseCommand):
 
 def examine() -> list[Finding]:
     """Everything that can be looked at now; without a database, what does not need one."""
-    checks: list[Callable[[], Iterator[Finding]]] = [_secrets, _disk, _services, _port, _bell]
+    checks: list[Callable[[], Iterator[Finding]]] = [_secrets, _disk, _services, _port, _bell, _intake]
     database = list(_database())
     if all(finding.level is Level.OK for finding in database):
         checks += [_hosts, _images]
@@ -112,6 +113,19 @@ def _disk() -> Iterator[Finding]:
         yield Finding(Level.WARN, "disk", text, "Images and logs need room; free some soon.")
     else:
         yield Finding(Level.OK, "disk", text)
+
+
+def _intake() -> Iterator[Finding]:
+    """What images from tenants need, and what stands around the tool that reads them."""
+    if shutil.which("qemu-img") is None:
+        yield Finding(Level.FAIL, "image intake", "there is no qemu-img", "Install qemu-utils where the worker runs.")
+    elif jail.is_apart() and jail.is_nobody():
+        yield Finding(Level.OK, "image intake", "qemu-img runs as nobody, without network")
+    else:
+        lacks = [] if jail.is_apart() else ["a network namespace"]
+        lacks += [] if jail.is_nobody() else ["a user of its own"]
+        words = f"qemu-img runs without {' and '.join(lacks)}"
+        yield Finding(Level.WARN, "image intake", words, "Run the worker as root, with namespaces, where you can.")
 
 
 def _supervised() -> dict[str, dict[str, Any]]:
