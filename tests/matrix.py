@@ -131,6 +131,7 @@ ROUTES: dict[str, Route] = {
     "api/v1/vms/<uuid:id>/actions/resume": _action("resume", "paused"),
     "api/v1/vms/<uuid:id>/actions/resize": _action("resize", "cold", lambda world: {"flavor": "large"}),
     "api/v1/vms/<uuid:id>/actions/clone": _action("clone", "cold", lambda world: {"name": "copy"}),
+    "api/v1/vms/<uuid:id>/actions/publish": _action("publish", "cold", lambda world: {"name": "Golden"}),
     "api/v1/vms/<uuid:id>/console": Route(
         _machine("web", "/console"), {"POST": _call(_MEMBERS.format(201), lambda world: {"kind": "serial"})}
     ),

@@ -106,11 +106,12 @@ class World:
     @transaction.atomic
     def vm(self, name: str, *, tenant: Tenant | None = None, power: Power = Power.RUNNING, **more: Any) -> VM:
         """A machine that was built, with its disk and its address; it holds what it takes."""
+        image = more.pop("image", self.image)
         vm = VM(
             tenant=tenant or self.acme,
             name=name,
             flavor=self.flavor,
-            image=self.image,
+            image=image,
             host=self.host,
             vcpus=self.flavor.vcpus,
             memory_mib=self.flavor.memory_mib,
@@ -122,7 +123,7 @@ class World:
             **{"lifecycle": Lifecycle.READY, **more},
         )
         vm.save(force_insert=True)
-        layer = Layer.objects.create(pool=self.host.default_pool, image=self.image, size_gib=vm.disk_gib)
+        layer = Layer.objects.create(pool=self.host.default_pool, image=image, size_gib=vm.disk_gib)
         boot = {"name": "boot", "target": "vda", "is_boot": True}
         Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, size_gib=vm.disk_gib, **boot)
         ip, mac = free_address(self.host)

@@ -17,6 +17,7 @@ class Action(StrEnum):
     RESIZE = "resize"
     CLONE = "clone"
     ATTACH_VOLUME = "attach-volume"
+    PUBLISH = "publish"
     RENAME = "rename"
     CONSOLE = "console"
     PROTECT = "protect"
@@ -54,6 +55,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
     Action.CLONE: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
     Action.ATTACH_VOLUME: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
+    Action.PUBLISH: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
     Action.RENAME: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
@@ -71,7 +73,7 @@ _AIM: Mapping[Action, str] = {
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
 # These only read it as well.
-_BESIDE_READERS = frozenset({Action.CLONE})
+_BESIDE_READERS = frozenset({Action.CLONE, Action.PUBLISH})
 
 
 def verdict(action: Action, facts: Facts) -> Verdict:

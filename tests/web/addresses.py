@@ -71,6 +71,13 @@ def removable(world: World) -> list[Any]:
     return ["acme", Membership.objects.get(tenant=world.acme, user=world.people["viewer"]).pk]
 
 
+IMAGE_PROPERTIES = {"name": "own", "os": "Debian 12", "firmware": "uefi", "min_memory_mib": "128", "min_disk_gib": "2"}
+
+
+def own_image(world: World) -> list[Any]:
+    return ["acme", world.own_image().pk]
+
+
 def send(statuses: str, **body: Any) -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
     return {"": (statuses, lambda world: body)}
 
@@ -80,6 +87,7 @@ def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]
         "rename": (MEMBERS_DO, lambda world: {"intent": "rename", "name": "renamed"}),
         "resize": (MEMBERS_DO, lambda world: {"intent": "resize", "flavor": str(world.large.pk)}),
         "clone": (MEMBERS_DO, lambda world: {"intent": "clone", "name": "copy"}),
+        "publish": (MEMBERS_DO, lambda world: {"intent": "publish", "name": "Golden"}),
         "protect": (MEMBERS_DO, lambda world: {"intent": "protect", "protected": "on"}),
         "delete": (MEMBERS_DO, lambda world: {"intent": "delete", "confirmation": "cold"}),
     }
@@ -100,6 +108,27 @@ PAGES: dict[str, Page] = {
     "activity": Page(acme, ACME_READS),
     "quota-meters": Page(acme, ACME_READS),
     "image-list": Page(acme, ACME_READS),
+    "image-add": Page(
+        acme,
+        ACME_WRITES,
+        send(MEMBERS_DO, url="https://images.example.org/debian.qcow2", name="debian", format="qcow2"),
+    ),
+    "image-detail": Page(
+        own_image,
+        ACME_READS,
+        {
+            "change": (MEMBERS_DO, lambda world: {"intent": "change", **IMAGE_PROPERTIES}),
+            "share": (OWNERS_DO, lambda world: {"intent": "share", "tenants": "beta"}),
+            "publish": ("302 403 403 403 404 302 403", lambda world: {"intent": "publish"}),
+            "deprecate": (MEMBERS_DO, lambda world: {"intent": "deprecate", "deprecation": "Take tiny."}),
+            "delete": (MEMBERS_DO, lambda world: {"intent": "delete", "confirmation": "own"}),
+        },
+    ),
+    "image-row": Page(own_image, "302 200 200 200 404 200 200"),
+    "image-header": Page(own_image, ACME_READS),
+    "image-evict": Page(
+        own_image, posts={"": ("302 403 403 403 403 302 403", lambda world: {"copy": str(world.copy().pk)})}
+    ),
     "member-list": Page(acme, ACME_READS, send(OWNERS_DO, username="foreign", role="viewer")),
     "member-remove": Page(removable, posts=send(OWNERS_DO)),
     "vm-list": Page(acme, ACME_READS),

@@ -60,6 +60,12 @@ class CloneIn(Input):
     mode = Choice(clone.MODES, required=False, default="full", help_text="A copy of all the data.")
 
 
+class PublishIn(Input):
+    name = Text(max_length=100, help_text="Of the image, for people.")
+    slug = Text(max_length=63, required=False, help_text="A DNS label; made from the name if left out.")
+    description = Text(max_length=300, required=False, allow_blank=True)
+
+
 class ConsoleIn(Input):
     kind = Choice(console.KINDS)
 

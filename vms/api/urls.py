@@ -13,6 +13,7 @@ urlpatterns = [
     *(path(f"vms/<uuid:id>/actions/{action}", views.VMPower.as_view(action=action)) for action in power.ACTIONS),
     path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
     path("vms/<uuid:id>/actions/clone", views.VMClone.as_view()),
+    path("vms/<uuid:id>/actions/publish", views.VMPublish.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
     path("volumes", volumes.Volumes.as_view()),

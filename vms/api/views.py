@@ -21,6 +21,7 @@ from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import selectors
+from vms.api.catalogue import ImageAcceptedOut, image_data
 from vms.api.serializers import (
     AcceptedOut,
     BulkIn,
@@ -28,6 +29,7 @@ from vms.api.serializers import (
     CloneIn,
     ConsoleIn,
     ConsoleOut,
+    PublishIn,
     ResizeIn,
     UserDataOut,
     VMChange,
@@ -42,6 +44,7 @@ from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm
 from vms.services.delete import delete_vm
 from vms.services.power import change_power
+from vms.services.publish import publish_vm
 from vms.states import Action
 
 
@@ -132,6 +135,17 @@ class VMClone(ApiView):
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         new, operation = clone_vm(actor=self.actor, vm=vm, name=self.body(CloneIn)["name"])
         return self.accepted(operation, vm=vm_data(self.actor, new, operation))
+
+
+class VMPublish(ApiView):
+    permissions = {"POST": Permission.IMAGE_WRITE}
+
+    @extend_schema(request=PublishIn, responses={202: ImageAcceptedOut})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Make an image of its disk, as it is, while it is stopped: private, and of the same tenant."""
+        vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
+        image, operation = publish_vm(actor=self.actor, vm=vm, **self.body(PublishIn))
+        return self.accepted(operation, image=image_data(self.actor, image))
 
 
 class VMBulk(ApiView):

@@ -116,10 +116,15 @@ def note() -> Before:
     at = timezone.now()
     disks = [layer.file_name for layer in Layer.objects.only("pk")]
     seeds = [VM(pk=id).seed_volume for id in VM.objects.unscoped("audit").values_list("pk", flat=True)]
-    copies = ImageCopy.objects.order_by().values_list("sha256")  # also of images that are gone by now
-    sums = Image.objects.unscoped("audit").order_by().values_list("sha256").union(copies)
-    images = [image_file(sha256) for (sha256,) in sums]
+    images = _image_files()
     return Before(at, frozenset([*disks, *seeds, *images, *Nic.objects.values_list("mac", flat=True)]))
+
+
+def _image_files() -> list[str]:
+    """Of images, also of some that are gone by now, and what is copied to become one."""
+    copies = ImageCopy.objects.order_by().values_list("pk", "sha256")
+    rows = Image.objects.unscoped("audit").order_by().values_list("pk", "sha256").union(copies)
+    return [image_file(sha256) if sha256 else f"{id}.qcow2" for id, sha256 in rows]
 
 
 def load(before: Before) -> Rows:

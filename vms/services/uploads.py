@@ -29,7 +29,7 @@ from portal.tenancy import gate
 from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
-from vms import image_store, intake
+from vms import image_properties, image_store, intake
 from vms.imaging.addresses import Policy, target_of
 from vms.imaging.refusal import Refused
 from vms.models import Image, ImageFormat, ImageState, ImageUpload
@@ -41,7 +41,6 @@ MIB = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOOK_AT_SPACE_EVERY = 64 * MIB
 _NAMES_TRIED = 20
-_LINES = {"description": 300, "os": 60, "default_user": 32}  # properties that are a line of text, and how long
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def finish(*, actor: Actor, upload_id: UUID) -> tuple[Image, Operation]:
     if not rows.update(finished_at=timezone.now()):
         raise _finished(upload)
     request = NewImage(upload.name, upload.format, None, upload.slug, upload.sha256, upload.properties)
-    image = _pending(upload.pk, upload.tenant, request, upload.size_bytes, upload.created_by)
+    image = pending_image(upload.pk, upload.tenant, request, upload.size_bytes, upload.created_by)
     rows.model.objects.unscoped("fetched through the gate").filter(pk=upload.pk).update(image=image)
     return image, _submit(actor, image, upload.sha256, url="")
 
@@ -173,7 +172,7 @@ def import_url(*, actor: Actor, request: NewImage, url: str) -> tuple[Image, Ope
     intake.require_space(0)
     id, least = uuid7(), 1  # until the server says how large it is
     quotas.hold(tenant, id, image_amounts(least), field="url")
-    image = _pending(id, tenant, request, least, actor.label)
+    image = pending_image(id, tenant, request, least, actor.label)
     return image, _submit(actor, image, request.sha256.lower(), url=url)
 
 
@@ -228,16 +227,14 @@ def _check(request: NewImage, tenant: Tenant) -> None:
         raise Invalid(f"Use one of: {', '.join(ImageFormat.values)}.", code="invalid_choice", field="format")
     if request.sha256 and not _SHA256.fullmatch(request.sha256.lower()):
         raise Invalid("A SHA-256 is 64 hexadecimal digits.", field="sha256")
-    for name, longest in _LINES.items():
-        if request.properties.get(name):
-            text.label(request.properties[name], field=name, longest=longest)
+    image_properties.checked(request.properties)
     if request.slug:
         text.slug(request.slug)
         if _is_taken(tenant, request.slug):
             raise _duplicate()
 
 
-def _pending(id: UUID, tenant: Tenant, request: NewImage, size_bytes: int, created_by: str) -> Image:
+def pending_image(id: UUID, tenant: Tenant, request: NewImage, size_bytes: int, created_by: str) -> Image:
     """The row of an image that is to be, under a slug that is free."""
     image = Image(
         id=id,

@@ -87,7 +87,7 @@ class CreatePage:
 def page(actor: Actor, tenant: Tenant, chosen: Mapping[str, str]) -> CreatePage:
     """`chosen` are slugs or ids of `image` and `flavor`, as far as they are known."""
     usage = quotas.usage(actor, tenant)
-    images = _image_cards(list(selectors.images(actor, tenant)), chosen.get("image", ""))
+    images = _image_cards(list(selectors.offered_images(actor, tenant)), chosen.get("image", ""))
     flavors = _flavor_cards(list(selectors.flavors()), usage, chosen.get("flavor", ""))
     flavor = next((card for card in flavors if card.is_chosen), None)
     return CreatePage(
@@ -155,9 +155,9 @@ def _image_cards(images: list[Image], wanted: str) -> list[ImageCard]:
             name=image.name,
             os=image.os,
             description=image.description,
-            needs=f"from {mib(image.min_memory_mib)} and {image.min_disk_gib}{THIN_SPACE}GiB",
+            needs=f"from {mib(image.min_memory_mib)} and {image.least_disk_gib}{THIN_SPACE}GiB",
             min_memory_mib=image.min_memory_mib,
-            min_disk_gib=image.min_disk_gib,
+            min_disk_gib=image.least_disk_gib,
             is_chosen=image is chosen,
         )
         for image in images

@@ -11,12 +11,12 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils import timezone
 
-from portal.core.units import THIN_SPACE, mib, size
+from portal.core.units import THIN_SPACE, mib
 from portal.operations.models import Operation
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from vms import selectors
-from vms.models import VM, Flavor, Image, Lifecycle, Nic
+from vms.models import VM, Flavor, Lifecycle, Nic
 from vms.services import power
 from vms.states import Action, Verdict
 
@@ -243,24 +243,6 @@ def _missing(vm: VM) -> str:
 
 
 @dataclass(frozen=True)
-class ImageRow:
-    """An image as the catalogue shows it. `owner` is "" for public ones."""
-
-    id: UUID
-    slug: str
-    name: str
-    description: str
-    os: str
-    default_user: str
-    needs: str
-    size: str
-    sha256: str
-    has_cloud_init: bool
-    is_active: bool
-    owner: str
-
-
-@dataclass(frozen=True)
 class FlavorRow:
     id: UUID
     slug: str
@@ -269,23 +251,6 @@ class FlavorRow:
     memory: str
     disk: str
     is_active: bool
-
-
-def image(image: Image) -> ImageRow:
-    return ImageRow(
-        id=image.pk,
-        slug=image.slug,
-        name=image.name,
-        description=image.description,
-        os=image.os,
-        default_user=image.default_user,
-        needs=f"{mib(image.min_memory_mib)} memory, {image.min_disk_gib}{THIN_SPACE}GiB disk",
-        size=size(image.size_bytes),
-        sha256=image.sha256,
-        has_cloud_init=image.has_cloud_init,
-        is_active=image.is_active,
-        owner=image.tenant.name if image.tenant else "",
-    )
 
 
 def flavor(flavor: Flavor) -> FlavorRow:

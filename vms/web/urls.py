@@ -2,8 +2,22 @@
 
 from django.urls import path
 
-from vms.web.views import bulk, catalogue, create, detail, disks, drift, listing, overview, settings
+from vms.web.views import (
+    bulk,
+    catalogue,
+    create,
+    detail,
+    disks,
+    drift,
+    image_add,
+    images,
+    listing,
+    overview,
+    provider_images,
+    settings,
+)
 
+IMAGE = "t/<slug:slug>/images/<uuid:image_id>/"
 VM = "t/<slug:slug>/vms/<uuid:vm_id>/"
 
 urlpatterns = [
@@ -18,12 +32,17 @@ urlpatterns = [
     path(f"{VM}activity/", detail.vm_activity, name="vm-activity"),
     path(f"{VM}settings/", settings.vm_settings, name="vm-settings"),
     path(f"{VM}actions/<slug:action>/", detail.vm_action, name="vm-action"),
-    path("t/<slug:slug>/images/", catalogue.image_list, name="image-list"),
+    path("t/<slug:slug>/images/", images.image_list, name="image-list"),
+    path("t/<slug:slug>/images/add/", image_add.image_add, name="image-add"),
+    path(IMAGE, images.image_detail, name="image-detail"),
+    path(f"{IMAGE}row/", images.image_row, name="image-row"),
+    path(f"{IMAGE}header/", images.image_header, name="image-header"),
+    path(f"{IMAGE}evict/", images.image_evict, name="image-evict"),
     path("provider/drift/", drift.drift_list, name="drift-list"),
     path("provider/drift/cards/", drift.drift_cards, name="drift-cards"),
     path("provider/drift/<uuid:drift_id>/<slug:resolution>/", drift.drift_resolve, name="drift-resolve"),
-    path("provider/images/", catalogue.provider_images, name="provider-images"),
-    path("provider/images/<uuid:image_id>/", catalogue.provider_image_offer, name="provider-image-offer"),
+    path("provider/images/", provider_images.provider_images, name="provider-images"),
+    path("provider/images/<uuid:image_id>/", provider_images.provider_image_offer, name="provider-image-offer"),
     path("provider/flavors/", catalogue.provider_flavors, name="provider-flavors"),
     path("provider/flavors/<uuid:flavor_id>/", catalogue.provider_flavor_offer, name="provider-flavor-offer"),
 ]

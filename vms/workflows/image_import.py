@@ -34,7 +34,7 @@ SLACK_BYTES = 4 * 1024 * 1024  # that a conversion may take beyond what was meas
 
 def receive(context: StepContext) -> Output:
     """An upload is there already; a URL is fetched, from its beginning where an earlier try was cut off."""
-    image = _image(context.operation)
+    image = image_of(context.operation)
     url, source = context.params["url"], intake.source(image.pk)
     if source.exists():
         return None
@@ -47,7 +47,7 @@ def receive(context: StepContext) -> Output:
         _policy(),
         Bounds(settings.IMAGE_MOST_BYTES),
         progress=_seldom(context),
-        on_size=lambda bytes_: _hold(context, image, bytes_),
+        on_size=lambda bytes_: hold(context, image, bytes_),
     )
     context.check()
     os.replace(intake.fetching(image.pk), source)
@@ -60,7 +60,7 @@ def discard(context: StepContext) -> None:
 
 def look(context: StepContext) -> Output:
     """Nothing is converted, and nothing kept, before the file has shown what it is and how large it becomes."""
-    image = _image(context.operation)
+    image = image_of(context.operation)
     source = intake.source(image.pk)
     if intake.clean(image.pk).exists() or image.sha256:  # an earlier run went further
         return None
@@ -76,12 +76,12 @@ def look(context: StepContext) -> Output:
     if wanted and wanted != found.sha256:
         raise StepFailed("checksum_mismatch", "The file has another SHA-256 than was said.")
     _require_usable(image, found.virtual_size)
-    _hold(context, image, found.needed_bytes)
+    hold(context, image, found.needed_bytes)
     return {"needed_bytes": found.needed_bytes, "virtual_size_bytes": found.virtual_size}
 
 
 def convert(context: StepContext) -> Output:
-    image, needed = _image(context.operation), context.outputs["needed_bytes"]
+    image, needed = image_of(context.operation), context.outputs["needed_bytes"]
     source, target = intake.source(image.pk), intake.converting(image.pk, context.fence)
     if intake.clean(image.pk).exists() or image.sha256:
         return None
@@ -104,7 +104,7 @@ def convert(context: StepContext) -> Output:
 
 def store(context: StepContext) -> Output:
     """The name of the file is its checksum; the row names it before it is there, so that nobody removes it."""
-    image, clean = _image(context.operation), intake.clean(context.operation.target_id)
+    image, clean = image_of(context.operation), intake.clean(context.operation.target_id)
     if clean.exists():
         total, report = clean.stat().st_size, _seldom(context)
         image.sha256 = image_store.sha256(clean, lambda done: report(done, total))
@@ -115,14 +115,14 @@ def store(context: StepContext) -> Output:
 
 
 def take_back(context: StepContext) -> None:
-    image = _image(context.operation)
+    image = image_of(context.operation)
     with image_store.locked():
         _write(context, image, sha256="")
         image_store.remove(image)
 
 
 def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    image = _image(operation)
+    image = image_of(operation)
     image.state = ImageState.READY
     image.sha256, image.size_bytes = outputs["sha256"], outputs["size_bytes"]
     image.virtual_size_bytes = outputs["virtual_size_bytes"]
@@ -163,7 +163,7 @@ def _seldom(context: StepContext) -> Callable[[int, int], None]:
     return moved
 
 
-def _image(operation: Operation) -> Image:
+def image_of(operation: Operation) -> Image:
     return Image.objects.unscoped("workflow").select_related("tenant").get(pk=operation.target_id)
 
 
@@ -181,7 +181,7 @@ def _write(context: StepContext, image: Image, **fields: Any) -> None:
 
 
 @transaction.atomic
-def _hold(context: StepContext, image: Image, bytes_: int) -> None:
+def hold(context: StepContext, image: Image, bytes_: int) -> None:
     """What it may become counts against the quota before it is written."""
     _write(context, image, size_bytes=max(bytes_, 1))
     image.size_bytes = max(bytes_, 1)

@@ -43,7 +43,7 @@ def _verify(context: StepContext, driver: Driver, image: Image, copy: ImageCopy)
     context.check()
     if not stands_on(driver, copy):
         driver.delete_volume(copy.pool.name, image.file_name)
-    raise StepFailed("image_damaged", "The image did not arrive whole at its host. Try again.")
+    raise StepFailed("image_copy_damaged", "The image did not arrive whole at its host. Try again.")
 
 
 def stands_on(driver: Driver, copy: ImageCopy) -> bool:

@@ -42,6 +42,8 @@ _ADVICE = {
     "no_memory": "Try again later, choose a smaller size, or ask an administrator for more memory.",
     "guest_did_not_stop": "Open the console to see what it is doing, or use “Force off”.",
     "image_missing": "Choose another image, or ask an administrator to register this one again.",
+    "image_copy_damaged": "Try again. If it happens again, give your administrator the id of this operation.",
+    "in_use": "Delete what stands on it first.",
     "image_external_reference": "Flatten it into one file, for instance with “qemu-img convert”, and send that.",
     "image_format_mismatch": "Look what the file is, for instance with “qemu-img info”, and say that.",
     "image_compressed": "Unpack it, and send the disk image in it.",
@@ -150,6 +152,8 @@ def _advice(actor: Actor, operation: Operation) -> str:
 def target_url(operation: Operation, slug: str) -> str:
     if operation.target_type == "vm" and slug:
         return reverse("vm-detail", args=[slug, operation.target_id])
+    if operation.target_type == "image" and slug:
+        return reverse("image-detail", args=[slug, operation.target_id])
     if operation.target_type == "drift":
         return reverse("drift-list")
     if operation.target_type == "host":

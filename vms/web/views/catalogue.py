@@ -7,58 +7,16 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_as_notice, refusals_in, status_of
 from portal.web.paging import page_of
-from portal.web.tenant import tenant_of
 from vms import selectors
 from vms.services import catalogue
-from vms.services import images as image_services
 from vms.web import presenters
 from vms.web.forms import FlavorForm
-
-
-@require_safe
-def image_list(request: HttpRequest, slug: str) -> HttpResponse:
-    actor, tenant = actor_of(request), tenant_of(request, slug)
-    page = page_of(request, selectors.images(actor, tenant))
-    context = {
-        "tenant": tenant,
-        "page": page,
-        "images": [presenters.image(image) for image in page.rows],
-        "may_create": actor.can(Permission.VM_WRITE, tenant.pk),
-        "why_not": actor.why_not(Permission.VM_WRITE, tenant.pk),
-    }
-    return render(request, "vms/images.html", context)
-
-
-@require_safe
-def provider_images(request: HttpRequest) -> HttpResponse:
-    actor = actor_of(request)
-    page = page_of(request, selectors.all_images(actor))
-    context = {
-        "page": page,
-        "images": [presenters.image(image) for image in page.rows],
-        "may_write": actor.can(Permission.IMAGE_WRITE),
-        "why_not": actor.why_not(Permission.IMAGE_WRITE),
-    }
-    return render(request, "vms/provider_images.html", context)
-
-
-@require_POST
-def provider_image_offer(request: HttpRequest, image_id: UUID) -> HttpResponse:
-    """POST `active`: yes or no."""
-    actor, active = actor_of(request), request.POST.get("active") == "yes"
-    image = selectors.all_images(actor).filter(pk=image_id).first()
-    if image is None:
-        raise selectors.unknown("image")
-    with refusals_as_notice(request):
-        image_services.set_image_active(actor=actor, image=image, active=active)
-        messages.success(request, f"{image.name} is {'offered again' if active else 'retired: nobody can choose it'}.")
-    return redirect("provider-images")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

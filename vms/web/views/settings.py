@@ -20,11 +20,12 @@ from portal.web.actor import actor_of
 from portal.web.forms import refusals_in
 from vms import selectors
 from vms.models import VM
-from vms.services import change, clone, delete
+from vms.services import change, clone, delete, publish
 from vms.states import Action
 from vms.web import size_choice
 from vms.web.fetch import vm_of
 from vms.web.forms import CloneForm, DeleteForm, ProtectForm, RenameForm, ResizeForm
+from vms.web.image_forms import PublishForm
 from vms.web.views.detail import context_of
 
 
@@ -43,6 +44,11 @@ def _clone(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
     return f"It is being cloned as {new.name}."
 
 
+def _publish(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
+    image, _ = publish.publish_vm(actor=actor, vm=vm, **wanted)
+    return f"It is being published as {image.name}."
+
+
 def _protect(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
     change.protect(actor=actor, vm=vm, protected=wanted["protected"])
     return "It is protected against deletion." if wanted["protected"] else "The protection was removed."
@@ -59,13 +65,14 @@ def _next(intent: str, slug: str, vm_id: UUID) -> HttpResponse:
     """Where one sees what comes of it."""
     if intent == "delete":
         return redirect("vm-list", slug)
-    return redirect("vm-detail" if intent in ("resize", "clone") else "vm-settings", slug, vm_id)
+    return redirect("vm-detail" if intent in ("resize", "clone", "publish") else "vm-settings", slug, vm_id)
 
 
 INTENTS: dict[str, tuple[type[forms.Form], Callable[[Actor, VM, dict[str, Any]], str]]] = {
     "rename": (RenameForm, _rename),
     "resize": (ResizeForm, _resize),
     "clone": (CloneForm, _clone),
+    "publish": (PublishForm, _publish),
     "protect": (ProtectForm, _protect),
     "delete": (DeleteForm, _delete),
 }
@@ -96,11 +103,13 @@ def _context(request: HttpRequest, vm: VM, operation: Operation | None, bound: d
         "rename": bound.get("rename") or RenameForm(initial={"name": vm.name}),
         "resize": bound.get("resize") or ResizeForm(),
         "clone": bound.get("clone") or CloneForm(),
+        "publish": bound.get("publish") or PublishForm(),
         "delete": bound.get("delete") or DeleteForm(),
         "sizes": size_choice.cards(vm, list(selectors.flavors()), quotas.usage(actor, vm.tenant)),
         "can_rename": verdicts[Action.RENAME],
         "can_resize": verdicts[Action.RESIZE],
         "can_clone": verdicts[Action.CLONE],
+        "can_publish": verdicts[Action.PUBLISH],
         "can_protect": verdicts[Action.UNPROTECT if vm.is_protected else Action.PROTECT],
         "can_delete": verdicts[Action.DELETE],
     }
