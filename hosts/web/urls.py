@@ -2,9 +2,13 @@
 
 from django.urls import path
 
-from hosts.web import views
+from hosts.web import storage, views
 
 urlpatterns = [
+    path("provider/storage/", storage.storage, name="storage"),
+    path("provider/storage/add-pool/", storage.storage_pool_add, name="storage-pool-add"),
+    path("provider/storage/classes/<slug:slug>/", storage.storage_class_change, name="storage-class"),
+    path("provider/storage/pools/<uuid:pool_id>/remove/", storage.storage_pool_remove, name="storage-pool-remove"),
     path("provider/hosts/", views.host_list, name="host-list"),
     path("provider/add-host/", views.host_add, name="host-add"),
     path("provider/hosts/<slug:name>/", views.host_detail, name="host-detail"),

@@ -32,12 +32,14 @@ class NavGroup:
 _TENANT = (
     ("Overview", "overview", "overview", ("overview",)),
     ("Virtual machines", "vm", "vm-list", ("vm-",)),
+    ("Volumes", "disk", "volume-list", ("volume-",)),
     ("Images", "image", "image-list", ("image-",)),
     ("Activity", "activity", "activity", ("activity",)),
     ("Members", "members", "member-list", ("member-",)),
 )
 _PROVIDER = (
     ("Hosts", "host", "host-list", ("host-",)),
+    ("Storage", "disk", "storage", ("storage",)),
     ("Operations", "operation", "provider-operations", ("provider-operation",)),
     ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),

@@ -82,6 +82,16 @@ def send(statuses: str, **body: Any) -> dict[str, tuple[str, Callable[[World], d
     return {"": (statuses, lambda world: body)}
 
 
+def volume_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
+    return {
+        "rename": (MEMBERS_DO, lambda world: {"intent": "rename", "name": "renamed"}),
+        "grow": (MEMBERS_DO, lambda world: {"intent": "grow", "size_gib": 9}),
+        "attach": (MEMBERS_DO, lambda world: {"intent": "attach", "vm": str(world.machines["web"].pk)}),
+        "move": (MEMBERS_DO, lambda world: {"intent": "move", "storage_class": world.pool().storage_class.slug}),
+        "delete": (MEMBERS_DO, lambda world: {"intent": "delete", "confirmation": "free"}),
+    }
+
+
 def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
     return {
         "rename": (MEMBERS_DO, lambda world: {"intent": "rename", "name": "renamed"}),
@@ -137,7 +147,27 @@ PAGES: dict[str, Page] = {
     "vm-detail": Page(machine("web"), ACME_READS),
     "vm-row": Page(machine("web"), ACME_READS),
     "vm-header": Page(machine("web"), ACME_READS),
-    "vm-disks": Page(machine("web"), ACME_READS),
+    "vm-disks": Page(
+        machine("web"),
+        ACME_READS,
+        {"": (MEMBERS_DO, lambda world: {"volume": str(world.volume("free").pk)})},
+    ),
+    "vm-disk-rows": Page(machine("web"), ACME_READS),
+    "volume-list": Page(acme, ACME_READS),
+    "volume-create": Page(
+        acme,
+        ACME_WRITES,
+        {"": (MEMBERS_DO, lambda world: {"name": "new", "size_gib": 1, "storage_class": "standard", "vm": ""})},
+    ),
+    "volume-detail": Page(lambda world: ["acme", world.volume("free").pk], ACME_READS, volume_posts()),
+    "volume-header": Page(lambda world: ["acme", world.volume("free").pk], ACME_READS),
+    "storage": Page(get=STAFF, posts=send(ADMINS_DO, name="New", slug="new")),
+    "storage-class": Page(lambda world: [world.pool().storage_class.slug], posts=send(ADMINS_DO, active="no")),
+    "storage-pool-add": Page(
+        get=ADMINS,
+        posts=send(ADMINS_DO, host="one", name="new", storage_class="standard", kind="dir", path="/srv/new"),
+    ),
+    "storage-pool-remove": Page(lambda world: [world.pool().pk], posts=send(ADMINS_DO)),
     "vm-activity": Page(machine("web"), ACME_READS),
     "vm-settings": Page(machine("cold"), ACME_READS, settings_posts()),
     "vm-action": Page(machine("web", "stop"), posts=send(MEMBERS_DO)),

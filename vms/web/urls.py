@@ -15,10 +15,12 @@ from vms.web.views import (
     overview,
     provider_images,
     settings,
+    volumes,
 )
 
 IMAGE = "t/<slug:slug>/images/<uuid:image_id>/"
 VM = "t/<slug:slug>/vms/<uuid:vm_id>/"
+VOLUME = "t/<slug:slug>/volumes/<uuid:volume_id>/"
 
 urlpatterns = [
     path("t/<slug:slug>/", overview.overview, name="overview"),
@@ -29,6 +31,7 @@ urlpatterns = [
     path(f"{VM}row/", listing.vm_row, name="vm-row"),
     path(f"{VM}header/", detail.vm_header, name="vm-header"),
     path(f"{VM}disks/", disks.vm_disks, name="vm-disks"),
+    path(f"{VM}disks/rows/", disks.vm_disk_rows, name="vm-disk-rows"),
     path(f"{VM}activity/", detail.vm_activity, name="vm-activity"),
     path(f"{VM}settings/", settings.vm_settings, name="vm-settings"),
     path(f"{VM}actions/<slug:action>/", detail.vm_action, name="vm-action"),
@@ -38,6 +41,10 @@ urlpatterns = [
     path(f"{IMAGE}row/", images.image_row, name="image-row"),
     path(f"{IMAGE}header/", images.image_header, name="image-header"),
     path(f"{IMAGE}evict/", images.image_evict, name="image-evict"),
+    path("t/<slug:slug>/volumes/", volumes.volume_list, name="volume-list"),
+    path("t/<slug:slug>/volumes/create/", volumes.volume_create, name="volume-create"),
+    path(VOLUME, volumes.volume_detail, name="volume-detail"),
+    path(f"{VOLUME}header/", volumes.volume_header, name="volume-header"),
     path("provider/drift/", drift.drift_list, name="drift-list"),
     path("provider/drift/cards/", drift.drift_cards, name="drift-cards"),
     path("provider/drift/<uuid:drift_id>/<slug:resolution>/", drift.drift_resolve, name="drift-resolve"),

@@ -107,9 +107,9 @@ def forget_machine(vm_id: UUID) -> None:
     ledger.release(vm_id)
     others = Volume.objects.unscoped("workflow").filter(vm_id=vm_id, is_boot=False)
     others.update(vm=None, target="")  # they stay their tenant's
-    boot = Volume.objects.unscoped("workflow").get(vm_id=vm_id, is_boot=True)
-    boot.delete()
-    boot.layer.delete()
+    for boot in Volume.objects.unscoped("workflow").filter(vm_id=vm_id, is_boot=True).select_related("layer"):
+        boot.delete()
+        boot.layer.delete()
     VM.objects.unscoped("workflow").filter(pk=vm_id).delete()
 
 

@@ -40,6 +40,7 @@ LOOKS = {
 _ADVICE = {
     "no_space": "Delete what is not needed, or ask an administrator for more storage. Then try again.",
     "no_memory": "Try again later, choose a smaller size, or ask an administrator for more memory.",
+    "guest_kept_disk": "Unmount it inside and try again, or stop the machine first.",
     "guest_did_not_stop": "Open the console to see what it is doing, or use “Force off”.",
     "image_missing": "Choose another image, or ask an administrator to register this one again.",
     "image_copy_damaged": "Try again. If it happens again, give your administrator the id of this operation.",
@@ -154,6 +155,10 @@ def target_url(operation: Operation, slug: str) -> str:
         return reverse("vm-detail", args=[slug, operation.target_id])
     if operation.target_type == "image" and slug:
         return reverse("image-detail", args=[slug, operation.target_id])
+    if operation.target_type == "volume" and slug:
+        return reverse("volume-detail", args=[slug, operation.target_id])
+    if operation.target_type == "storagepool":
+        return reverse("storage")
     if operation.target_type == "drift":
         return reverse("drift-list")
     if operation.target_type == "host":
