@@ -3,7 +3,8 @@
 An order is a file `MOMENT:STEP` in BERTH_DATA/orders that holds a word: "hold" or "fail". The first worker process that
 comes there takes it, by renaming it to BERTH_DATA/held, and a hold lasts until that file is gone.
 Moments are "before", "during" and "after" a step, "undo" and "during-undo"; "during" is after the first call that
-changes a host, and where a step makes none it is its end. What each process comes by is written to orders/trace.
+changes a host, or a file of images, and where a step makes none it is its end. What each process comes by is written
+to orders/trace.
 
 BERTH_TEST_MUTATION takes one safeguard away, so that tests can prove that they would notice: see `MUTATIONS`.
 """
@@ -21,6 +22,7 @@ from django.db.models import Q
 from hosts import connections
 from portal.operations import engine, heartbeat, journal, lease, tasks
 from portal.operations.workflow import StepFailed
+from vms import image_store, intake
 
 DATA = Path(os.environ["BERTH_DATA"])
 ORDERS, HELD = DATA / "orders", DATA / "held"
@@ -74,6 +76,17 @@ def _after_change(fenced: Any, name: str) -> Any:
     return changed
 
 
+def _after_file(change: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for what is changed on the portal's own disk."""
+
+    def changed(*arguments: Any, **options: Any) -> Any:
+        result = change(*arguments, **options)
+        _obey("during-undo" if _is_undoing else "during", _step)
+        return result
+
+    return changed
+
+
 def _without_lease_check() -> None:
     heartbeat.Heartbeat.check = lambda self: None  # type: ignore[method-assign]
     journal.held = lease.held = lambda operation: Q(pk=operation.pk)  # type: ignore[assignment]
@@ -96,6 +109,8 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 ORDERS.mkdir(exist_ok=True)
 _fenced_call = connections._Fenced.__getattr__
 connections._Fenced.__getattr__ = _after_change  # type: ignore[method-assign]
+for module, name in ((intake, "remove"), (image_store, "take"), (image_store, "remove")):
+    setattr(module, name, _after_file(getattr(module, name)))
 engine.step_hook = come_by
 if mutation := os.environ.get("BERTH_TEST_MUTATION"):
     MUTATIONS[mutation]()
