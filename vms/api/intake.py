@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal import streams
+from portal.api import idempotency
 from portal.api.serializers import Boolean, Choice, Input, Text
 from portal.api.views import ApiView
 from portal.core.errors import DomainError, Invalid
@@ -78,9 +80,9 @@ class ImageIntake(ApiView):
         super().initial(request, *args, **kwargs)
         if request.method == "POST" and streams.body_of(request._request).content_type.startswith("multipart/"):
             self.actor.require_somewhere(Permission.IMAGE_WRITE)
-            self.sent = _Form(self.actor, request).receive()
-            # what a repeated request is told from another by
-            request._request._body = json.dumps([self.sent.name, self.sent.format, self.sent.size_bytes]).encode()
+            form = _Form(self.actor, request)
+            self.sent = form.receive()
+            request._request._body = form.fingerprint  # by which a repeated request is told from another
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         if self.sent is not None:
@@ -129,6 +131,13 @@ class _Form(FileUploadHandler):
         self._upload: ImageUpload | None = None
         self._open = ExitStack()
         self._fields: QueryDict
+        self._digest = hashlib.sha256()
+        self._is_kept = idempotency.HEADER in request.headers
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Of all that was sent, where the answer is to be kept."""
+        return json.dumps([self._fields.dict(), self._digest.hexdigest()], sort_keys=True).encode()
 
     def receive(self) -> ImageUpload:
         """The upload, with all of it there. Where that fails, nothing is left of it."""
@@ -175,6 +184,8 @@ class _Form(FileUploadHandler):
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
         self._append(raw_data)
+        if self._is_kept:
+            self._digest.update(raw_data)
 
     def file_complete(self, file_size: int) -> None:
         return None

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 _PIECE = 1024 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONNECT_SECONDS, _ANSWER_SECONDS, _SILENCE_SECONDS = 10.0, 60.0, 30.0
-_PATIENCE_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 16 * 1024
+_PATIENCE_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 128 * 1024
 _tls = ssl.create_default_context
 _HEADERS = {"User-Agent": "Berth", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 

@@ -35,7 +35,7 @@ from vms.imaging.refusal import Refused
 from vms.models import Image, ImageFormat, ImageState, ImageUpload
 from vms.models.catalogue import image_amounts
 from vms.services.create import resolve_tenant
-from vms.workflows.image_import import IMPORT
+from vms.workflows.image_import import IMPORT, LANE
 
 MIB = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -279,6 +279,7 @@ def _submit(actor: Actor, image: Image, sha256: str, url: str) -> Operation:
         target=image,
         title=f"Import image {image.name}",
         params={"url": url, "sha256": sha256},
+        lane=LANE,
         after={"format": image.source_format, "from": where},
     )
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -28,6 +29,8 @@ from vms.imaging.formats import Format
 from vms.imaging.refusal import Refused
 from vms.models import Image, ImageState
 
+# Imports share a lane, as what works on one host does: however many there are, workers are left for machines.
+LANE = UUID("1a6e0000-0000-7000-8000-000000000001")
 TELL_EVERY_SECONDS = 0.25
 SLACK_BYTES = 4 * 1024 * 1024  # that a conversion may take beyond what was measured
 
