@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from hosts.models import Host, HostState, StorageClass, StoragePool
+from hosts.models import BackupTarget, Host, HostState, StorageClass, StoragePool
 from portal.core.errors import NotFound
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor, parse_id
@@ -27,6 +27,22 @@ def host(actor: Actor, id_or_name: object) -> Host:
         found = rows.filter(pk=parse_id(str(id_or_name))).first()
     if found is None:
         raise NotFound("There is no such host.")
+    return found
+
+
+def targets(actor: Actor) -> QuerySet[BackupTarget]:
+    """The default one first, with what each host sees of it."""
+    actor.require(Permission.HOST_READ)
+    return BackupTarget.objects.prefetch_related("reaches__host")
+
+
+def target(actor: Actor, id_or_slug: object) -> BackupTarget:
+    """By id or by slug."""
+    found = targets(actor).filter(slug=str(id_or_slug)).first()
+    if found is None:
+        found = targets(actor).filter(pk=parse_id(str(id_or_slug))).first()
+    if found is None:
+        raise NotFound("There is no such backup target.")
     return found
 
 

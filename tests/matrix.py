@@ -89,6 +89,14 @@ def _to_fast(world: World) -> dict[str, Any]:
     return {"storage_class": world.pool().storage_class.slug}
 
 
+def _backup(tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/backups/{world.backup().pk}{tail}"
+
+
+def _target(tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/backup-targets/{world.target().slug}{tail}"
+
+
 def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _nothing) -> Route:
     return Route(_machine(machine, f"/actions/{name}"), {"POST": _call(_MEMBERS.format(202), body)})
 
@@ -239,6 +247,37 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/networks": Route(_at("networks"), {"GET": SIGNED_IN}),
     "api/v1/networks/<slug:network>": Route(_at("networks/default"), {"GET": SIGNED_IN}),
+    # -- backups
+    "api/v1/vms/<uuid:id>/backups": Route(
+        lambda world: f"/api/v1/vms/{world.target() and world.machines['web'].pk}/backups",
+        {"POST": _call(_MEMBERS.format(202), lambda world: {"target": "nas"})},
+    ),
+    "api/v1/backups": Route(_at("backups"), {"GET": SIGNED_IN}),
+    "api/v1/backups/<uuid:id>": Route(_backup(), {"GET": ACME_READS, "DELETE": _call(_MEMBERS.format(202))}),
+    "api/v1/backups/<uuid:id>/actions/verify": Route(
+        _backup("/actions/verify"), {"POST": _call(_MEMBERS.format(202), _nothing)}
+    ),
+    "api/v1/backups/<uuid:id>/actions/restore": Route(
+        _backup("/actions/restore"), {"POST": _call(_MEMBERS.format(202), lambda world: {"name": "again"})}
+    ),
+    "api/v1/backup-targets": Route(
+        _at("backup-targets"),
+        {
+            "GET": STAFF_READS,
+            "POST": _call(_ADMINS.format(202), lambda world: {"slug": "tape", "path": "/srv/tape"}),
+        },
+    ),
+    "api/v1/backup-targets/<slug:target>": Route(
+        _target(),
+        {
+            "GET": STAFF_READS,
+            "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False}),
+            "DELETE": _call(_ADMINS.format(204)),
+        },
+    ),
+    "api/v1/backup-targets/<slug:target>/actions/check": Route(
+        _target("/actions/check"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
     # -- operations and events
     "api/v1/operations": Route(_at("operations"), {"GET": SIGNED_IN}),
     "api/v1/operations/<uuid:id>": Route(lambda world: f"/api/v1/operations/{_busy(world)}", {"GET": ACME_READS}),

@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from hosts.models import Host, StorageClass, StoragePool
+from hosts.models import BackupTarget, Host, StorageClass, StoragePool, TargetReach
 from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
@@ -33,7 +33,21 @@ from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
 from vms import intake
 from vms.addresses import free_address
-from vms.models import VM, Drift, Flavor, Image, ImageCopy, ImageUpload, Layer, Lifecycle, Nic, Power, Volume
+from vms.models import (
+    VM,
+    Backup,
+    BackupDisk,
+    Drift,
+    Flavor,
+    Image,
+    ImageCopy,
+    ImageUpload,
+    Layer,
+    Lifecycle,
+    Nic,
+    Power,
+    Volume,
+)
 from vms.states import Action
 from vms.workflows.create import forget_machine
 from vms.workflows.power import WORKFLOWS
@@ -187,6 +201,47 @@ class World:
         with intake.writing(upload.pk) as file:
             file.write(sent)
         return upload
+
+    def target(self, slug: str = "nas") -> BackupTarget:
+        """A backup target that the host reaches."""
+        values = {"name": slug.upper(), "path": f"/srv/{slug}", "is_default": not BackupTarget.objects.exists()}
+        target, _ = BackupTarget.objects.get_or_create(slug=slug, defaults=values)
+        seen = {"is_reached": True, "capacity_bytes": 100 * GIB, "available_bytes": 60 * GIB}
+        TargetReach.objects.get_or_create(
+            target=target, host=self.host, defaults={**seen, "checked_at": timezone.now()}
+        )
+        return target
+
+    @transaction.atomic
+    def backup(self, name: str = "web", parent: Backup | None = None, **more: Any) -> Backup:
+        """A complete backup of a machine, of what changed since `parent` where there is one; it holds what it takes."""
+        vm = self.machines[name]
+        values = {
+            "tenant": vm.tenant,
+            "vm": vm,
+            "source_id": vm.pk,
+            "vm_name": vm.name,
+            "target": self.target(),
+            "parent": parent,
+            "kind": "incremental" if parent else "full",
+            "state": "ready",
+            "consistency": "crash",
+            "counts_changes": True,
+            "size_mib": 40,
+            "bytes_read": 40 * 1024**2,
+            "taken_at": timezone.now(),
+            "image": vm.image,
+            "flavor": vm.flavor,
+            "machine": {"vcpus": 1, "memory_mib": 128, "ssh_keys": [], "user_data": ""},
+            "created_by": "owner",
+        }
+        backup = Backup(**{**values, **more})
+        backup.save(force_insert=True)
+        below = parent.disks.get() if parent else None
+        boot = {"target": "vda", "name": "boot", "is_boot": True, "size_gib": 1, "volume_id": vm.boot_volume.pk}
+        BackupDisk.objects.create(backup=backup, parent=below, size_bytes=40 * 1024**2, sha256="0" * 64, **boot)
+        ledger.hold(vm.tenant_id, backup.pk, backup.wanted, {})
+        return backup
 
     def drift(self, **more: Any) -> Drift:
         """A machine that was started by hand, seen a minute ago and still so."""

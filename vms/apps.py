@@ -11,6 +11,7 @@ class VmsConfig(AppConfig):
         from vms import drift_health, observed, selectors, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
         from vms.reconcile.turn import Reconciler
+        from vms.scheduling import backups  # noqa: F401  registers how schedules make them
 
         observe.event_listeners.append(observed.take_event)
         observe.reading_listeners.append(observed.take_reading)

@@ -12,7 +12,7 @@ from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.image_states import ImageAction, ImageFacts, verdicts
-from vms.models import VM, Image, ImageCopy, Layer
+from vms.models import VM, Backup, Image, ImageCopy, Layer
 from vms.states import Verdict
 
 MOST_NAMED = 10
@@ -22,13 +22,14 @@ MOST_NAMED = 10
 class Users:
     """The machines made of an image: some of those that the actor sees, how many these are, and how many others.
 
-    `has_disks`: a disk stands on it, be it of a machine or of none.
+    `has_disks`: a disk stands on it, be it of a machine or of none; `has_backups`: a restore of one would need it.
     """
 
     named: list[VM]
     visible: int
     others: int
     has_disks: bool
+    has_backups: bool = False
 
     @property
     def words(self) -> str:
@@ -39,10 +40,16 @@ class Users:
         if self.others:
             names.append(_machines(self.others, "of others" if names else "that you do not see"))
         if not names:
-            return "Disks stand on it." if self.has_disks else ""
+            return self._words_of_things
         many = len(names) > 1 or self.visible + self.others > 1
         *first, last = names
         return f"{', '.join(first)}{' and ' if first else ''}{last} {'stand' if many else 'stands'} on it."
+
+    @property
+    def _words_of_things(self) -> str:
+        if self.has_disks:
+            return "Disks stand on it."
+        return "Backups of machines made of it need it." if self.has_backups else ""
 
 
 def _machines(count: int, which: str) -> str:
@@ -50,12 +57,15 @@ def _machines(count: int, which: str) -> str:
 
 
 def users(actor: Actor, image: Image) -> Users:
-    """Four queries."""
+    """Five queries."""
     total = VM.objects.unscoped("only counted").filter(image=image).count()
     own = VM.objects.for_actor(actor).filter(image=image)
     visible = own.count()
     named = list(own.select_related("tenant").order_by("name")[:MOST_NAMED])
-    return Users(named, visible, total - visible, Layer.objects.filter(image=image).exists())
+    backups = Backup.objects.unscoped("only counted").filter(image=image)
+    return Users(
+        named, visible, total - visible, Layer.objects.filter(image=image).exists(), has_backups=backups.exists()
+    )
 
 
 def use_counts(images: Iterable[Image]) -> Mapping[UUID, int]:

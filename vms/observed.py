@@ -28,6 +28,8 @@ _POWER = {
     PowerState.STOPPED: Power.STOPPED,
     PowerState.CRASHED: Power.STOPPED,
 }
+# A machine that is off has its disks read by a QEMU in which it never runs: it is off to everybody but libvirt.
+_STARTS_PAUSED = "vm.backup"
 _FIELDS = ("tenant_id", "name", "lifecycle", "observed_power", "observed_since", "is_missing")
 Told = Mapping[UUID, PowerState | Power]
 
@@ -79,7 +81,10 @@ def _take(rows: QuerySet[VM], told: Told, at: datetime) -> None:
 
 def _news(rows: QuerySet[VM], told: Told, at: datetime) -> list[_News]:
     found = [_News(vm, _POWER[PowerState(told[vm.pk])] if vm.pk in told else None) for vm in rows.only(*_FIELDS)]
-    return [each for each in found if _is_news(each, at)]
+    news = [each for each in found if _is_news(each, at)]
+    loaded = [each.vm.pk for each in news if (_known(each.vm), each.power) == (Power.STOPPED, Power.PAUSED)]
+    busy = active_on_each(loaded) if loaded else {}
+    return [each for each in news if not (each.vm.pk in busy and busy[each.vm.pk].kind == _STARTS_PAUSED)]
 
 
 def _is_news(news: _News, at: datetime) -> bool:

@@ -18,6 +18,8 @@ class Action(StrEnum):
     CLONE = "clone"
     ATTACH_VOLUME = "attach-volume"
     PUBLISH = "publish"
+    BACK_UP = "back-up"
+    RESTORE_BACKUP = "restore-backup"
     RENAME = "rename"
     CONSOLE = "console"
     PROTECT = "protect"
@@ -56,6 +58,8 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.CLONE: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
     Action.ATTACH_VOLUME: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.PUBLISH: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
+    Action.BACK_UP: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
+    Action.RESTORE_BACKUP: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.RENAME: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hosts.api import storage, views
+from hosts.api import storage, targets, views
 from hosts.models import HostState
 
 urlpatterns = [
@@ -15,4 +15,7 @@ urlpatterns = [
     path("hosts/<slug:host>/pools/<slug:pool>", storage.HostPoolDetail.as_view()),
     path("storage-classes", storage.StorageClasses.as_view()),
     path("storage-classes/<slug:storage_class>", storage.StorageClassDetail.as_view()),
+    path("backup-targets", targets.Targets.as_view()),
+    path("backup-targets/<slug:target>", targets.TargetDetail.as_view()),
+    path("backup-targets/<slug:target>/actions/check", targets.TargetCheck.as_view()),
 ]

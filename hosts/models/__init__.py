@@ -1,4 +1,5 @@
 from hosts.models.host import Host, HostState
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
+from hosts.models.target import BackupTarget, TargetReach
 
-__all__ = ["Host", "HostState", "PoolKind", "StorageClass", "StoragePool"]
+__all__ = ["BackupTarget", "Host", "HostState", "PoolKind", "StorageClass", "StoragePool", "TargetReach"]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hosts.web import storage, views
+from hosts.web import storage, targets, views
 
 urlpatterns = [
     path("provider/storage/", storage.storage, name="storage"),
@@ -15,4 +15,9 @@ urlpatterns = [
     path("provider/hosts/<slug:name>/fragment/", views.host_fragment, name="host-fragment"),
     path("provider/hosts/<slug:name>/check/", views.host_check, name="host-check"),
     path("provider/hosts/<slug:name>/state/", views.host_state, name="host-state"),
+    path("provider/backup-targets/", targets.target_list, name="target-list"),
+    path("provider/add-backup-target/", targets.target_add, name="target-add"),
+    path("provider/backup-targets/<slug:slug>/check/", targets.target_check, name="target-check"),
+    path("provider/backup-targets/<slug:slug>/change/", targets.target_change, name="target-change"),
+    path("provider/backup-targets/<slug:slug>/remove/", targets.target_remove, name="target-remove"),
 ]

@@ -1,3 +1,3 @@
-from hosts.workflows import pools, preflight
+from hosts.workflows import check_target, pools, preflight
 
-__all__ = ["pools", "preflight"]
+__all__ = ["check_target", "pools", "preflight"]

@@ -34,12 +34,14 @@ _TENANT = (
     ("Virtual machines", "vm", "vm-list", ("vm-",)),
     ("Volumes", "disk", "volume-list", ("volume-",)),
     ("Images", "image", "image-list", ("image-",)),
+    ("Backups", "backup", "backup-list", ("backup-",)),
     ("Activity", "activity", "activity", ("activity",)),
     ("Members", "members", "member-list", ("member-",)),
 )
 _PROVIDER = (
     ("Hosts", "host", "host-list", ("host-",)),
     ("Storage", "disk", "storage", ("storage",)),
+    ("Backup targets", "backup", "target-list", ("target-",)),
     ("Operations", "operation", "provider-operations", ("provider-operation",)),
     ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),

@@ -5,6 +5,7 @@ import pytest
 from vms.states import Action, Facts, verdict, verdicts
 
 STATUSES = ["building", "running", "paused", "stopped", "error", "deleting"]
+BACKUPS = ("back-up", "restore-backup")
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -20,11 +21,22 @@ def test_every_refusal_has_a_reason(status: str) -> None:
         ("deleting", set()),
         (
             "running",
-            {"attach-volume", "stop", "reboot", "force-off", "pause", "rename", "console", "protect", "delete"},
+            {
+                "attach-volume",
+                "stop",
+                "reboot",
+                "force-off",
+                "pause",
+                "rename",
+                "console",
+                "protect",
+                "delete",
+                *BACKUPS,
+            },
         ),
-        ("paused", {"attach-volume", "force-off", "resume", "rename", "console", "protect", "delete"}),
-        ("stopped", {"attach-volume", "start", "resize", "clone", "rename", "protect", "delete"}),
-        ("error", {"rename", "protect", "delete"}),
+        ("paused", {"attach-volume", "force-off", "resume", "rename", "console", "protect", "delete", *BACKUPS}),
+        ("stopped", {"attach-volume", "publish", "start", "resize", "clone", "rename", "protect", "delete", *BACKUPS}),
+        ("error", {"rename", "protect", "delete", "restore-backup"}),
     ],
 )
 def test_what_each_status_allows(status: str, allowed: set[str]) -> None:

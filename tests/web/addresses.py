@@ -67,6 +67,18 @@ def stuck(world: World) -> list[Any]:
     return [id]
 
 
+def backup(world: World) -> list[Any]:
+    return ["acme", world.backup().pk]
+
+
+def backed_up(world: World) -> list[Any]:
+    return ["acme", world.backup().vm_id]
+
+
+def target(world: World) -> list[Any]:
+    return [world.target().slug]
+
+
 def removable(world: World) -> list[Any]:
     return ["acme", Membership.objects.get(tenant=world.acme, user=world.people["viewer"]).pk]
 
@@ -168,6 +180,18 @@ PAGES: dict[str, Page] = {
         posts=send(ADMINS_DO, host="one", name="new", storage_class="standard", kind="dir", path="/srv/new"),
     ),
     "storage-pool-remove": Page(lambda world: [world.pool().pk], posts=send(ADMINS_DO)),
+    "vm-backups": Page(backed_up, ACME_READS, {"": (MEMBERS_DO, lambda world: {"target": "nas"})}),
+    "backup-list": Page(acme, ACME_READS),
+    "backup-restore": Page(
+        backup,
+        ACME_WRITES,
+        {
+            "new": (MEMBERS_DO, lambda world: {"where": "new", "name": "again"}),
+            "same": (MEMBERS_DO, lambda world: {"where": "same", "confirmation": "web"}),
+        },
+    ),
+    "backup-verify": Page(backup, posts=send(MEMBERS_DO)),
+    "backup-delete": Page(backup, posts=send(MEMBERS_DO)),
     "vm-activity": Page(machine("web"), ACME_READS),
     "vm-settings": Page(machine("cold"), ACME_READS, settings_posts()),
     "vm-action": Page(machine("web", "stop"), posts=send(MEMBERS_DO)),
@@ -194,6 +218,11 @@ PAGES: dict[str, Page] = {
     "host-fragment": Page(lambda world: ["one"], STAFF),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
+    "target-list": Page(get=STAFF),
+    "target-add": Page(get=ADMINS, posts=send(ADMINS_DO, name="Tape", slug="tape", path="/srv/tape")),
+    "target-check": Page(target, posts=send(ADMINS_DO)),
+    "target-change": Page(target, posts=send(ADMINS_DO, active="no")),
+    "target-remove": Page(target, posts=send(ADMINS_DO)),
     "drift-list": Page(get=STAFF),
     "drift-cards": Page(get=STAFF),
     "drift-resolve": Page(lambda world: [world.drift().pk, "ignore"], posts=send("302 404 404 404 404 302 403")),

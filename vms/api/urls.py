@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import catalogue, drift, uploads, views, volumes
+from vms.api import backups, catalogue, drift, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
     path("vms/<uuid:id>/actions/clone", views.VMClone.as_view()),
     path("vms/<uuid:id>/actions/publish", views.VMPublish.as_view()),
+    path("vms/<uuid:id>/backups", backups.VMBackups.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
     path("volumes", volumes.Volumes.as_view()),
@@ -22,6 +23,10 @@ urlpatterns = [
     path("volumes/<uuid:id>/actions/detach", volumes.VolumeDetach.as_view()),
     path("volumes/<uuid:id>/actions/grow", volumes.VolumeGrow.as_view()),
     path("volumes/<uuid:id>/actions/move", volumes.VolumeMove.as_view()),
+    path("backups", backups.Backups.as_view()),
+    path("backups/<uuid:id>", backups.BackupDetail.as_view()),
+    path("backups/<uuid:id>/actions/verify", backups.BackupVerify.as_view()),
+    path("backups/<uuid:id>/actions/restore", backups.BackupRestore.as_view()),
     path("drift", drift.DriftList.as_view()),
     path("drift/<uuid:id>", drift.DriftDetail.as_view()),
     *(

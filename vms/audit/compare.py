@@ -149,7 +149,7 @@ class _Comparison:
 
     def _name_of(self, file: File) -> str:
         machine = self.rows.machines.get(file.vm_id) if file.vm_id else None
-        return machine.name if machine else "a volume"
+        return machine.name if machine else file.what
 
     def _missing_images(self, files: list[File], there: Mapping[str, VolumeFacts]) -> Iterator[Finding]:
         """Machines share the image that their disks stand on, so it is told once."""
@@ -178,7 +178,7 @@ class _Comparison:
             words = f"no machine has it, but {users[name]} does" if name in users else "no machine and no image has it"
             yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, words, evidence)
         if str(self.host.id) not in self.rows.busy_lanes:  # an image is brought by any operation that needs it
-            for name in contents.unfinished:
+            for name in sorted(set(contents.unfinished) - self.rows.being_written):
                 evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name), "pool": pool}
                 yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way", evidence)
 

@@ -12,15 +12,29 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from hosts.driver.types import Accelerator, DomainSpec
-from hosts.models import Host, StoragePool
+from hosts.models import BackupTarget, Host, StoragePool, TargetReach
 from portal.core import clocks
 from portal.core.connection import snapshot
+from portal.core.units import GIB
 from portal.operations.models import Operation, OperationHold
 from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.design import domain_spec
-from vms.models import VM, Image, ImageCopy, ImageUpload, Layer, Lifecycle, Nic, Power, Volume
+from vms.models import (
+    VM,
+    Backup,
+    BackupDisk,
+    BackupState,
+    Image,
+    ImageCopy,
+    ImageUpload,
+    Layer,
+    Lifecycle,
+    Nic,
+    Power,
+    Volume,
+)
 from vms.models.catalogue import image_file
 
 Amounts = Mapping[str, int]
@@ -49,7 +63,7 @@ class File:
     """A layer as it should lie in a pool of its host; `backing` is the file of its parent, None where it has none.
 
     `owners` are all that a change of it would touch: its volumes and their machines, also those of what stands on it.
-    `vm_id` is the machine that has it, where that is one alone.
+    `vm_id` is the machine that has it, where that is one alone; otherwise `what` says whose it is.
     """
 
     host_id: UUID
@@ -59,6 +73,7 @@ class File:
     bytes: int
     owners: frozenset[UUID]
     vm_id: UUID | None
+    what: str = "a volume"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +103,8 @@ class Rows:
 
     `busy` has the ids of all that operations under way work on, or worked on since the hosts were read: what belongs
     to these may change under the reader's eyes. `busy_lanes` are the hosts of those operations. `names` are all volumes
-    and MACs that a row has, or had before the hosts were read.
+    and MACs that a row has, or had before the hosts were read; `being_written` are files of backups under way,
+    by whichever host.
     """
 
     at: datetime
@@ -97,6 +113,7 @@ class Rows:
     files: Sequence[File]
     holdings: Mapping[UUID, Holding]
     names: frozenset[str]
+    being_written: frozenset[str]
     claims: Mapping[tuple[UUID, UUID], Amounts]
     accounts: Mapping[UUID, str]
     operations: Sequence[Operation]
@@ -117,7 +134,10 @@ def note() -> Before:
     disks = [layer.file_name for layer in Layer.objects.only("pk")]
     seeds = [VM(pk=id).seed_volume for id in VM.objects.unscoped("audit").values_list("pk", flat=True)]
     images = _image_files()
-    return Before(at, frozenset([*disks, *seeds, *images, *Nic.objects.values_list("mac", flat=True)]))
+    backups = [file.file_name for file in BackupDisk.objects.only("pk")]
+    markers = [target.marker for target in BackupTarget.objects.all()]
+    macs = Nic.objects.values_list("mac", flat=True)
+    return Before(at, frozenset([*disks, *seeds, *images, *backups, *markers, *macs]))
 
 
 def _image_files() -> list[str]:
@@ -143,6 +163,10 @@ def load(before: Before) -> Rows:
         images = list(Image.objects.unscoped("audit"))
         uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
         pools = pools_of(hosts.values())
+        backups = list(Backup.objects.unscoped("audit"))
+        backup_files = _backup_files()
+        unfinished = BackupDisk.objects.filter(backup__state=BackupState.RUNNING)
+        being_written = frozenset(file.file_name for file in unfinished.only("pk"))
     for vm in vms:
         vm.host = hosts[vm.host_id]
         # how guests run there may be unknown for the moment; it is not compared
@@ -151,9 +175,10 @@ def load(before: Before) -> Rows:
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
         hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
-        files=_files(layers, volumes, {vm.pk: vm for vm in vms}),
-        holdings=dict(_holdings(vms, volumes, images, uploads)),
+        files=[*_files(layers, volumes, {vm.pk: vm for vm in vms}), *backup_files],
+        holdings=dict(_holdings(vms, volumes, images, uploads, backups)),
         names=before.names | names,
+        being_written=being_written,
         claims=claims,
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
         operations=[operation for operation in lately if operation.state not in FINAL],
@@ -168,6 +193,21 @@ def pools_of(hosts: Iterable[Host]) -> Mapping[UUID, list[str]]:
     rows = StoragePool.objects.filter(Q(is_default=True) | Q(checked_at__isnull=False), host_id__in=found)
     for host_id, name in rows.values_list("host_id", "name"):
         found[host_id].append(name)
+    for host_id, target in readers_of_targets().items():
+        if host_id in found:
+            found[host_id] += [each.pool_name for each in target]
+    return found
+
+
+def readers_of_targets() -> Mapping[UUID, list[BackupTarget]]:
+    """By host the backup targets that are read from there: many see the same directory, and one is enough."""
+    reaches = TargetReach.objects.filter(is_reached=True).select_related("target").order_by("target_id", "host__name")
+    readers: dict[UUID, TargetReach] = {}
+    for reach in reaches:
+        readers.setdefault(reach.target_id, reach)
+    found: dict[UUID, list[BackupTarget]] = {}
+    for reach in readers.values():
+        found.setdefault(reach.host_id, []).append(reach.target)
     return found
 
 
@@ -208,8 +248,33 @@ def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], vms: Map
     )
 
 
+def _backup_files() -> list[File]:
+    """Of complete ones, each on the host that its target is read from."""
+    hosts = {target.pk: id for id, targets in readers_of_targets().items() for target in targets}
+    rows = BackupDisk.objects.filter(backup__state=BackupState.READY, backup__target__in=list(hosts))
+    return [
+        File(
+            host_id=hosts[file.backup.target_id],
+            pool=file.backup.target.pool_name,
+            name=file.file_name,
+            backing=file.parent.file_name if file.parent else None,
+            bytes=file.size_gib * GIB,
+            owners=frozenset(
+                id for id in (file.backup_id, file.parent.backup_id if file.parent else None) if id is not None
+            ),
+            vm_id=None,
+            what=f"the {file.backup}",
+        )
+        for file in rows.select_related("backup__target", "parent")
+    ]
+
+
 def _holdings(
-    vms: Sequence[VM], volumes: Sequence[Volume], images: Sequence[Image], uploads: Sequence[ImageUpload]
+    vms: Sequence[VM],
+    volumes: Sequence[Volume],
+    images: Sequence[Image],
+    uploads: Sequence[ImageUpload],
+    backups: Sequence[Backup],
 ) -> Iterator[tuple[UUID, Holding]]:
     """Whatever holds something: each kind of row by its own words."""
     for vm in vms:
@@ -223,6 +288,8 @@ def _holdings(
     for image in images:
         if image.tenant_id is not None:
             yield image.pk, Holding(image.name, {image.tenant_id: image.wanted})
+    for backup in backups:
+        yield backup.pk, Holding(str(backup), {backup.tenant_id: backup.wanted}, backup.vm_id)
 
 
 def _machine(vm: VM) -> Machine:

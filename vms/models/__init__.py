@@ -1,3 +1,4 @@
+from vms.models.backup import Backup, BackupDisk, BackupKind, BackupState
 from vms.models.catalogue import (
     Flavor,
     Image,
@@ -17,6 +18,10 @@ from vms.models.volume import Layer, Volume
 
 __all__ = [
     "VM",
+    "Backup",
+    "BackupDisk",
+    "BackupKind",
+    "BackupState",
     "Comparison",
     "ConsoleTicket",
     "Drift",

@@ -44,6 +44,7 @@ TABS = {
     "vm-detail": "Overview",
     "vm-console": "Console",
     "vm-disks": "Disks & snapshots",
+    "vm-backups": "Backups",
     "vm-activity": "Activity",
     "vm-settings": "Settings",
 }

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from vms.web.views import (
+    backups,
     bulk,
     catalogue,
     create,
@@ -32,6 +33,11 @@ urlpatterns = [
     path(f"{VM}header/", detail.vm_header, name="vm-header"),
     path(f"{VM}disks/", disks.vm_disks, name="vm-disks"),
     path(f"{VM}disks/rows/", disks.vm_disk_rows, name="vm-disk-rows"),
+    path(f"{VM}backups/", backups.vm_backups, name="vm-backups"),
+    path("t/<slug:slug>/backups/", backups.backup_list, name="backup-list"),
+    path("t/<slug:slug>/backups/<uuid:backup_id>/restore/", backups.backup_restore, name="backup-restore"),
+    path("t/<slug:slug>/backups/<uuid:backup_id>/verify/", backups.backup_verify, name="backup-verify"),
+    path("t/<slug:slug>/backups/<uuid:backup_id>/delete/", backups.backup_delete, name="backup-delete"),
     path(f"{VM}activity/", detail.vm_activity, name="vm-activity"),
     path(f"{VM}settings/", settings.vm_settings, name="vm-settings"),
     path(f"{VM}actions/<slug:action>/", detail.vm_action, name="vm-action"),

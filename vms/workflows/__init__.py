@@ -1,9 +1,11 @@
 from vms.workflows import (
     adopt,
+    backup,
     clean_up,
     clone,
     create,
     delete,
+    drop_backup,
     image_delete,
     image_evict,
     image_import,
@@ -11,15 +13,19 @@ from vms.workflows import (
     power,
     repair,
     resize,
+    restore,
+    verify,
     volumes,
 )
 
 __all__ = [
     "adopt",
+    "backup",
     "clean_up",
     "clone",
     "create",
     "delete",
+    "drop_backup",
     "image_delete",
     "image_evict",
     "image_import",
@@ -27,5 +33,7 @@ __all__ = [
     "power",
     "repair",
     "resize",
+    "restore",
+    "verify",
     "volumes",
 ]

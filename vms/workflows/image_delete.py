@@ -15,7 +15,7 @@ from portal.operations.workflow import Output, Step, StepContext, StepFailed, Wo
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms import copies, image_store
-from vms.models import VM, Image, ImageCopy, ImageState, Layer
+from vms.models import VM, Backup, Image, ImageCopy, ImageState, Layer
 from vms.workflows.image_evict import remove_from_host
 
 
@@ -26,8 +26,8 @@ def _image(operation: Operation) -> Image:
 def delete_copies(context: StepContext) -> Output:
     """As far as hosts answer; what is left is evicted like any copy that nobody uses."""
     image = _image(context.operation)
-    machines = VM.objects.unscoped("workflow").filter(image=image)
-    if machines.exists() or Layer.objects.filter(image=image).exists():
+    machines, backups = (model.objects.unscoped("workflow").filter(image=image) for model in (VM, Backup))
+    if machines.exists() or backups.exists() or Layer.objects.filter(image=image).exists():
         raise StepFailed("in_use", "Something was made of it meanwhile.")
     if image_store.is_named_by_others(image):
         return None

@@ -164,17 +164,23 @@ class _Backup:
         raise (errors.NoSpace if "No space" in words else errors.DriverError)(words)
 
     def _close(self) -> BackupFacts:
+        self._wait_for_files()
         for name in self._names:
             for mark in upload.marks_of(name, upload.names_in(self._pool)):
                 upload.delete_one(self._pool, mark)
         return self._complete()
+
+    def _wait_for_files(self) -> None:
+        """libvirt says that a job has ended before QEMU has let go of its files; a question waits behind that."""
+        with suppress(libvirt.libvirtError):  # QEMU has ended itself
+            self._domain.blockInfo(self._spec.disks[0].target)
 
     def _complete(self) -> BackupFacts:
         consistency, counts_changes = self._kept()
         if self._domain.isActive():
             for checkpoint in self._domain.listAllCheckpoints():
                 if checkpoint.getName() not in (self._spec.checkpoint, *self._spec.keep):
-                    checkpoint.delete()
+                    _delete(checkpoint)
         self._power_off()
         return BackupFacts(0, 0, True, consistency, counts_changes)
 
@@ -241,4 +247,12 @@ def _has_checkpoint(domain: libvirt.virDomain, name: str) -> bool:
 def _delete_checkpoint(domain: libvirt.virDomain, name: str) -> None:
     """libvirt adds its count to that of the one before. It can do so only in a QEMU that runs."""
     if _has_checkpoint(domain, name):
-        domain.checkpointLookupByName(name).delete()
+        _delete(domain.checkpointLookupByName(name))
+
+
+def _delete(checkpoint: libvirt.virDomainCheckpoint) -> None:
+    """Where its counts went with a disk that was replaced, there is nothing left but what libvirt knows of it."""
+    try:
+        checkpoint.delete()
+    except libvirt.libvirtError:
+        checkpoint.delete(libvirt.VIR_DOMAIN_CHECKPOINT_DELETE_METADATA_ONLY)

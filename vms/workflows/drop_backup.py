@@ -1,0 +1,136 @@
+"""Deleting a backup. Those that stand on it first take over what they need; whenever that stops, all are whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from hosts.driver.base import Driver
+from hosts.errors import translate
+from portal.operations.models import Operation
+from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
+from portal.quotas import ledger
+from portal.tenancy.roles import Permission
+from vms.models import Backup, BackupDisk, BackupKind
+from vms.workflows.backup import LOOK_AGAIN_SECONDS, LOOK_EVERY_SECONDS, LOOKS, mib_of
+from vms.workflows.backup_files import (
+    backup_of,
+    check_files,
+    delete_files,
+    measure,
+    reaching_host,
+    target_driver,
+)
+
+
+def check_next(context: StepContext) -> Output:
+    """What is damaged must not be taken over: nobody could tell afterwards."""
+    for child in _children(context):
+        check_files(context, _driver(context), child)
+    return None
+
+
+def hand_over(context: StepContext) -> Output:
+    for file in _standing_on_it(context):
+        _absorb(context, file)
+    return None
+
+
+def settle(context: StepContext) -> Output:
+    """A file that has taken something over, all of it or a part, is another one than before: sum it up anew."""
+    driver = _driver(context)
+    for file in _standing_on_it(context):
+        driver.end_absorb(file.pk)
+        pool = file.backup.target.pool_name
+        there, below = driver.volume(pool, file.file_name), file.parent.parent if file.parent else None
+        is_over = there is not None and there.backing == (below.file_name if below else None)
+        size, sha256 = measure(context, driver, pool, [file.file_name])[file.file_name]
+        parent_id = below.pk if is_over and below else None if is_over else file.parent_id
+        BackupDisk.objects.filter(pk=file.pk).update(size_bytes=size, sha256=sha256, parent_id=parent_id)
+    return None
+
+
+def take_back(context: StepContext) -> None:
+    """What was taken over stays so; nothing reads otherwise for it."""
+    settle(context)
+
+
+def delete(context: StepContext) -> Output:
+    backup = backup_of(context.operation.target_id)
+    delete_files(_driver(context), backup.target, backup.disks.all())
+    return None
+
+
+def _absorb(context: StepContext, file: BackupDisk) -> None:
+    assert file.parent is not None
+    base = file.parent.parent.file_name if file.parent.parent else ""
+    pool, driver = file.backup.target.pool_name, _driver(context)
+    for _ in range(LOOKS):
+        facts = driver.absorb(file.pk, pool, file.file_name, base)
+        if facts.is_complete:
+            return
+        context.moved(facts.done_bytes, facts.total_bytes)
+        time.sleep(LOOK_EVERY_SECONDS)
+    raise LookAgain(LOOK_AGAIN_SECONDS, "the host, which takes over what later backups need")
+
+
+def _driver(context: StepContext) -> Driver:
+    target = backup_of(context.operation.target_id).target
+    return target_driver(context, target, reaching_host(target))
+
+
+def _children(context: StepContext) -> list[Backup]:
+    rows = Backup.objects.unscoped("workflow").select_related("target", "parent")
+    return list(rows.filter(parent_id=context.operation.target_id))
+
+
+def _standing_on_it(context: StepContext) -> list[BackupDisk]:
+    rows = BackupDisk.objects.filter(parent__backup_id=context.operation.target_id)
+    return list(rows.select_related("parent__parent", "backup__target"))
+
+
+def forget(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """What stood on it stands on what it stood on, and pays for what it took over."""
+    backup = backup_of(operation.target_id)
+    ledger.release(backup.pk)
+    _hand_on(backup)
+    backup.delete()
+
+
+def keep(operation: Operation) -> None:
+    """It is there as before; what has taken over all that it needs stands on it no longer."""
+    _hand_on(backup_of(operation.target_id))
+
+
+def _hand_on(backup: Backup) -> None:
+    rows = Backup.objects.unscoped("workflow")
+    for child in rows.filter(parent=backup):
+        size = mib_of(sum(disk.size_bytes for disk in child.disks.all()))
+        changes: dict[str, Any] = {"size_mib": size}
+        if not child.disks.filter(parent__backup=backup).exists():
+            kind = BackupKind.INCREMENTAL if backup.parent_id else BackupKind.FULL
+            changes |= {"parent": backup.parent, "kind": kind}
+        rows.filter(pk=child.pk).update(**changes)
+        ledger.hold(child.tenant_id, child.pk, {"backup_mib": size}, {})
+
+
+DROP_BACKUP = register(
+    Workflow(
+        kind="backup.delete",
+        doing="deleting",
+        done="deleted",
+        permission=Permission.VM_WRITE,
+        steps=(
+            Step("check", "Checking what stands on it", check_next, weight=2),
+            Step("hand-over", "Handing over what later backups need", hand_over, undo=take_back, weight=4),
+            Step("sums", "Reading back what was written", settle, weight=2),
+            Step("files", "Deleting its files", delete),
+        ),
+        succeeded=forget,
+        unwound=keep,
+        translate=translate,
+        deadline=timedelta(hours=24),
+    )
+)
