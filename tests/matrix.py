@@ -97,6 +97,10 @@ def _target(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/backup-targets/{world.target().slug}{tail}"
 
 
+def _snapshot(tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/snapshots/{world.snapshot().pk}{tail}"
+
+
 def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _nothing) -> Route:
     return Route(_machine(machine, f"/actions/{name}"), {"POST": _call(_MEMBERS.format(202), body)})
 
@@ -183,6 +187,22 @@ ROUTES: dict[str, Route] = {
     "api/v1/storage-classes/<slug:storage_class>": Route(
         _at("storage-classes/standard"),
         {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"name": "Plain"})},
+    ),
+    "api/v1/vms/<uuid:id>/snapshots": Route(
+        _machine("web", "/snapshots"),
+        {"GET": ACME_READS, "POST": _call(_MEMBERS.format(202), lambda world: {"name": "before", "memory": True})},
+    ),
+    "api/v1/snapshots": Route(_at("snapshots"), {"GET": SIGNED_IN}),
+    "api/v1/snapshots/<uuid:id>": Route(
+        _snapshot(),
+        {
+            "GET": ACME_READS,
+            "PATCH": _call(_MEMBERS.format(200), lambda world: {"name": "renamed"}),
+            "DELETE": _call(_MEMBERS.format(202)),
+        },
+    ),
+    "api/v1/snapshots/<uuid:id>/actions/revert": Route(
+        _snapshot("/actions/revert"), {"POST": _call(_MEMBERS.format(202), lambda world: {"safety": True})}
     ),
     # -- what they are made of
     "api/v1/images": Route(

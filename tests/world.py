@@ -46,6 +46,8 @@ from vms.models import (
     Lifecycle,
     Nic,
     Power,
+    Snapshot,
+    SnapshotDisk,
     Volume,
 )
 from vms.states import Action
@@ -173,6 +175,27 @@ class World:
         return operations.submit(WORKFLOWS[Action.REBOOT], actor=SYSTEM, target=vm, title=f"Reboot {vm.name}")
 
     @transaction.atomic
+    @transaction.atomic
+    def snapshot(self, name: str = "fresh", machine: str = "web", **more: Any) -> Snapshot:
+        """One of a machine, which writes to a layer of its own since."""
+        vm = self.machines[machine]
+        found = Snapshot.objects.unscoped("test").filter(vm=vm, name=name).first()
+        if found is not None:
+            return found
+        vm.refresh_from_db(from_queryset=VM.objects.unscoped("test"))
+        values = {"power": vm.observed_power, "vcpus": vm.vcpus, "memory_mib": vm.memory_mib, "state": "ready"}
+        values |= {"tenant": vm.tenant, "parent": vm.current_snapshot, "size_gib": 1, "created_by": "owner"}
+        made = Snapshot.objects.create(vm=vm, name=name, taken_at=timezone.now(), **{**values, **more})
+        for volume in Volume.objects.unscoped("test").filter(vm=vm).select_related("layer__pool"):
+            SnapshotDisk.objects.create(snapshot=made, volume=volume, layer=volume.layer, size_gib=volume.size_gib)
+            pool, parent = volume.layer.pool, volume.layer
+            volume.layer = Layer.objects.create(pool=pool, parent=parent, size_gib=volume.size_gib)
+            volume.save(update_fields=["layer"])
+        VM.objects.unscoped("test").filter(pk=vm.pk).update(current_snapshot=made)
+        ledger.hold(vm.tenant_id, made.pk, made.wanted, {})
+        ledger.hold(vm.host_id, made.pk, {"disk_gib": 1}, {})
+        return made
+
     def own_image(self, **more: Any) -> Image:
         """Of acme's own, which nobody else sees and no machine stands on."""
         found = Image.objects.unscoped("test").filter(slug="own").first()

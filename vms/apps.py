@@ -12,6 +12,7 @@ class VmsConfig(AppConfig):
         from vms import health as of_vms
         from vms.reconcile.turn import Reconciler
         from vms.scheduling import backups  # noqa: F401  registers how schedules make them
+        from vms.services import snapshots  # noqa: F401  registers what schedules can make
 
         observe.event_listeners.append(observed.take_event)
         observe.reading_listeners.append(observed.take_reading)

@@ -20,6 +20,7 @@ class Action(StrEnum):
     PUBLISH = "publish"
     BACK_UP = "back-up"
     RESTORE_BACKUP = "restore-backup"
+    SNAPSHOT = "snapshot"
     RENAME = "rename"
     CONSOLE = "console"
     PROTECT = "protect"
@@ -60,6 +61,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.PUBLISH: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
     Action.BACK_UP: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.RESTORE_BACKUP: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
+    Action.SNAPSHOT: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.RENAME: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),

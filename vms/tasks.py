@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from vms.scheduling.turn import turn
 from vms.services import copies, uploads
+from vms.workflows import clear_up
 
 
 @shared_task  # type: ignore[untyped-decorator]
@@ -23,3 +24,9 @@ def evict_unused_images() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def reap_uploads() -> None:
     uploads.reap()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def clear_up_snapshots() -> None:
+    """Merge or delete the files of snapshots that ended while something was in the way."""
+    clear_up.clear_up_all()

@@ -74,6 +74,7 @@ TAGS = {
     "uploads": "Files on their way to become images",
     "flavors": "Sizes of machines",
     "volumes": "Disks: attached to a machine, or waiting for one",
+    "snapshots": "Points of a machine in time, to which it can be returned",
     "storage-classes": "Kinds of storage, with what each disk is held to",
     "networks": "What machines are connected to",
     "operations": "Long work: follow, cancel, retry",

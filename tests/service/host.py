@@ -36,9 +36,22 @@ class Host:
         """The domains that copy disks at the moment."""
         return [name for name in self.virsh("list", "--all", "--name").split() if name.startswith("berth-copy-")]
 
+    def helpers(self) -> list[str]:
+        """The domains that copy or merge disks at the moment."""
+        names = self.virsh("list", "--all", "--name").split()
+        return [name for name in names if name.startswith(("berth-copy-", "berth-merge-", "berth-absorb-"))]
+
+    def backing(self, volume: str) -> str:
+        """What a volume of the default pool stands on; "" for nothing."""
+        self.virsh("pool-refresh", "berth")
+        path = ElementTree.fromstring(self.virsh("vol-dumpxml", volume, "berth")).findtext("backingStore/path", "")
+        return Path(path).name
+
     def root_volume(self, vm_id: str) -> str:
         source = self.xml(vm_id).find("devices/disk[@device='disk']/source")
-        return source.get("volume", "") if source is not None else ""
+        if source is None:
+            return ""
+        return source.get("volume") or Path(source.get("file", "")).name  # by its path while it is being merged
 
     def leases(self, network: str) -> str:
         return self.virsh("net-dhcp-leases", network)

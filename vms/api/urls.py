@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import backups, catalogue, drift, uploads, views, volumes
+from vms.api import backups, catalogue, drift, snapshots, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -27,6 +27,10 @@ urlpatterns = [
     path("backups/<uuid:id>", backups.BackupDetail.as_view()),
     path("backups/<uuid:id>/actions/verify", backups.BackupVerify.as_view()),
     path("backups/<uuid:id>/actions/restore", backups.BackupRestore.as_view()),
+    path("vms/<uuid:id>/snapshots", snapshots.VMSnapshots.as_view()),
+    path("snapshots", snapshots.Snapshots.as_view()),
+    path("snapshots/<uuid:id>", snapshots.SnapshotDetail.as_view()),
+    path("snapshots/<uuid:id>/actions/revert", snapshots.SnapshotRevert.as_view()),
     path("drift", drift.DriftList.as_view()),
     path("drift/<uuid:id>", drift.DriftDetail.as_view()),
     *(

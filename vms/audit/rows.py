@@ -33,6 +33,7 @@ from vms.models import (
     Lifecycle,
     Nic,
     Power,
+    Snapshot,
     Volume,
 )
 from vms.models.catalogue import image_file
@@ -135,9 +136,10 @@ def note() -> Before:
     seeds = [VM(pk=id).seed_volume for id in VM.objects.unscoped("audit").values_list("pk", flat=True)]
     images = _image_files()
     backups = [file.file_name for file in BackupDisk.objects.only("pk")]
+    memories = [Snapshot(pk=id).memory_volume for id in Snapshot.objects.unscoped("audit").values_list("pk", flat=True)]
     markers = [target.marker for target in BackupTarget.objects.all()]
     macs = Nic.objects.values_list("mac", flat=True)
-    return Before(at, frozenset([*disks, *seeds, *images, *backups, *markers, *macs]))
+    return Before(at, frozenset([*disks, *seeds, *images, *backups, *memories, *markers, *macs]))
 
 
 def _image_files() -> list[str]:
@@ -162,6 +164,7 @@ def load(before: Before) -> Rows:
         volumes = list(Volume.objects.unscoped("audit").select_related("layer__pool"))
         images = list(Image.objects.unscoped("audit"))
         uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
+        snapshots = list(Snapshot.objects.unscoped("audit").select_related("vm").prefetch_related("disks"))
         pools = pools_of(hosts.values())
         backups = list(Backup.objects.unscoped("audit"))
         backup_files = _backup_files()
@@ -175,8 +178,8 @@ def load(before: Before) -> Rows:
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
         hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
-        files=[*_files(layers, volumes, {vm.pk: vm for vm in vms}), *backup_files],
-        holdings=dict(_holdings(vms, volumes, images, uploads, backups)),
+        files=[*_files(layers, volumes, snapshots, {vm.pk: vm for vm in vms}), *backup_files],
+        holdings={**dict(_holdings(vms, volumes, images, uploads, backups)), **dict(_of_snapshots(snapshots))},
         names=before.names | names,
         being_written=being_written,
         claims=claims,
@@ -220,19 +223,30 @@ def _vms() -> list[VM]:
     return list(rows.select_related("image").prefetch_related("volumes__layer__pool__storage_class", "nics"))
 
 
-def _files(layers: Sequence[Layer], volumes: Sequence[Volume], vms: Mapping[UUID, VM]) -> list[File]:
+def _files(
+    layers: Sequence[Layer], volumes: Sequence[Volume], snapshots: Sequence[Snapshot], vms: Mapping[UUID, VM]
+) -> list[File]:
     """Of machines that are built and not about to go; of a failed delete anything may be left."""
     by_id = {layer.pk: layer for layer in layers}
     owners: dict[UUID, set[UUID]] = {id: set() for id in by_id}
     unsettled: set[UUID] = set()
-    for volume in volumes:
-        layer: Layer | None = by_id.get(volume.layer_id)
+    for layer_id, its in _owners(volumes, snapshots):
+        layer: Layer | None = by_id.get(layer_id)
         while layer is not None:
-            owners[layer.pk] |= {volume.pk, *([volume.vm_id] if volume.vm_id else [])}
-            if volume.vm_id and vms[volume.vm_id].lifecycle != Lifecycle.READY:
+            owners[layer.pk] |= its
+            if any(id in vms and vms[id].lifecycle != Lifecycle.READY for id in its):
                 unsettled.add(layer.pk)
             layer = by_id.get(layer.parent_id) if layer.parent_id else None
     return [_file(layer, by_id, owners[layer.pk], vms) for layer in layers if layer.pk not in unsettled]
+
+
+def _owners(volumes: Sequence[Volume], snapshots: Sequence[Snapshot]) -> Iterator[tuple[UUID, set[UUID]]]:
+    """Layers that are somebody's by themselves, and whose."""
+    for volume in volumes:
+        yield volume.layer_id, {volume.pk, *([volume.vm_id] if volume.vm_id else [])}
+    for point in snapshots:
+        for disk in point.disks.all():
+            yield disk.layer_id, {disk.volume_id, point.vm_id}
 
 
 def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], vms: Mapping[UUID, VM]) -> File:
@@ -290,6 +304,12 @@ def _holdings(
             yield image.pk, Holding(image.name, {image.tenant_id: image.wanted})
     for backup in backups:
         yield backup.pk, Holding(str(backup), {backup.tenant_id: backup.wanted}, backup.vm_id)
+
+
+def _of_snapshots(snapshots: Sequence[Snapshot]) -> Iterator[tuple[UUID, Holding]]:
+    for point in snapshots:
+        wanted = {point.tenant_id: point.wanted, point.vm.host_id: {"disk_gib": point.size_gib}}
+        yield point.pk, Holding(point.name, wanted, point.vm_id)
 
 
 def _machine(vm: VM) -> Machine:

@@ -12,6 +12,7 @@ from vms.models.catalogue import (
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
+from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
 from vms.models.vm import VM, Lifecycle, Nic, Power
 from vms.models.volume import Layer, Volume
@@ -23,6 +24,7 @@ __all__ = [
     "BackupKind",
     "BackupState",
     "Comparison",
+    "Consistency",
     "ConsoleTicket",
     "Drift",
     "DriftState",
@@ -42,6 +44,9 @@ __all__ = [
     "Schedule",
     "ScheduleKind",
     "ScheduleRun",
+    "Snapshot",
+    "SnapshotDisk",
+    "SnapshotState",
     "Visibility",
     "Volume",
 ]

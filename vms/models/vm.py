@@ -36,7 +36,8 @@ class VM(TenantOwned):
     """A virtual machine. Its id is the libvirt domain's UUID.
 
     `desired_power` is what the owner last asked for; `observed_power` is what the host last said, since
-    `observed_since`; how fresh that is, the host's `seen_at` tells.
+    `observed_since`; how fresh that is, the host's `seen_at` tells. `current_snapshot` is the last one that it was
+    taken as or returned to.
     """
 
     name = models.CharField(max_length=63)
@@ -57,6 +58,7 @@ class VM(TenantOwned):
     observed_since = models.DateTimeField(null=True)
     is_missing = models.BooleanField(default=False)
     created_by = models.CharField(max_length=150)
+    current_snapshot = models.ForeignKey("vms.Snapshot", null=True, on_delete=models.SET_NULL, related_name="+")
 
     objects = TenantQuerySet.as_manager()
 

@@ -18,7 +18,7 @@ def require(actor: Actor, vm: VM, action: Action) -> None:
     operation, where the state is in the way.
     """
     actor.require(selectors.PERMISSION_OF.get(action, Permission.VM_WRITE), vm.tenant_id)
-    _refresh(vm)
+    refresh(vm)
     operation = active_on("vm", vm.pk)
     verdict = selectors.actions(actor, vm, operation)[action]
     if verdict.allowed:
@@ -29,7 +29,7 @@ def require(actor: Actor, vm: VM, action: Action) -> None:
     raise Conflict(verdict.reason, code=code, extra={"status": vm.status})
 
 
-def _refresh(vm: VM) -> None:
+def refresh(vm: VM) -> None:
     """The caller read it before its transaction began; much may have happened since."""
     rows = VM.objects.unscoped("fetched through the gate").select_for_update()
     try:

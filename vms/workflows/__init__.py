@@ -2,6 +2,7 @@ from vms.workflows import (
     adopt,
     backup,
     clean_up,
+    clear_up,
     clone,
     create,
     delete,
@@ -14,6 +15,8 @@ from vms.workflows import (
     repair,
     resize,
     restore,
+    revert,
+    snapshot,
     verify,
     volumes,
 )
@@ -22,6 +25,7 @@ __all__ = [
     "adopt",
     "backup",
     "clean_up",
+    "clear_up",
     "clone",
     "create",
     "delete",
@@ -34,6 +38,8 @@ __all__ = [
     "repair",
     "resize",
     "restore",
+    "revert",
+    "snapshot",
     "verify",
     "volumes",
 ]

@@ -14,7 +14,8 @@ from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms import observed
 from vms.design import domain_spec
-from vms.models import VM, Lifecycle, Power, Volume
+from vms.layers import dying_with
+from vms.models import VM, Lifecycle, Power, Snapshot, Volume
 from vms.seed import seed_iso
 from vms.workflows import images
 from vms.workflows.common import driver_of, machine
@@ -103,14 +104,26 @@ def forget(operation: Operation) -> None:
 
 
 def forget_machine(vm_id: UUID) -> None:
-    """Its rows and all that it holds, in the caller's transaction."""
+    """Its rows and all that it holds, in the caller's transaction. Volumes of data stay their tenant's."""
+    rows = VM.objects.unscoped("workflow").filter(pk=vm_id)
+    dying = dying_with(rows.get())
+    forget_snapshots(vm_id)
     ledger.release(vm_id)
-    others = Volume.objects.unscoped("workflow").filter(vm_id=vm_id, is_boot=False)
-    others.update(vm=None, target="")  # they stay their tenant's
-    for boot in Volume.objects.unscoped("workflow").filter(vm_id=vm_id, is_boot=True).select_related("layer"):
-        boot.delete()
-        boot.layer.delete()
-    VM.objects.unscoped("workflow").filter(pk=vm_id).delete()
+    volumes = Volume.objects.unscoped("workflow").filter(vm_id=vm_id)
+    volumes.filter(is_boot=False).update(vm=None, target="")
+    volumes.filter(is_boot=True).delete()
+    for layer in dying:
+        layer.delete()
+    rows.delete()
+
+
+def forget_snapshots(vm_id: UUID) -> None:
+    VM.objects.unscoped("workflow").filter(pk=vm_id).update(current_snapshot=None)
+    snapshots = Snapshot.objects.unscoped("workflow").filter(vm_id=vm_id)
+    for id in list(snapshots.values_list("pk", flat=True)):
+        ledger.release(id)
+    snapshots.update(parent=None)
+    snapshots.delete()
 
 
 CREATE = register(

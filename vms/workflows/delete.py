@@ -10,8 +10,11 @@ from hosts.errors import translate
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
+from vms.layers import dying_with
 from vms.models import VM, Lifecycle
+from vms.snapshot_layers import snapshots_of
 from vms.workflows import create
+from vms.workflows.common import driver_of, machine
 
 
 def cut_power(context: StepContext) -> Output:
@@ -25,8 +28,15 @@ def undefine(context: StepContext) -> Output:
 
 
 def delete_volumes(context: StepContext) -> Output:
+    """Those of its snapshots too, with what was kept of its memory."""
     create.delete_seed(context)
-    create.delete_disk(context)
+    vm = machine(context.operation)
+    driver = driver_of(context, vm)
+    for layer in dying_with(vm):
+        driver.delete_volume(layer.pool.name, layer.file_name)
+    for snapshot in snapshots_of(vm.pk):
+        if snapshot.memory_pool is not None:
+            driver.delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
     return None
 
 

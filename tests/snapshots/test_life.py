@@ -1,0 +1,302 @@
+"""Snapshots over rows, ledger and a host in memory: what is there after each step, and that the audit finds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from hosts.connections import driver_for
+from hosts.driver import errors
+from hosts.driver.memory import MemoryHost
+from portal.core.errors import Conflict, Invalid
+from portal.operations.models import Operation
+from portal.quotas import ledger
+from portal.quotas.models import Quota
+from portal.tenancy.gate import SYSTEM, Actor
+from tests.snapshots.conftest import Take, Work, again, kept
+from tests.world import World
+from vms.models import VM, Consistency, Layer, Power, Schedule, ScheduleKind, Snapshot, SnapshotState, Volume
+from vms.scheduling import makers
+from vms.services import snapshots
+from vms.services.delete import delete_vm
+from vms.workflows.clear_up import clear_up_all
+
+Turn = Callable[[], list[str]]
+
+
+@pytest.fixture
+def web(world: World, host: MemoryHost) -> VM:
+    return world.machines["web"]
+
+
+def chain(vm: VM) -> list[str]:
+    """The files of its boot volume, by the rows, from the one that is written to down."""
+    layer: Layer | None = Volume.objects.unscoped("test").get(vm=vm, is_boot=True).layer
+    found = []
+    while layer is not None:
+        found.append(layer.file_name)
+        layer = layer.parent
+    return found
+
+
+def on_host(vm: VM, host: MemoryHost) -> list[str]:
+    """The same by the host: what the definition and the guest name, and what that stands on."""
+    spec, _ = host.domains[vm.pk]
+    name: str | None = spec.disks[0].volume
+    if vm.pk in host.running:
+        assert host.running[vm.pk]["vda"].volume == name
+    found = []
+    while name is not None and ("berth", name) in host.volumes and not name.startswith("image-"):
+        found.append(name)
+        name = host.volumes["berth", name].backing
+    return found
+
+
+def agree(vm: VM, host: MemoryHost, turn: Turn, length: int) -> None:
+    assert chain(vm) == on_host(vm, host)
+    assert len(chain(vm)) == length
+    files = {name for _, name in host.volumes if name.endswith((".qcow2", ".memory")) and not name.startswith("image-")}
+    memories = [each.memory_volume for each in Snapshot.objects.unscoped("test") if each.has_memory]
+    assert files == {layer.file_name for layer in Layer.objects.all()} | set(memories)
+    turn()
+    assert turn() == []
+
+
+@pytest.mark.parametrize("machine", ["web", "paused", "cold"])
+def test_a_life(world: World, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work, machine: str) -> None:
+    vm = world.machines[machine]
+    before = again(vm).observed_power
+    snapshot = take(vm)
+    assert (snapshot.state, snapshot.size_gib) == (SnapshotState.READY, 1)
+    assert snapshot.consistency == (Consistency.OFF if machine == "cold" else Consistency.CRASH)
+    assert again(vm).current_snapshot == snapshot
+    assert ledger.used(world.acme.pk)["snapshots"] == 1
+    agree(vm, host, turn, 2)
+    snapshots.revert(actor=owner, snapshot=snapshot, safety=True)
+    (operation,) = work()
+    assert operation.state == "succeeded"
+    safety = Snapshot.objects.unscoped("test").get(is_safety=True)
+    assert safety.parent == snapshot
+    assert safety.state == SnapshotState.READY
+    assert again(vm).current_snapshot == snapshot
+    after = Power.STOPPED if before == Power.STOPPED else Power.RUNNING
+    assert again(vm).observed_power == again(vm).desired_power == after
+    agree(vm, host, turn, 2)
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(safety))
+    work()
+    agree(vm, host, turn, 2)
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(snapshot))
+    (operation,) = work()
+    assert operation.state == "succeeded"
+    assert not Snapshot.objects.unscoped("test").exists()
+    assert again(vm).current_snapshot is None
+    assert "snapshots" not in ledger.used(world.acme.pk)
+    agree(vm, host, turn, 1)
+
+
+def test_without_a_safety_point_what_it_was_goes(
+    web: VM,
+    host: MemoryHost,
+    turn: Turn,
+    take: Take,
+    owner: Actor,
+    work: Work,
+    django_capture_on_commit_callbacks: object,
+) -> None:
+    snapshot = take(web)
+    discarded = chain(web)[0]
+    snapshots.revert(actor=owner, snapshot=snapshot)
+    work()
+    assert ("berth", discarded) in host.volumes
+    clear_up_all()  # as the clock does where the worker was cut off before it did
+    work()
+    assert ("berth", discarded) not in host.volumes
+    assert [each.name for each in Snapshot.objects.unscoped("test")] == [snapshot.name]
+    agree(web, host, turn, 2)
+
+
+def test_the_middle_of_a_tree_is_deleted(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    one, two, three = take(web, "one"), take(web, "two"), take(web, "three")
+    assert [one.parent, two.parent, three.parent] == [None, one, two]
+    agree(web, host, turn, 4)
+    snapshots.delete_snapshot(actor=owner, snapshot=two)
+    work()
+    assert kept(three).parent == one
+    agree(web, host, turn, 3)
+
+
+def test_below_a_branch_it_stays_out_of_sight_until_it_can_go(
+    world: World, web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    one = take(web, "one")
+    two = take(web, "two")
+    snapshots.revert(actor=owner, snapshot=one)
+    work()
+    clear_up_all()
+    work()
+    three = take(web, "three")
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(one))
+    work()
+    assert kept(one).state == SnapshotState.GONE
+    assert kept(two).parent is kept(three).parent is None
+    assert ledger.used(world.acme.pk)["snapshots"] == 2
+    agree(web, host, turn, 3)
+    clear_up_all()
+    assert work() == []
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(two))
+    work()
+    assert {each.name for each in Snapshot.objects.unscoped("test")} == {"three"}
+    agree(web, host, turn, 2)
+
+
+def test_memory_is_kept_and_comes_back(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    snapshot = take(web, memory=True)
+    assert snapshot.has_memory
+    assert snapshot.consistency == Consistency.MEMORY
+    agree(web, host, turn, 2)
+    driver_for(again(web).host).destroy(web.pk)
+    turn()
+    VM.objects.unscoped("test").filter(pk=web.pk).update(desired_power=Power.STOPPED, observed_power=Power.STOPPED)
+    snapshots.revert(actor=owner, snapshot=snapshot, safety=True)
+    host.calls.clear()
+    (operation,) = work()
+    assert operation.state == "succeeded"
+    assert "restore" in host.calls
+    assert again(web).desired_power == again(web).observed_power == Power.RUNNING
+    for each in Snapshot.objects.unscoped("test"):
+        snapshots.delete_snapshot(actor=owner, snapshot=kept(each))
+        work()
+    agree(web, host, turn, 1)
+
+
+def test_of_another_size_it_starts_without_its_memory(
+    web: VM, host: MemoryHost, take: Take, owner: Actor, work: Work
+) -> None:
+    snapshot = take(web, memory=True)
+    VM.objects.unscoped("test").filter(pk=web.pk).update(vcpus=web.vcpus + 1)
+    snapshots.revert(actor=owner, snapshot=kept(snapshot), safety=True)
+    host.calls.clear()
+    work()
+    assert "restore" not in host.calls
+    assert again(web).observed_power == Power.RUNNING
+
+
+@pytest.mark.parametrize("step", ["freeze", "volume", "define"])
+def test_one_that_fails_leaves_nothing(
+    world: World, web: VM, host: MemoryHost, turn: Turn, owner: Actor, work: Work, step: str
+) -> None:
+    before = chain(web)
+    host.fail_next(step, errors.Unsupported("no"))
+    snapshots.take_snapshot(actor=owner, vm=again(web), name="one", memory=True)
+    (operation,) = work()
+    assert operation.state == "failed"
+    assert chain(web) == before
+    assert not Snapshot.objects.unscoped("test").exists()
+    assert "snapshots" not in ledger.used(world.acme.pk)
+    agree(web, host, turn, 1)
+
+
+@pytest.mark.parametrize("step", ["ensure_overlay", "define", "start"])
+def test_a_revert_that_fails_leaves_it_as_it_was(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work, step: str
+) -> None:
+    snapshot = take(web)
+    before = chain(web)
+    host.fail_next(step, errors.Unsupported("no"))
+    snapshots.revert(actor=owner, snapshot=snapshot, safety=True)
+    (operation,) = work()
+    assert operation.state == "failed"
+    assert chain(web) == before
+    assert again(web).observed_power == Power.RUNNING
+    assert Snapshot.objects.unscoped("test").count() == 1
+    agree(web, host, turn, 2)
+
+
+def test_one_whose_deletion_failed_is_broken_and_can_be_deleted_again(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    snapshot = take(web)
+    host.fail_next("merge", errors.NoSpace("full"))
+    snapshots.delete_snapshot(actor=owner, snapshot=snapshot)
+    (operation,) = work()
+    assert operation.state == "failed"
+    assert kept(snapshot).state == SnapshotState.BROKEN
+    with pytest.raises(Conflict, match="no longer whole"):
+        snapshots.revert(actor=owner, snapshot=kept(snapshot))
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(snapshot))
+    work()
+    agree(web, host, turn, 1)
+
+
+def test_what_is_refused(world: World, web: VM, host: MemoryHost, take: Take, owner: Actor) -> None:
+    with pytest.raises(Invalid, match="no memory"):
+        snapshots.take_snapshot(actor=owner, vm=again(world.machines["cold"]), name="one", memory=True)
+    with pytest.raises(Invalid):
+        snapshots.take_snapshot(actor=owner, vm=again(web), name="\u202e")
+    take(web)
+    with pytest.raises(Conflict, match="of this name"):
+        snapshots.take_snapshot(actor=owner, vm=again(web), name="one")
+    Quota.objects.filter(tenant=world.acme).update(snapshots=1)
+    with pytest.raises(ledger.Exceeded):
+        snapshots.take_snapshot(actor=owner, vm=again(web), name="two")
+    assert Operation.objects.unscoped("test").filter(state="queued").count() == 0
+
+
+def test_as_much_as_it_may_take_is_held_at_first(world: World, web: VM, host: MemoryHost, owner: Actor) -> None:
+    snapshot, _ = snapshots.take_snapshot(actor=owner, vm=again(web), name="one", memory=True)
+    assert snapshot.size_gib == web.disk_gib + 1
+    used = ledger.used(world.acme.pk)["disk_gib"]
+    Quota.objects.filter(tenant=world.acme).update(disk_gib=used)
+    with pytest.raises(ledger.Exceeded):
+        snapshots.take_snapshot(actor=owner, vm=again(world.machines["cold"]), name="two")
+
+
+def test_a_machine_takes_its_snapshots_with_it(
+    world: World, web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    one = take(web, "one", memory=True)
+    take(web, "two")
+    snapshots.revert(actor=owner, snapshot=kept(one), safety=True)
+    work()
+    delete_vm(actor=owner, vm=again(web))
+    (operation,) = work()
+    assert operation.state == "succeeded", operation.error
+    assert not Snapshot.objects.unscoped("test").filter(vm_id=web.pk).exists()
+    left = {layer.file_name for layer in Layer.objects.all()}
+    assert {name for _, name in host.volumes if name.endswith((".qcow2", ".memory"))} - {world.image.file_name} == left
+    assert "snapshots" not in ledger.used(world.acme.pk)
+
+
+def test_what_a_clone_stands_on_stays(
+    world: World, web: VM, host: MemoryHost, take: Take, owner: Actor, work: Work
+) -> None:
+    one = take(web, "one")
+    layer = one.disks.get().layer
+    clone = Layer.objects.create(pool=layer.pool, parent=layer, size_gib=layer.size_gib)
+    Volume.objects.create(tenant=world.acme, name="of a clone", size_gib=clone.size_gib, layer=clone)
+    driver_for(again(web).host).ensure_overlay("berth", clone.file_name, layer.file_name, clone.size_bytes)
+    snapshots.delete_snapshot(actor=owner, snapshot=one)
+    work()
+    assert kept(one).state == SnapshotState.GONE
+    delete_vm(actor=owner, vm=again(web))
+    work()
+    assert {name for _, name in host.volumes} >= {layer.file_name, clone.file_name}
+    assert Layer.objects.filter(pk=layer.pk).exists()
+
+
+def test_a_schedule_takes_and_deletes_them(world: World, web: VM, host: MemoryHost, owner: Actor, work: Work) -> None:
+    maker = makers.maker_of(ScheduleKind.SNAPSHOT)
+    schedule = Schedule(vm=again(web), tenant=world.acme, every="daily", due_at=timezone.now())
+    made, _ = maker.make(SYSTEM, schedule)
+    assert maker.whole([made]) == set()
+    work()
+    assert maker.whole([made]) == {made}
+    maker.delete(SYSTEM, made)
+    work()
+    assert not Snapshot.objects.unscoped("test").exists()

@@ -1,0 +1,39 @@
+"""Chains of files: which of them go with a machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from uuid import UUID
+
+from vms.models import VM, Layer
+
+
+def dying_with(vm: VM) -> list[Layer]:
+    """The files that nothing needs once the machine and its snapshots are gone; those that stand on others come first.
+
+    What volumes of data, clones of it or others' snapshots stand on stays.
+    """
+    own = [
+        *Layer.objects.filter(volume__vm=vm, volume__is_boot=True),
+        *Layer.objects.filter(snapshot_disk__snapshot__vm=vm),
+    ]
+    found = {layer.pk: layer for layer in _chains(own)}
+    while needed := [id for id, layer in found.items() if _is_needed(layer, {each.pk for each in own}, found.keys())]:
+        for id in needed:
+            del found[id]
+    return sorted(found.values(), key=lambda layer: len(list(_chains([layer]))), reverse=True)
+
+
+def _chains(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """These, and all that they stand on."""
+    for layer in layers:
+        each: Layer | None = layer
+        while each is not None:
+            yield each
+            each = each.parent
+
+
+def _is_needed(layer: Layer, own: Iterable[UUID], dying: Iterable[UUID]) -> bool:
+    """By a volume or a snapshot that is not the machine's own, or by a file that stays."""
+    is_anothers = layer.pk not in own and (hasattr(layer, "volume") or hasattr(layer, "snapshot_disk"))
+    return is_anothers or layer.children.exclude(pk__in=list(dying)).exists()

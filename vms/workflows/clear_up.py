@@ -1,0 +1,156 @@
+"""The end of snapshots: their files are merged with what stands on them, or deleted. It goes forward only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from hosts.driver import errors
+from hosts.driver.types import Merge, MergeFacts
+from hosts.errors import translate
+from portal.core.errors import Conflict
+from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
+from portal.tenancy.gate import SYSTEM
+from portal.tenancy.roles import Permission
+from vms import snapshot_layers
+from vms.design import domain_spec
+from vms.models import VM, Lifecycle, Power, Snapshot, SnapshotState
+from vms.snapshot_layers import ENDED, Joining, Removal, snapshots_of
+from vms.workflows.common import driver_of, machine
+from vms.workflows.snapshot_steps import end_or_hide, measure, settle
+
+# A small layer is merged while one waits; a large one keeps no worker meanwhile.
+LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 20, 0.1, 2.0
+MOST_TRIES = 3
+
+
+def merge_all(context: StepContext) -> Output:
+    """One after the other, the rows following each. What cannot be merged as things are stays, out of sight."""
+    passed_over: list[int] = list(context.kept.get("passed_over", []))
+    while (work := snapshot_layers.next_work(machine(context.operation), passed_over)) is not None:
+        try:
+            _do(context, work, passed_over)
+        except errors.InvalidState:  # it runs on another branch, from which those below cannot be told otherwise
+            passed_over.append(work.disk.pk)
+    _delete_memory(context)
+    vm = machine(context.operation)
+    driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))  # it may be on another file now
+    return None
+
+
+def _do(context: StepContext, work: Removal | Joining, passed_over: list[int]) -> None:
+    layer = work.disk.layer
+    driver = driver_of(context, machine(context.operation))
+    if isinstance(work, Removal):
+        driver.delete_volume(layer.pool.name, layer.file_name)
+        snapshot_layers.removed(work)
+        return
+    kept = _merged(context, work, passed_over)
+    other = {layer.file_name, work.child.file_name} - {kept}
+    driver.delete_volume(layer.pool.name, *other)
+    snapshot_layers.joined(work, kept)
+
+
+def _merged(context: StepContext, work: Joining, passed_over: list[int]) -> str:
+    """The file that is left of both. A guest is switched to it only after it was written down that it may be."""
+    may_switch = context.kept.get("switching") == str(work.disk.layer_id)
+    tries = context.kept.get("tries", 0) if context.kept.get("layer") == str(work.disk.layer_id) else 0
+    memory = {"layer": str(work.disk.layer_id), "passed_over": passed_over}
+    for _ in range(LOOKS):
+        facts = _merge(context, work, may_switch)
+        if facts.kept is not None:
+            return facts.kept
+        if facts.is_ready:
+            raise LookAgain(0, "the host", {**memory, "tries": tries, "switching": str(work.disk.layer_id)})
+        tries += facts.has_begun
+        if tries > MOST_TRIES:
+            raise StepFailed("merge_failed", "The host could not merge the data of the snapshot. Try again.")
+        context.moved(facts.done_bytes, facts.total_bytes)
+        time.sleep(LOOK_EVERY_SECONDS)
+    raise LookAgain(LOOK_AGAIN_SECONDS, "the host, which merges the data", {**memory, "tries": tries})
+
+
+def _merge(context: StepContext, work: Joining, may_switch: bool) -> MergeFacts:
+    vm, layer = machine(context.operation), work.disk.layer
+    merge = Merge(
+        pool=layer.pool.name,
+        layer=layer.file_name,
+        child=work.child.file_name,
+        domain=vm.pk,
+        target=work.disk.volume.target,
+        heirs=tuple(heir.file_name for heir in work.child.children.all()),
+        is_to_run=vm.desired_power == Power.RUNNING,
+    )
+    return driver_of(context, vm).merge(layer.pk, merge, may_switch=may_switch)
+
+
+def _delete_memory(context: StepContext) -> None:
+    vm = machine(context.operation)
+    for snapshot in snapshots_of(vm.pk):
+        if snapshot.state in ENDED and snapshot.memory_pool is not None:
+            driver_of(context, vm).delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
+
+
+def settle_end(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    for snapshot in snapshots_of(operation.target_id):
+        if snapshot.state in ENDED:
+            end_or_hide(snapshot)
+    settle(operation, outputs["gib"])
+
+
+def give_up(operation: Operation) -> None:
+    """Part of its data may have been merged, so nobody can be returned to it; it can be deleted once more."""
+    rows = Snapshot.objects.unscoped("workflow").filter(vm_id=operation.target_id, state=SnapshotState.DELETING)
+    rows.update(state=SnapshotState.BROKEN)
+
+
+CLEAR_UP = register(
+    Workflow(
+        kind="vm.delete-snapshot",
+        doing="merging snapshots of",
+        done="freed of a snapshot",
+        permission=Permission.VM_WRITE,
+        steps=(
+            Step("merge", "Merging its data", merge_all, weight=6),
+            Step("measure", "Measuring what stays", measure),
+        ),
+        succeeded=settle_end,
+        unwound=give_up,
+        translate=translate,
+        deadline=timedelta(hours=24),
+        cancellable=False,
+    )
+)
+
+
+def clear_up_soon(vm_id: UUID) -> None:
+    """Begin to clear up what snapshots have left, if anything can be; where it is busy, the clock asks again."""
+    with transaction.atomic():
+        vm = VM.objects.unscoped("by the clock").select_for_update().filter(pk=vm_id, lifecycle=Lifecycle.READY).first()
+        if vm is None or snapshot_layers.next_work(vm) is None:
+            return
+        try:
+            operations.submit(
+                CLEAR_UP,
+                actor=SYSTEM,
+                target=vm,
+                title=f"Clear up after snapshots of {vm.name}",
+                lane=vm.host_id,
+                holds=snapshot_layers.ended_layers(vm),
+            )
+        except Conflict:
+            return
+
+
+def clear_up_all() -> None:
+    """What was left where a machine was busy, ran on another branch, or had clones that are gone since."""
+    left = Snapshot.objects.unscoped("by the clock").filter(state=SnapshotState.GONE)
+    for vm_id in set(left.values_list("vm_id", flat=True)):
+        clear_up_soon(vm_id)
