@@ -176,10 +176,11 @@ def _policy() -> Policy:
 
 @transaction.atomic
 def _write(context: StepContext, image: Image, **fields: Any) -> None:
-    """Change the row, unless another worker has the operation by now: then it is not ours to change."""
-    rows = Operation.objects.unscoped("engine").select_for_update().filter(held(context.operation))
-    if not rows.exists():
-        raise LeaseLost(str(context.operation.pk))
+    """Change the row, unless another worker has the operation by now, or takes it over meanwhile: it waits for this."""
+    operation = context.operation
+    rows = Operation.objects.unscoped("engine").filter(held(operation))
+    if not rows.update(lease_owner=operation.lease_owner):
+        raise LeaseLost(str(operation.pk))
     Image.objects.unscoped("workflow").filter(pk=image.pk).update(**fields)
 
 
