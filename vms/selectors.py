@@ -15,10 +15,11 @@ from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
+from vms import intake
 from vms import resolutions as of_drift
 from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload
 from vms.resolutions import Resolution
-from vms.states import Action, Facts, Verdict, verdicts
+from vms.states import ALLOWED, Action, Facts, Verdict, verdicts
 
 M = TypeVar("M", bound=Model)
 OFFERED = Q(is_active=True, state=ImageState.READY)
@@ -175,6 +176,19 @@ def uploads(actor: Actor, tenant: Tenant | None = None) -> QuerySet[ImageUpload]
     """Newest first, those that have ended as well, for a day."""
     rows = ImageUpload.objects.for_actor(actor).select_related("tenant")
     return rows.filter(tenant=tenant) if tenant is not None else rows
+
+
+def upload_actions(actor: Actor, upload: ImageUpload) -> Mapping[str, Verdict]:
+    """What this actor may do with it now, and why not."""
+    if not actor.can(Permission.IMAGE_WRITE, upload.tenant_id):
+        refusal = Verdict(False, actor.why_not(Permission.IMAGE_WRITE, upload.tenant_id))
+        return dict.fromkeys(("send", "finish", "delete"), refusal)
+    if upload.finished_at is not None:
+        return dict.fromkeys(("send", "finish", "delete"), Verdict(False, "It was finished already."))
+    is_whole = intake.received(upload.pk) == upload.size_bytes
+    send = Verdict(False, "All of it is there.") if is_whole else ALLOWED
+    finish = ALLOWED if is_whole else Verdict(False, "Some of it is still to be sent.")
+    return {"send": send, "finish": finish, "delete": ALLOWED}
 
 
 def upload(actor: Actor, id: UUID | str) -> ImageUpload:

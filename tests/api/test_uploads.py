@@ -49,6 +49,29 @@ def test_piece_by_piece(call: Call, world: World) -> None:
     assert ledger.used(world.acme.pk)["image_mib"] == 1
 
 
+def test_what_may_be_done_with_it(call: Call) -> None:
+    id = begun(call)
+
+    def allowed(who: str) -> set[str]:
+        actions = call(who).get(f"uploads/{id}").json()["actions"]
+        assert all(verdict["allowed"] == (not verdict["reason"]) for verdict in actions.values())
+        return {name for name, verdict in actions.items() if verdict["allowed"]}
+
+    assert (allowed("member"), allowed("viewer")) == ({"send", "delete"}, set())
+    send(call, id, 0, b"0123456789")
+    assert allowed("member") == {"finish", "delete"}
+    call("owner").post(f"uploads/{id}/actions/finish")
+    assert allowed("member") == set()
+
+
+def test_few_at_a_time(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_OPEN", 2)
+    for status in (201, 201, 409):
+        answer = call("owner").post("uploads", {**BODY, "size_bytes": 10})
+        assert answer.status_code == status
+    assert answer.json()["code"] == "too_many_uploads"
+
+
 @pytest.mark.parametrize(
     ("offset", "data", "code"),
     [

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
@@ -22,6 +22,7 @@ from portal.tenancy.roles import Permission
 from vms import intake, selectors
 from vms.api.catalogue import ImageAcceptedOut, image_data
 from vms.api.intake import NewImageIn, new_image, taking
+from vms.api.serializers import VerdictOut
 from vms.models import ImageFormat, ImageUpload
 from vms.services import uploads
 
@@ -38,7 +39,17 @@ class UploadFilter(Input):
     tenant = Text(required=False, help_text="Slug or id.")
 
 
+class UploadActionsOut(serializers.Serializer[Any]):
+    """What you may do with it now, and why not."""
+
+    send = VerdictOut()
+    finish = VerdictOut()
+    delete = VerdictOut()
+
+
 class UploadOut(serializers.Serializer[Any]):
+    """Context: `actor`."""
+
     id = serializers.UUIDField(help_text="The image will have it too.")
     name = serializers.CharField()
     tenant = serializers.CharField(source="tenant.slug")
@@ -48,8 +59,14 @@ class UploadOut(serializers.Serializer[Any]):
     sha256 = serializers.CharField()
     finished = serializers.SerializerMethodField()
     expires_at = serializers.DateTimeField(help_text="When it is given up, unless more comes.")
+    actions = serializers.SerializerMethodField()
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
+
+    @extend_schema_field(UploadActionsOut)
+    def get_actions(self, upload: ImageUpload) -> dict[str, dict[str, Any]]:
+        found = selectors.upload_actions(self.context["actor"], upload)
+        return {name: {"allowed": verdict.allowed, "reason": verdict.reason} for name, verdict in found.items()}
 
     def get_offset(self, upload: ImageUpload) -> int:
         return upload.size_bytes if upload.finished_at else intake.received(upload.pk)
@@ -65,7 +82,8 @@ class Uploads(ApiView):
     def get(self, request: Request) -> Response:
         """Uploads of your tenants, newest first."""
         tenant = tenant_in(self.actor, self.query(UploadFilter).get("tenant"), Permission.IMAGE_READ)
-        return self.listed(UploadOut(self.page(selectors.uploads(self.actor, tenant)), many=True).data)
+        page = self.page(selectors.uploads(self.actor, tenant))
+        return self.listed(UploadOut(page, many=True, context={"actor": self.actor}).data)
 
     @extend_schema(request=UploadIn, responses={201: UploadOut})
     def post(self, request: Request) -> Response:
@@ -74,7 +92,7 @@ class Uploads(ApiView):
         wanted = self.body(UploadIn)
         size_bytes = wanted.pop("size_bytes")
         upload = uploads.begin(actor=self.actor, request=new_image(wanted), size_bytes=size_bytes)
-        return self.created(UploadOut(upload).data, f"/api/v1/uploads/{upload.pk}")
+        return self.created(UploadOut(upload, context={"actor": self.actor}).data, f"/api/v1/uploads/{upload.pk}")
 
 
 class UploadDetail(ApiView):
@@ -85,7 +103,7 @@ class UploadDetail(ApiView):
     def get(self, request: Request, id: UUID) -> Response:
         """How much is there. HEAD gives it in Upload-Offset alone."""
         upload = selectors.upload(self.actor, id)
-        data = UploadOut(upload).data
+        data = UploadOut(upload, context={"actor": self.actor}).data
         return Response(data, headers={OFFSET: str(data["offset"]), LENGTH: str(upload.size_bytes)})
 
     @extend_schema(

@@ -41,6 +41,7 @@ MIB = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOOK_AT_SPACE_EVERY = 64 * MIB
 _NAMES_TRIED = 20
+MOST_OPEN = 20  # of one tenant
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def begin(*, actor: Actor, request: NewImage, size_bytes: int, field: str = "siz
     if not 0 < size_bytes <= settings.IMAGE_MOST_BYTES:
         raise Invalid(f"A file may have 1 byte to {settings.IMAGE_MOST_BYTES // 1024**3} GiB.", field=field)
     intake.require_space(size_bytes)
+    _require_few(tenant)
     upload = ImageUpload(
         tenant=tenant,
         name=text.label(request.name),
@@ -219,6 +221,11 @@ def _forget(upload: ImageUpload, actor: Actor, event: str) -> None:
         log.record(event, actor=actor, target=upload)
         transaction.on_commit(lambda: intake.remove(upload.pk))
     ImageUpload.objects.unscoped("the caller holds it").filter(pk=upload.pk).delete()
+
+
+def _require_few(tenant: Tenant) -> None:
+    if ImageUpload.objects.unscoped("the actor's own").filter(tenant=tenant, finished_at=None).count() >= MOST_OPEN:
+        raise Conflict(f"{MOST_OPEN} uploads are open; finish one, or give it up.", code="too_many_uploads")
 
 
 def _check(request: NewImage, tenant: Tenant) -> None:
