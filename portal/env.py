@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -13,6 +14,14 @@ env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
 DATA_DIR = Path(env.str("BERTH_DATA", default=str(BASE_DIR / "var"))).resolve()
+
+
+def whole_number(name: str, *, default: int, most: int) -> int:
+    """From 0 to `most`."""
+    value = env.int(name, default=default)
+    if not 0 <= value <= most:
+        raise ImproperlyConfigured(f"{name} is {value}; use 0 to {most}")
+    return int(value)
 
 
 def secret_key() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csp.constants import NONE, SELF
 
-from portal.env import BASE_DIR, DATA_DIR, broker_url, database, env, secret_key
+from portal.env import BASE_DIR, DATA_DIR, broker_url, database, env, secret_key, whole_number
 
 DEBUG = env.bool("BERTH_DEBUG", default=False)
 SECRET_KEY = secret_key()
@@ -28,6 +28,7 @@ IMAGE_MOST_DISK_BYTES = env.int("BERTH_IMAGE_MOST_DISK_GIB", default=2048) * 102
 UPLOAD_HOURS = env.int("BERTH_UPLOAD_HOURS", default=24)  # that an upload may rest
 IMAGE_URL_HTTP = env.bool("BERTH_IMAGE_URL_HTTP", default=False)  # http:// as well as https://
 IMAGE_URL_ALLOW = env.list("BERTH_IMAGE_URL_ALLOW", default=[])  # ADDRESS:PORT of mirrors that are not public
+BIN_HOURS = whole_number("BERTH_BIN_HOURS", default=24, most=365 * 24)  # 0: what is deleted is gone at once
 CONSOLE_IDLE_SECONDS = env.int("BERTH_CONSOLE_IDLE_SECONDS", default=1800)
 
 INSTALLED_APPS = [
@@ -133,6 +134,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
+    "empty-bin": {"task": "vms.tasks.empty_bin", "schedule": 60.0, "options": {"expires": 60}},
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
     "clear-up-snapshots": {"task": "vms.tasks.clear_up_snapshots", "schedule": 30.0, "options": {"expires": 30}},
     "evict-unused-images": {"task": "vms.tasks.evict_unused_images", "schedule": 3600.0, "options": {"expires": 3600}},

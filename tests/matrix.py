@@ -141,9 +141,38 @@ ROUTES: dict[str, Route] = {
     "api/v1/vms/<uuid:id>/actions/force-off": _action("force-off", "web"),
     "api/v1/vms/<uuid:id>/actions/pause": _action("pause", "web"),
     "api/v1/vms/<uuid:id>/actions/resume": _action("resume", "paused"),
+    "api/v1/vms/<uuid:id>/actions/restore": Route(
+        lambda world: f"/api/v1/vms/{world.binned().pk}/actions/restore",
+        {"POST": _call(_MEMBERS.format(202), _nothing)},
+    ),
+    "api/v1/vms/<uuid:id>/actions/purge": Route(
+        lambda world: f"/api/v1/vms/{world.binned().pk}/actions/purge", {"POST": _call(_MEMBERS.format(202), _nothing)}
+    ),
     "api/v1/vms/<uuid:id>/actions/resize": _action("resize", "cold", lambda world: {"flavor": "large"}),
     "api/v1/vms/<uuid:id>/actions/clone": _action("clone", "cold", lambda world: {"name": "copy"}),
     "api/v1/vms/<uuid:id>/actions/publish": _action("publish", "cold", lambda world: {"name": "Golden"}),
+    "api/v1/vms/<uuid:id>/schedules": Route(
+        _machine("web", "/schedules"),
+        {
+            "GET": ACME_READS,
+            "POST": _call(
+                _MEMBERS.format(201),
+                lambda world: {"kind": "snapshot", "every": "daily", "at": "03:00", "keep": {"last": 3}},
+            ),
+        },
+    ),
+    "api/v1/schedules": Route(_at("schedules"), {"GET": SIGNED_IN}),
+    "api/v1/schedules/<uuid:id>": Route(
+        lambda world: f"/api/v1/schedules/{world.schedule().pk}",
+        {
+            "GET": ACME_READS,
+            "PATCH": _call(_MEMBERS.format(200), lambda world: {"active": False}),
+            "DELETE": _call(_MEMBERS.format(204)),
+        },
+    ),
+    "api/v1/schedules/<uuid:id>/runs": Route(
+        lambda world: f"/api/v1/schedules/{world.schedule().pk}/runs", {"GET": ACME_READS}
+    ),
     "api/v1/vms/<uuid:id>/console": Route(
         _machine("web", "/console"), {"POST": _call(_MEMBERS.format(201), lambda world: {"kind": "serial"})}
     ),

@@ -267,7 +267,7 @@ class Stack:
         return dict(self.get(f"/vms/{vm['id']}"))
 
     def delete(self, vm: dict[str, Any]) -> None:
-        self.succeeded("DELETE", f"/vms/{vm['id']}")
+        self.succeeded("DELETE", f"/vms/{vm['id']}?purge=true")
 
 
 @contextmanager

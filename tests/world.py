@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -46,6 +46,7 @@ from vms.models import (
     Lifecycle,
     Nic,
     Power,
+    Schedule,
     Snapshot,
     SnapshotDisk,
     Volume,
@@ -147,6 +148,20 @@ class World:
         ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
         ledger.hold(self.host.pk, vm.pk, vm.wanted, {})
         return vm
+
+    def binned(self, name: str = "old", **more: Any) -> VM:
+        """A machine that its owner deleted an hour ago, and that ran until then."""
+        hour = timedelta(hours=1)
+        times = {"binned_at": timezone.now() - hour, "purge_at": timezone.now() + 23 * hour}
+        vm = self.vm(name, lifecycle=Lifecycle.DELETING, **times, **more)
+        VM.objects.unscoped("test").filter(pk=vm.pk).update(observed_power=Power.STOPPED)
+        return vm
+
+    def schedule(self, name: str = "web", **more: Any) -> Schedule:
+        """Daily snapshots at 03:00 UTC, of which three are kept."""
+        vm, due_at = self.machines[name], timezone.now() + timedelta(hours=5)
+        values = {"kind": "snapshot", "every": "daily", "at": time(3), "keep_last": 3, "created_by": "owner", **more}
+        return Schedule.objects.create(tenant=vm.tenant, vm=vm, due_at=due_at, next_at=due_at, **values)
 
     @transaction.atomic
     def volume(self, name: str = "data", *, vm: VM | None = None, size_gib: int = 2) -> Volume:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from hosts.driver.types import DomainEvent, Lease, PowerState
@@ -21,6 +21,8 @@ from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import SYSTEM
 from vms.models import VM, Lifecycle, Nic, Power
 
+# as VM.is_settled says it
+SETTLED = Q(lifecycle=Lifecycle.READY) | Q(lifecycle=Lifecycle.DELETING, binned_at__isnull=False)
 LEASE_TIME = timedelta(hours=1)  # for which libvirt's DHCP server gives an address
 _POWER = {
     PowerState.RUNNING: Power.RUNNING,
@@ -30,7 +32,7 @@ _POWER = {
 }
 # A machine that is off has its disks read by a QEMU in which it never runs: it is off to everybody but libvirt.
 _STARTS_PAUSED = "vm.backup"
-_FIELDS = ("tenant_id", "name", "lifecycle", "observed_power", "observed_since", "is_missing")
+_FIELDS = ("tenant_id", "name", "lifecycle", "binned_at", "observed_power", "observed_since", "is_missing")
 Told = Mapping[UUID, PowerState | Power]
 
 
@@ -63,7 +65,7 @@ def take_event(host: Host, event: DomainEvent) -> None:
 
 def take_reading(host: Host, reading: Reading) -> None:
     """One bulk reading of a host against what is known of its machines; as many queries for one as for all."""
-    rows = VM.objects.unscoped("observation").filter(host=host, lifecycle=Lifecycle.READY)
+    rows = VM.objects.unscoped("observation").filter(SETTLED, host=host)
     _take(rows, {state.uuid: state.power for state in reading.states}, reading.at)
     _take_leases(host, reading.leases)
 
@@ -88,7 +90,7 @@ def _news(rows: QuerySet[VM], told: Told, at: datetime) -> list[_News]:
 
 
 def _is_news(news: _News, at: datetime) -> bool:
-    if news.power is None and news.vm.lifecycle != Lifecycle.READY:
+    if news.power is None and not news.vm.is_settled:
         return False
     since = news.vm.observed_since
     if since is not None and since > clocks.latest():  # from before a clock was set back
@@ -117,7 +119,7 @@ def _log(changes: Sequence[_News]) -> None:
     if not changes:
         return
     busy = active_on_each(vm.pk for vm, _ in changes)
-    own = [each for each in changes if each.vm.lifecycle == Lifecycle.READY and each.vm.pk not in busy]
+    own = [each for each in changes if each.vm.is_settled and each.vm.pk not in busy]
     told = [log.Change(vm, {"power": _known(vm) or "missing"}, {"power": power or "missing"}) for vm, power in own]
     log.record_all("vm.power_changed", actor=SYSTEM, changes=told)
 

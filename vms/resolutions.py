@@ -83,6 +83,8 @@ def _why_not_restore(facts: Facts) -> str:
 
 
 def _why_not_adopt(facts: Facts) -> str:
+    if facts.kind in _ADOPTED and facts.evidence.get("is_binned"):
+        return "Its owner deleted it; from the bin only they bring it back."
     if facts.kind in _ADOPTED or facts.evidence.get("size"):
         return ""
     if facts.kind == Kind.DEFINITION_CHANGED:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Case, Count, Model, Q, QuerySet, When
+from django.db.models import Case, Count, Max, Model, Q, QuerySet, When
 
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
@@ -17,7 +17,7 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import intake
 from vms import resolutions as of_drift
-from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload
+from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload, Schedule, ScheduleRun
 from vms.resolutions import Resolution
 from vms.states import ALLOWED, Action, Facts, Verdict, verdicts
 
@@ -27,9 +27,12 @@ STATUSES = ("building", "running", "paused", "stopped", "error", "deleting")
 PERMISSION_OF = {Action.CONSOLE: Permission.VM_CONSOLE}
 
 
-def vms(actor: Actor, *, tenant: Tenant | None = None, search: str = "", status: str = "") -> QuerySet[VM]:
-    """Newest first, with all that a row shows."""
+def vms(
+    actor: Actor, *, tenant: Tenant | None = None, search: str = "", status: str = "", binned: bool = False
+) -> QuerySet[VM]:
+    """Newest first, with all that a row shows: those in the bin, or all others."""
     rows = VM.objects.for_actor(actor).select_related("tenant", "flavor", "image", "host").prefetch_related("nics")
+    rows = rows.filter(binned_at__isnull=not binned)
     if tenant is not None:
         rows = rows.filter(tenant=tenant)
     if search:
@@ -42,8 +45,8 @@ def vm(actor: Actor, id: UUID | str, permission: Permission = Permission.VM_READ
 
 
 def status_counts(actor: Actor, tenant: Tenant) -> dict[str, int]:
-    """How many machines of the tenant are in each status that any is in. One query."""
-    rows = VM.objects.for_actor(actor).filter(tenant=tenant).order_by()
+    """How many machines of the tenant are in each status that any is in, without the bin. One query."""
+    rows = VM.objects.for_actor(actor).filter(tenant=tenant, binned_at=None).order_by()
     counts: dict[str, int] = {}
     for lifecycle, power, missing, count in rows.values_list("lifecycle", "observed_power", "is_missing").annotate(
         count=Count("pk")
@@ -53,6 +56,11 @@ def status_counts(actor: Actor, tenant: Tenant) -> dict[str, int]:
     return counts
 
 
+def in_bin(actor: Actor, tenant: Tenant) -> int:
+    """How many machines of the tenant lie in the bin."""
+    return vms(actor, tenant=tenant, binned=True).count()
+
+
 def latest_of(actor: Actor, tenant: Tenant) -> VM | None:
     """The machine this actor made last in the tenant: what they chose then, they likely choose again."""
     return VM.objects.for_actor(actor).filter(tenant=tenant, created_by=actor.label).first()
@@ -60,7 +68,7 @@ def latest_of(actor: Actor, tenant: Tenant) -> VM | None:
 
 def taken_names(actor: Actor, tenant: Tenant, names: Iterable[str]) -> set[str]:
     """Which of these names machines of the tenant have."""
-    rows = VM.objects.for_actor(actor).filter(tenant=tenant, name__in=list(names))
+    rows = VM.objects.for_actor(actor).filter(tenant=tenant, binned_at=None, name__in=list(names))
     return set(rows.values_list("name", flat=True))
 
 
@@ -71,6 +79,7 @@ def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action
         busy_with=operation.title if operation else "",
         is_only_read=operation is not None and operation.only_reads,
         is_protected=vm.is_protected,
+        is_binned=vm.is_binned,
     )
     return {action: _with_role(actor, vm, action, verdict) for action, verdict in verdicts(facts).items()}
 
@@ -115,6 +124,30 @@ def resolutions(actor: Actor, drift: Drift, operation: Operation | None) -> Mapp
         return dict.fromkeys(Resolution, refusal)
     busy = operation.title if operation else ""
     return of_drift.verdicts(of_drift.Facts(drift.kind, drift.state, drift.evidence, busy_with=busy))
+
+
+def schedules(actor: Actor, *, tenant: Tenant | None = None, vm_id: UUID | None = None) -> QuerySet[Schedule]:
+    """Newest first, with all that a row shows."""
+    rows = Schedule.objects.for_actor(actor).select_related("tenant", "vm").order_by("-created_at", "-id")
+    if tenant is not None:
+        rows = rows.filter(tenant=tenant)
+    return rows.filter(vm_id=vm_id) if vm_id is not None else rows
+
+
+def schedule(actor: Actor, id: UUID | str, permission: Permission = Permission.VM_READ) -> Schedule:
+    return gate.get(Schedule, actor, permission, id, related=("tenant", "vm"))
+
+
+def may_schedule(actor: Actor, tenant_id: UUID) -> Verdict:
+    is_allowed = actor.can(Permission.VM_WRITE, tenant_id)
+    return Verdict(is_allowed, "" if is_allowed else actor.why_not(Permission.VM_WRITE, tenant_id))
+
+
+def last_runs(schedule_ids: Collection[UUID]) -> dict[UUID, ScheduleRun]:
+    """The latest of each, by id of schedule. One query."""
+    latest = ScheduleRun.objects.filter(schedule_id__in=schedule_ids).values("schedule_id")
+    ids = latest.annotate(latest=Max("pk")).order_by().values("latest")
+    return {run.schedule_id: run for run in ScheduleRun.objects.filter(pk__in=ids)}
 
 
 def images(actor: Actor, tenant: Tenant | None = None) -> QuerySet[Image]:

@@ -26,6 +26,8 @@ class Action(StrEnum):
     PROTECT = "protect"
     UNPROTECT = "unprotect"
     DELETE = "delete"
+    RESTORE = "restore"
+    PURGE = "purge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that decides: the public status, what runs and whether it only reads the machine, and the flags."""
+    """All that decides: the public status, what runs and whether it only reads the machine, and the flags.
+
+    `is_binned`: it was deleted, and can still be brought back, unless its status is error: then its end was begun.
+    """
 
     status: str
     busy_with: str = ""
     is_only_read: bool = False
     is_protected: bool = False
+    is_binned: bool = False
 
 
 ALLOWED = Verdict(True)
@@ -76,6 +82,7 @@ _AIM: Mapping[Action, str] = {
     Action.PAUSE: "paused",
     Action.RESUME: "running",
 }
+_IN_THE_BIN = frozenset({Action.RESTORE, Action.PURGE})
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
 # These only read it as well.
@@ -83,16 +90,30 @@ _BESIDE_READERS = frozenset({Action.CLONE, Action.PUBLISH})
 
 
 def verdict(action: Action, facts: Facts) -> Verdict:
-    statuses, otherwise = _WHEN[action]
+    if facts.is_binned:
+        return _in_the_bin(action, facts)
+    if action in _IN_THE_BIN:
+        return Verdict(False, "It is not in the bin.")
     if facts.status == "deleting":
         return Verdict(False, "It is being deleted.")
     if facts.busy_with and action not in _BESIDE_OTHERS and not (facts.is_only_read and action in _BESIDE_READERS):
         return Verdict(False, f"“{facts.busy_with}” is still under way.")
+    statuses, otherwise = _WHEN[action]
     if is_already(action, facts.status):
         return Verdict(False, f"It is {facts.status} already.")
     if facts.status not in statuses:
         return Verdict(False, otherwise)
     return _flags(action, facts)
+
+
+def _in_the_bin(action: Action, facts: Facts) -> Verdict:
+    if facts.busy_with:
+        return Verdict(False, f"“{facts.busy_with}” is still under way.")
+    if action is Action.PURGE or (action is Action.RESTORE and facts.status == "deleting"):
+        return ALLOWED
+    if action is Action.RESTORE:
+        return Verdict(False, "Its end was begun and did not succeed: something of it is gone.")
+    return Verdict(False, "It is in the bin; restore it first.")
 
 
 def is_already(action: Action, status: str) -> bool:

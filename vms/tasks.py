@@ -6,7 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from vms.scheduling.turn import turn
-from vms.services import copies, uploads
+from vms.services import bin, copies, uploads
 from vms.workflows import clear_up
 
 
@@ -30,3 +30,8 @@ def reap_uploads() -> None:
 def clear_up_snapshots() -> None:
     """Merge or delete the files of snapshots that ended while something was in the way."""
     clear_up.clear_up_all()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def empty_bin() -> None:
+    bin.empty(timezone.now())

@@ -73,6 +73,7 @@ TAGS = {
     "images": "What machines are made from",
     "uploads": "Files on their way to become images",
     "flavors": "Sizes of machines",
+    "schedules": "Snapshots and backups by the clock, and how many of them are kept",
     "volumes": "Disks: attached to a machine, or waiting for one",
     "snapshots": "Points of a machine in time, to which it can be returned",
     "storage-classes": "Kinds of storage, with what each disk is held to",

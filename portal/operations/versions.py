@@ -20,7 +20,7 @@ def pair(operation: Operation, rows: list[OperationStep], workflow: Workflow) ->
     """
     if operation.version > workflow.version:
         raise Unknown(f"version {operation.version} of {operation.kind}")
-    by_name = {step.name: step for step in workflow.steps}
+    by_name = {step.name: step for step in (*workflow.steps, *workflow.former)}
     gone = [row.name for row in rows if row.name not in by_name and row.state != StepState.WAITING]
     if gone and not workflow.goes_on_with(operation.version):
         raise Unknown(f"steps {gone} of {operation.kind}")

@@ -110,7 +110,7 @@ class Workflow:
     `succeeded` and `unwound` settle the database in the transaction that ends the operation.
     `version` rises when the steps change; journals of other versions turn round and undo what they did. Those of the
     versions in `continues` are gone on with: without the steps that are new since, and without doing or undoing those
-    that are gone.
+    that are gone, unless these stand in `former`: they are still done where a journal has them.
     """
 
     kind: str
@@ -125,6 +125,7 @@ class Workflow:
     cancellable: bool = True
     version: int = 1
     continues: frozenset[int] = frozenset()
+    former: tuple[Step, ...] = ()
 
     def goes_on_with(self, version: int) -> bool:
         return version == self.version or version in self.continues

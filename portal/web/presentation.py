@@ -51,6 +51,12 @@ def age(moment: datetime | None) -> str:
     return f"{span(passed)} ago"
 
 
+def wait(moment: datetime) -> str:
+    """in 12 s, in 5 min, in 3 h, in 9 days; any moment now."""
+    left = moment - timezone.now()
+    return f"in {span(left)}" if left >= timedelta(seconds=10) else "any moment now"
+
+
 def span(duration: timedelta | float) -> str:
     """0.4 s, 12 s, 5 min, 3 h, 9 days."""
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration

@@ -11,7 +11,7 @@ from tests.faults.faults import FAULTS
 from vms.workflows.common import observe_now
 
 # What also runs on PostgreSQL, where connections, locks and clocks behave otherwise.
-KINDS_ON_POSTGRES = ("vm.create", "vm.clone", "vm.resize", "vm.delete")
+KINDS_ON_POSTGRES = ("vm.create", "vm.clone", "vm.resize", "vm.purge")
 FAULTS_ON_POSTGRES = ("kill-during", "worker-paused", "database-cut", "delivered-twice")
 
 

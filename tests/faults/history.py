@@ -78,7 +78,7 @@ class History(RuleBasedStateMachine):
     @rule(pick=PICKS, blow=BLOWS.filter(lambda blow: blow != "cancel"))
     def delete(self, pick: int, blow: str) -> None:
         vm_id, _ = self._picked(pick)
-        accepted = self.bench.stack.accepted("DELETE", f"/vms/{vm_id}")
+        accepted = self.bench.stack.accepted("DELETE", f"/vms/{vm_id}?purge=true")
         assert self._end_of(accepted, blow) == "succeeded"
         del self.machines[vm_id]
 
@@ -131,7 +131,7 @@ class History(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.bench.heal()
         for vm_id in self.machines:
-            self.bench.stack.api("DELETE", f"/vms/{vm_id}")
+            self.bench.stack.api("DELETE", f"/vms/{vm_id}?purge=true")
         wait_until(lambda: not active(self.bench), 120, "quiet")
 
     # -- details -------------------------------------------------------------------------------------------------

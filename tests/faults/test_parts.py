@@ -13,7 +13,7 @@ from tests.faults.test_matrix import RECOVERY_SECONDS, Record, hit
 from tests.stack import wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.faults, pytest.mark.timeout(400)]
-KINDS = ("vm.create", "vm.delete")
+KINDS = ("vm.create", "vm.purge")
 STATE = """
 import json
 from portal.operations.models import Operation

@@ -104,12 +104,12 @@ def test_a_machine_whose_disk_cannot_be_reached_is_not_called_deleted(world: Wor
     cold = world.machines["cold"]
     place = "berth", cold.boot_volume.layer.file_name
     path = host.pools.pop("berth")
-    operation = delete_vm(actor=SYSTEM, vm=cold)
+    operation = delete_vm(actor=SYSTEM, vm=cold, purge=True)
     engine.run(operation.pk)
     assert fresh_operation(operation).state == State.FAILED
     assert fresh(cold).status == "error"
     host.pools["berth"] = path
-    again = delete_vm(actor=SYSTEM, vm=fresh(cold))
+    again = delete_vm(actor=SYSTEM, vm=fresh(cold), purge=True)
     engine.run(again.pk)
     assert fresh_operation(again).state == State.SUCCEEDED
     assert place not in host.volumes

@@ -54,7 +54,7 @@ def forty_for_three(stack: Stack) -> None:
     for status, _, body in answers:
         if status == 202:
             assert stack.finished(body["operation"], token=token)["status"] == "succeeded"  # type: ignore[arg-type]
-            stack.succeeded("DELETE", f"/vms/{body['vm']['id']}", token=token)  # type: ignore[index]
+            stack.succeeded("DELETE", f"/vms/{body['vm']['id']}?purge=true", token=token)  # type: ignore[index]
     assert not any(stack.get("/quotas/race", user="admin")["used"].values())
 
 

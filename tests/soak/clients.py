@@ -78,7 +78,7 @@ class Client(threading.Thread):
             body = {"flavor": f"{FLAVOR}-large"} if action == "resize" else {}
             if self._follow(self._ask("POST", f"/vms/{vm_id}/actions/{action}", body)) != "succeeded":
                 break
-        end = self._follow(self._ask("DELETE", f"/vms/{vm_id}"))
+        end = self._follow(self._ask("DELETE", f"/vms/{vm_id}?purge=true"))
         gone = self._call("GET", f"/vms/{vm_id}").status_code
         assert (end, gone) == ("succeeded", 404), f"a delete ended {end}, and the machine answers {gone}"
 

@@ -126,7 +126,9 @@ def test_who_stopped_it(
         tenant_id=uuid4(),
         host_id=uuid4(),
         lifecycle="ready",
-        desired_power=wanted,
+        is_settled=True,
+        is_binned=False,
+        wanted_power=wanted,
         off_since=None if off_for is None else NOW - off_for,
         spec=FULL,
     )

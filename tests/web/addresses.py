@@ -55,6 +55,10 @@ def machine(name: str, *tail: str) -> Callable[[World], list[Any]]:
     return lambda world: ["acme", world.machines[name].pk, *tail]
 
 
+def binned(world: World) -> list[Any]:
+    return ["acme", world.binned().pk]
+
+
 def busy(world: World) -> list[Any]:
     operation = active_on("vm", world.machines["busy"].pk)
     assert operation is not None
@@ -156,6 +160,10 @@ PAGES: dict[str, Page] = {
     "vm-list": Page(acme, ACME_READS),
     "vm-create": Page(acme, ACME_WRITES, {"": (MEMBERS_DO, create_body)}),
     "vm-bulk": Page(acme, ACME_READS, {"": (MEMBERS_DO, stop_web)}),
+    "vm-bin": Page(acme, ACME_READS),
+    "vm-bin-rows": Page(acme, ACME_READS),
+    "vm-restore": Page(binned, ACME_WRITES, send(MEMBERS_DO)),
+    "vm-purge": Page(binned, posts=send(MEMBERS_DO)),
     "vm-detail": Page(machine("web"), ACME_READS),
     "vm-row": Page(machine("web"), ACME_READS),
     "vm-header": Page(machine("web"), ACME_READS),

@@ -98,7 +98,7 @@ class TestList:
     [
         ("vm.create.requested", "is to be created"),
         ("vm.force-off.failed", "could not be forced off"),
-        ("vm.delete.succeeded", "was deleted"),
+        ("vm.delete.succeeded", "was moved to the bin"),
         ("vm.resize.cancelled", "was not resized: it was cancelled"),
         ("member.set", "got a member"),
         ("vm.some-thing.done", "some thing done"),

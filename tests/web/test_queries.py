@@ -15,8 +15,8 @@ from vms.models import VM, Lifecycle, Nic, Power
 
 # What the shell takes is in it: session, user, roles, tenants, operations under way.
 BUDGETS = {
-    "/t/acme/vms/": 8,
-    "/t/acme/vms/?q=vm-1&status=running": 8,
+    "/t/acme/vms/": 9,
+    "/t/acme/vms/?q=vm-1&status=running": 9,
     "/t/acme/": 8,
     "/t/acme/vms/create/": 13,
     "/t/acme/activity/": 6,

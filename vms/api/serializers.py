@@ -49,6 +49,15 @@ class VMFilter(Input):
     tenant = Text(required=False, help_text="Slug or id.")
     status = Choice(selectors.STATUSES, required=False)
     search = Text(max_length=63, required=False, help_text="Part of a name, or the beginning of an address.")
+    bin = Choice(("true", "false"), required=False, default="false", help_text="Those in the bin instead.")
+
+
+class DeleteFilter(Input):
+    purge = Choice(("true", "false"), required=False, default="false", help_text="At once and for good: no bin.")
+
+
+class RestoreIn(Input):
+    name = Text(max_length=63, required=False, help_text="Another name, where its own was taken meanwhile.")
 
 
 class ResizeIn(Input):
@@ -134,6 +143,9 @@ class VMOut(serializers.Serializer[Any]):
     operation = serializers.SerializerMethodField(help_text="What is under way, or null.")
     protected = serializers.BooleanField(source="is_protected")
     host = serializers.SerializerMethodField(help_text="For the provider's staff; null for everybody else.")
+    purge_at = serializers.DateTimeField(
+        allow_null=True, help_text="Until then it lies in the bin and can be restored; null where it does not."
+    )
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
     observed_at = serializers.SerializerMethodField(help_text="When it was last seen; null while it is being built.")

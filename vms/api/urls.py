@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import backups, catalogue, drift, snapshots, uploads, views, volumes
+from vms.api import backups, catalogue, drift, schedules, snapshots, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -11,10 +11,16 @@ urlpatterns = [
     path("vms/bulk", views.VMBulk.as_view()),
     path("vms/<uuid:id>", views.VMDetail.as_view()),
     *(path(f"vms/<uuid:id>/actions/{action}", views.VMPower.as_view(action=action)) for action in power.ACTIONS),
+    path("vms/<uuid:id>/actions/restore", views.VMRestore.as_view()),
+    path("vms/<uuid:id>/actions/purge", views.VMPurge.as_view()),
     path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
     path("vms/<uuid:id>/actions/clone", views.VMClone.as_view()),
     path("vms/<uuid:id>/actions/publish", views.VMPublish.as_view()),
     path("vms/<uuid:id>/backups", backups.VMBackups.as_view()),
+    path("vms/<uuid:id>/schedules", schedules.VMSchedules.as_view()),
+    path("schedules", schedules.ScheduleList.as_view()),
+    path("schedules/<uuid:id>", schedules.ScheduleDetail.as_view()),
+    path("schedules/<uuid:id>/runs", schedules.ScheduleRuns.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
     path("volumes", volumes.Volumes.as_view()),

@@ -29,8 +29,10 @@ from vms.api.serializers import (
     CloneIn,
     ConsoleIn,
     ConsoleOut,
+    DeleteFilter,
     PublishIn,
     ResizeIn,
+    RestoreIn,
     UserDataOut,
     VMChange,
     VMFilter,
@@ -42,7 +44,7 @@ from vms.models import VM
 from vms.services import bulk, change, console
 from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm
-from vms.services.delete import delete_vm
+from vms.services.delete import delete_vm, purge_vm, restore_vm
 from vms.services.power import change_power
 from vms.services.publish import publish_vm
 from vms.states import Action
@@ -62,6 +64,7 @@ class VMs(ApiView):
         """Your virtual machines, newest first."""
         wanted = self.query(VMFilter)
         wanted["tenant"] = tenant_in(self.actor, wanted.get("tenant"), Permission.VM_READ)
+        wanted["binned"] = wanted.pop("bin") == "true"
         page = self.page(selectors.vms(self.actor, **wanted))
         context = {"actor": self.actor, "operations": active_on_each(vm.pk for vm in page)}
         return self.listed(VMOut(page, many=True, context=context).data)
@@ -94,11 +97,14 @@ class VMDetail(ApiView):
             change.protect(actor=self.actor, vm=vm, protected=wanted["protected"])
         return Response(vm_data(self.actor, vm))
 
-    @extend_schema(responses={202: AcceptedOut})
+    @extend_schema(parameters=[DeleteFilter], responses={202: AcceptedOut})
     def delete(self, request: Request, id: UUID) -> Response:
-        """Delete it with its disks, for good."""
+        """Move it to the bin, off, with its disks and addresses; it counts towards the quota until `purge_at`.
+
+        Its data volumes are detached when it goes for good.
+        """
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
-        operation = delete_vm(actor=self.actor, vm=vm)
+        operation = delete_vm(actor=self.actor, vm=vm, purge=self.query(DeleteFilter)["purge"] == "true")
         return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
 
 
@@ -112,6 +118,29 @@ class VMPower(ApiView):
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         self.body()
         operation = change_power(actor=self.actor, vm=vm, action=self.action)
+        return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
+
+
+class VMRestore(ApiView):
+    permissions = {"POST": Permission.VM_WRITE}
+
+    @extend_schema(request=RestoreIn, responses={202: AcceptedOut})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Bring it back from the bin as it was, on or off as it was."""
+        vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
+        operation = restore_vm(actor=self.actor, vm=vm, **self.body(RestoreIn))
+        return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
+
+
+class VMPurge(ApiView):
+    permissions = {"POST": Permission.VM_WRITE}
+
+    @extend_schema(request=None, responses={202: AcceptedOut})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Delete it for good, out of the bin."""
+        vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
+        self.body()
+        operation = purge_vm(actor=self.actor, vm=vm)
         return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
 
 

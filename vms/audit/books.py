@@ -48,7 +48,8 @@ def _unowned_claims(rows: Rows) -> Iterator[Finding]:
 
 def _machines(rows: Rows) -> Iterator[Finding]:
     for machine in rows.machines.values():
-        if machine.lifecycle in _WITH_OPERATION_ONLY and machine.id not in rows.busy:
+        is_under_way = machine.lifecycle in _WITH_OPERATION_ONLY and not machine.is_settled
+        if is_under_way and machine.id not in rows.busy:
             yield _of(machine, Kind.VM_WITHOUT_OPERATION, f"{machine.name} is {machine.lifecycle}, and nobody does it")
 
 

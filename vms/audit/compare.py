@@ -15,7 +15,6 @@ from vms.audit.definition import differences, running_differences
 from vms.audit.definition import evidence as evidence_of
 from vms.audit.findings import Finding, Kind
 from vms.audit.rows import File, HostRow, Machine, Rows
-from vms.models import Lifecycle
 
 
 def findings(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Finding]:
@@ -56,7 +55,7 @@ class _Comparison:
 
     def _is_settled(self, machine: Machine) -> bool:
         """What was built and is not about to go should be there in full; of a failed delete anything may be left."""
-        return machine.lifecycle == Lifecycle.READY and machine.id not in self.rows.busy
+        return machine.is_settled and machine.id not in self.rows.busy
 
     def _domains(self, settled: list[Machine]) -> Iterator[Finding]:
         there = {domain.uuid: domain for domain in self.inventory.domains}

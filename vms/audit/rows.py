@@ -30,7 +30,6 @@ from vms.models import (
     ImageCopy,
     ImageUpload,
     Layer,
-    Lifecycle,
     Nic,
     Power,
     Snapshot,
@@ -43,14 +42,19 @@ Amounts = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine and the domain it should be. `off_since` is when it was first seen off, None where it was last not."""
+    """A machine and the domain it should be. `off_since` is when it was first seen off, None where it was last not.
+
+    `is_settled`: all of it should be on its host, and nobody changes that now but by an operation.
+    """
 
     id: UUID
     name: str
     tenant_id: UUID
     host_id: UUID
     lifecycle: str
-    desired_power: str
+    is_settled: bool
+    is_binned: bool
+    wanted_power: str
     off_since: datetime | None
     spec: DomainSpec
 
@@ -234,7 +238,7 @@ def _files(
         layer: Layer | None = by_id.get(layer_id)
         while layer is not None:
             owners[layer.pk] |= its
-            if any(id in vms and vms[id].lifecycle != Lifecycle.READY for id in its):
+            if any(id in vms and not vms[id].is_settled for id in its):
                 unsettled.add(layer.pk)
             layer = by_id.get(layer.parent_id) if layer.parent_id else None
     return [_file(layer, by_id, owners[layer.pk], vms) for layer in layers if layer.pk not in unsettled]
@@ -319,7 +323,9 @@ def _machine(vm: VM) -> Machine:
         tenant_id=vm.tenant_id,
         host_id=vm.host_id,
         lifecycle=vm.lifecycle,
-        desired_power=vm.desired_power,
+        is_settled=vm.is_settled,
+        is_binned=vm.is_binned,
+        wanted_power=vm.wanted_power,
         off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
         spec=domain_spec(vm, vm.host, 0),
     )

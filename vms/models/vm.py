@@ -38,6 +38,8 @@ class VM(TenantOwned):
     `desired_power` is what the owner last asked for; `observed_power` is what the host last said, since
     `observed_since`; how fresh that is, the host's `seen_at` tells. `current_snapshot` is the last one that it was
     taken as or returned to.
+    One that its owner deleted lies in the bin since `binned_at`, off, with all that it has, until `purge_at`; its name
+    is free meanwhile, and `desired_power` is what it comes back to.
     """
 
     name = models.CharField(max_length=63)
@@ -59,16 +61,23 @@ class VM(TenantOwned):
     is_missing = models.BooleanField(default=False)
     created_by = models.CharField(max_length=150)
     current_snapshot = models.ForeignKey("vms.Snapshot", null=True, on_delete=models.SET_NULL, related_name="+")
+    binned_at = models.DateTimeField(null=True)
+    purge_at = models.DateTimeField(null=True)
 
     objects = TenantQuerySet.as_manager()
 
     class Meta:
         verbose_name = "virtual machine"
         ordering = ["-created_at", "-id"]
-        constraints = [models.UniqueConstraint(fields=["tenant", "name"], name="one_vm_per_tenant_and_name")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "name"], condition=Q(binned_at=None), name="one_vm_per_tenant_and_name"
+            )
+        ]
         indexes = [
             models.Index(fields=["tenant", "-created_at", "-id"], name="vm_by_tenant"),
             models.Index(fields=["host"], name="vm_by_host"),
+            models.Index(fields=["purge_at"], condition=~Q(binned_at=None), name="vm_by_purge"),
         ]
 
     def __str__(self) -> str:
@@ -93,6 +102,19 @@ class VM(TenantOwned):
         if self.lifecycle != Lifecycle.READY:
             return str(self.lifecycle)
         return "error" if self.is_missing else str(self.observed_power)
+
+    @property
+    def is_binned(self) -> bool:
+        return self.binned_at is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all of it should be on its host: it is built, or lies in the bin whole."""
+        return self.lifecycle == Lifecycle.READY or (self.is_binned and self.lifecycle == Lifecycle.DELETING)
+
+    @property
+    def wanted_power(self) -> str:
+        return str(Power.STOPPED if self.is_binned else self.desired_power)
 
     @property
     def wanted(self) -> dict[str, int]:

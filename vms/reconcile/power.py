@@ -27,13 +27,13 @@ class Ruling(StrEnum):
 
 
 def rule(machine: Machine, domain: DomainFacts, now: datetime) -> Ruling:
-    if machine.desired_power == Power.STOPPED:
+    if machine.wanted_power == Power.STOPPED:
         is_on = domain.power in (PowerState.RUNNING, PowerState.PAUSED)
         return Ruling.STARTED_OUTSIDE if is_on else Ruling.AS_WANTED
     if domain.power is PowerState.RUNNING:
-        return Ruling.AS_WANTED if machine.desired_power == Power.RUNNING else Ruling.STARTED_OUTSIDE
+        return Ruling.AS_WANTED if machine.wanted_power == Power.RUNNING else Ruling.STARTED_OUTSIDE
     if domain.power is PowerState.PAUSED:
-        return Ruling.AS_WANTED if machine.desired_power == Power.PAUSED else Ruling.STOPPED_OUTSIDE
+        return Ruling.AS_WANTED if machine.wanted_power == Power.PAUSED else Ruling.STOPPED_OUTSIDE
     return _rule_off(machine, domain, now)
 
 
@@ -61,6 +61,8 @@ _WORDS = {
 def finding(machine: Machine, domain: DomainFacts, host: HostRow, ruling: Ruling) -> Finding:
     """A card for STARTED_OUTSIDE and STOPPED_OUTSIDE, or for a machine that could not be brought back."""
     kind = Kind.STARTED_OUTSIDE if ruling is Ruling.STARTED_OUTSIDE else Kind.STOPPED_OUTSIDE
-    evidence = {"is": {"power": str(domain.power)}, "should": {"power": machine.desired_power}}
-    words = f"{machine.name} is {domain.power}: {_WORDS.get(domain.reason, domain.reason)}"
+    powers = {"is": {"power": str(domain.power)}, "should": {"power": machine.wanted_power}}
+    evidence = {**powers, "is_binned": machine.is_binned}
+    place = " in the bin" if machine.is_binned else ""
+    words = f"{machine.name}{place} is {domain.power}: {_WORDS.get(domain.reason, domain.reason)}"
     return Finding(kind, host.name, domain.name, words, host.id, machine.id, evidence)

@@ -12,7 +12,6 @@ from vms.audit import books, compare, run
 from vms.audit import rows as of_rows
 from vms.audit.findings import Finding
 from vms.audit.rows import HostRow, Machine, Rows
-from vms.models import Lifecycle
 from vms.reconcile import helpers, power
 from vms.reconcile.inbox import Inbox
 from vms.reconcile.power import Ruling
@@ -81,5 +80,5 @@ def _settled(host: HostRow, inventory: Inventory, rows: Rows) -> Iterator[Pair]:
     for domain in inventory.domains:
         machine = rows.machines.get(domain.uuid)
         is_here = machine is not None and machine.host_id == host.id
-        if machine and is_here and machine.lifecycle == Lifecycle.READY and machine.id not in rows.busy:
+        if machine and is_here and machine.is_settled and machine.id not in rows.busy:
             yield machine, domain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,11 +11,17 @@ from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import selectors
-from vms.services.delete import delete_vm
+from vms.services.delete import delete_vm, purge_vm, restore_vm
+from vms.services.power import ACTIONS as POWER_ACTIONS
 from vms.services.power import change_power
 from vms.states import Action, is_already
 
-ACTIONS = (Action.START, Action.STOP, Action.REBOOT, Action.FORCE_OFF, Action.PAUSE, Action.RESUME, Action.DELETE)
+_OF_THE_BIN: Mapping[Action, Callable[..., Operation]] = {
+    Action.DELETE: delete_vm,
+    Action.RESTORE: restore_vm,
+    Action.PURGE: purge_vm,
+}
+ACTIONS = (*POWER_ACTIONS, *_OF_THE_BIN)
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ def act_on_each(*, actor: Actor, action: Action, vm_ids: Iterable[UUID]) -> list
 def _act(actor: Actor, action: Action, vm_id: UUID) -> Outcome:
     try:
         vm = selectors.vm(actor, vm_id, Permission.VM_WRITE)
-        if action is Action.DELETE:
-            return Outcome(vm_id, delete_vm(actor=actor, vm=vm))
+        if act := _OF_THE_BIN.get(action):
+            return Outcome(vm_id, act(actor=actor, vm=vm))
         return Outcome(vm_id, change_power(actor=actor, vm=vm, action=action))
     except DomainError as refusal:
         return Outcome(vm_id, refusal=refusal, is_already=is_already(action, refusal.extra.get("status", "")))

@@ -20,6 +20,7 @@ from vms.rhythm import Every, following, zones
 from vms.scheduling import makers
 
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MOST_OF_A_VM = 20
 
 
@@ -100,7 +101,8 @@ def _set(actor: Actor, schedule: Schedule, request: ScheduleIn) -> None:
     schedule.weekday = request.weekday
     for name in COUNTS:
         setattr(schedule, f"keep_{name}", request.keep.get(name, 0))
-    schedule.target = maker.target(actor, schedule.tenant, str(request.target)) if maker.needs_target else None
+    if maker.needs_target and request.target != str(schedule.target):
+        schedule.target = maker.target(actor, schedule.tenant, str(request.target))
     schedule.is_active = request.active
     schedule.due_at = schedule.next_at = following(schedule.rhythm, timezone.now())
 
@@ -141,7 +143,8 @@ def _locked(vm: VM) -> VM:
     if found is None:
         raise NotFound("This machine is gone.")
     if found.status == "deleting":
-        raise Conflict("It is being deleted.", code="wrong_state", extra={"status": found.status})
+        words = "It is in the bin; restore it first." if found.is_binned else "It is being deleted."
+        raise Conflict(words, code="wrong_state", extra={"status": found.status})
     return found
 
 
@@ -157,5 +160,5 @@ def _told(schedule: Schedule) -> dict[str, Any]:
     """For the log."""
     kept = {f"keep {name}": count for name in COUNTS if (count := getattr(schedule, f"keep_{name}"))}
     times = {"every": schedule.every, "at": f"{schedule.at:%H:%M}", "zone": schedule.zone}
-    day = {} if schedule.weekday is None else {"weekday": schedule.weekday}
+    day = {} if schedule.weekday is None else {"weekday": WEEKDAYS[schedule.weekday]}
     return {**times, **day, **kept, "active": schedule.is_active}

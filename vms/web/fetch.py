@@ -27,9 +27,13 @@ def vm_of(request: HttpRequest, slug: str, vm_id: UUID) -> tuple[VM, Operation |
     return vm, active_on("vm", vm.pk)
 
 
-def rows_of(request: HttpRequest, tenant: Tenant, *, search: str = "", status: str = "") -> QuerySet[VM]:
+def rows_of(
+    request: HttpRequest, tenant: Tenant, *, search: str = "", status: str = "", binned: bool = False
+) -> QuerySet[VM]:
     """Machines with their address in the same query, as a list shows them."""
-    rows = selectors.vms(actor_of(request), tenant=tenant, search=search, status=status).prefetch_related(None)
+    rows = selectors.vms(
+        actor_of(request), tenant=tenant, search=search, status=status, binned=binned
+    ).prefetch_related(None)
     first = Nic.objects.filter(vm=OuterRef("pk")).order_by("id")
     return rows.annotate(
         address=Subquery(first.values("ip")[:1]), address_seen_at=Subquery(first.values("seen_at")[:1])

@@ -86,6 +86,14 @@ class DeleteForm(forms.Form):
         label="Name of the machine", max_length=63, widget=forms.TextInput(attrs={"autocomplete": "off"})
     )
 
+    purge = forms.BooleanField(label="Delete it at once and for good, without the bin", required=False)
+
+
+class RestoreForm(forms.Form):
+    name = forms.CharField(
+        max_length=63, required=False, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"})
+    )
+
 
 class BulkForm(forms.Form):
     """`confirmation`, the number of machines, is asked for by the page that a bulk delete shows first."""

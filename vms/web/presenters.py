@@ -101,6 +101,27 @@ class VmRow:
 
 
 @dataclass(frozen=True)
+class Binned:
+    """A machine in the bin: since and until when, and the ways out. It is on its way where `operation_url` is."""
+
+    id: UUID
+    name: str
+    url: str
+    size: str
+    address: str
+    binned_at: datetime
+    purge_at: datetime
+    operation_url: str
+    doing: str
+    restore: Verdict
+    restore_url: str
+    restore_id: str
+    purge: Verdict
+    purge_url: str
+    purge_id: str
+
+
+@dataclass(frozen=True)
 class Tab:
     label: str
     url: str
@@ -120,6 +141,7 @@ class VmPage(VmRow):
     is_emulated: bool
     host_silent: bool
     is_address_late: bool
+    binned: Binned | None
     mac: str
     default_user: str
     vcpus: int
@@ -145,6 +167,7 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
     return VmPage(
         **_row_fields(actor, vm, operation, slug),
         is_address_late=_is_address_late(vm, nic),
+        binned=binned(actor, vm, operation) if vm.is_binned else None,
         topic=f"vm:{vm.pk}",
         tab=current,
         header_url=f"{reverse('vm-header', args=[slug, vm.pk])}?tab={current}",
@@ -161,6 +184,29 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
         created_by=vm.created_by,
         key_count=len(vm.ssh_keys),
         has_user_data=bool(vm.user_data),
+    )
+
+
+def binned(actor: Actor, vm: VM, operation: Operation | None) -> Binned:
+    assert vm.binned_at is not None
+    assert vm.purge_at is not None
+    verdicts, own = selectors.actions(actor, vm, operation), [vm.tenant.slug, vm.pk]
+    return Binned(
+        id=vm.pk,
+        name=vm.name,
+        url=reverse("vm-detail", args=own),
+        size=size_words(vm.vcpus, vm.memory_mib, vm.disk_gib),
+        address=_address(vm)[0],
+        binned_at=vm.binned_at,
+        purge_at=vm.purge_at,
+        operation_url=reverse("operation-detail", args=[operation.pk]) if operation else "",
+        doing=_doing(operation, "") if operation else "",
+        restore=verdicts[Action.RESTORE],
+        restore_url=reverse("vm-restore", args=own),
+        restore_id=f"restore-{vm.pk}",
+        purge=verdicts[Action.PURGE],
+        purge_url=reverse("vm-purge", args=own),
+        purge_id=f"purge-{vm.pk}",
     )
 
 
@@ -198,6 +244,8 @@ def _status(vm: VM, operation: Operation | None) -> Status:
     if operation is not None:
         word, look = _doing(operation, word), "attention" if operation.needs_attention else "working"
         since = operation.created_at
+    elif vm.is_binned:
+        word, look, since = "in the bin", "failed" if vm.error else "stopped", vm.binned_at
     return Status(word=word, look=look, since=since, seen_at=vm.host.seen_at, stale=stale)
 
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from vms.web.views import (
     backups,
+    bin,
     bulk,
     catalogue,
     create,
@@ -28,6 +29,10 @@ urlpatterns = [
     path("t/<slug:slug>/vms/", listing.vm_list, name="vm-list"),
     path("t/<slug:slug>/vms/create/", create.vm_create, name="vm-create"),
     path("t/<slug:slug>/vms/bulk/", bulk.vm_bulk, name="vm-bulk"),
+    path("t/<slug:slug>/vms/bin/", bin.vm_bin, name="vm-bin"),
+    path("t/<slug:slug>/vms/bin/rows/", bin.vm_bin_rows, name="vm-bin-rows"),
+    path(f"{VM}restore/", bin.vm_restore, name="vm-restore"),
+    path(f"{VM}purge/", bin.vm_purge, name="vm-purge"),
     path(VM, detail.vm_detail, name="vm-detail"),
     path(f"{VM}row/", listing.vm_row, name="vm-row"),
     path(f"{VM}header/", detail.vm_header, name="vm-header"),

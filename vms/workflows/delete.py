@@ -1,4 +1,7 @@
-"""Delete goes forward only: a machine half deleted is of no use to anybody."""
+"""Delete: into the bin, off, with all that it has. It goes forward only, for an owner's no is not waited for.
+
+Up to version 2 this kind was what vm.purge is now; journals of these versions are gone on with to that end.
+"""
 
 from __future__ import annotations
 
@@ -6,65 +9,54 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.utils import timezone
+
 from hosts.errors import translate
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
-from vms.layers import dying_with
 from vms.models import VM, Lifecycle
-from vms.snapshot_layers import snapshots_of
-from vms.workflows import create
-from vms.workflows.common import driver_of, machine
+from vms.workflows import create, purge
+from vms.workflows.common import observe_now
+
+FIRST_WITH_A_BIN = 3
 
 
 def cut_power(context: StepContext) -> Output:
     create.cut_power(context)
+    observe_now(context)
     return None
 
 
-def undefine(context: StepContext) -> Output:
-    create.undefine(context)
-    return None
-
-
-def delete_volumes(context: StepContext) -> Output:
-    """Those of its snapshots too, with what was kept of its memory."""
-    create.delete_seed(context)
-    vm = machine(context.operation)
-    driver = driver_of(context, vm)
-    for layer in dying_with(vm):
-        driver.delete_volume(layer.pool.name, layer.file_name)
-    for snapshot in snapshots_of(vm.pk):
-        if snapshot.memory_pool is not None:
-            driver.delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
-    return None
-
-
-def forget(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    create.forget(operation)
+def lay_into_bin(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """Its name is free from now on."""
+    if operation.version < FIRST_WITH_A_BIN:
+        purge.forget(operation, outputs)
+        return
+    VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(binned_at=timezone.now())
 
 
 def keep(operation: Operation) -> None:
-    """It could not be deleted: say so, and let its owner try again."""
-    words = str((operation.error or {}).get("detail", ""))[:300]
+    """It is as it was, but for its power."""
+    if operation.version < FIRST_WITH_A_BIN:
+        purge.keep(operation)
+        return
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
-    rows.update(lifecycle=Lifecycle.ERROR, error=f"It could not be deleted: {words}"[:300])
+    lifecycle = Lifecycle.ERROR if rows.get().error else Lifecycle.READY
+    rows.update(lifecycle=lifecycle, purge_at=None)
 
 
 DELETE = register(
     Workflow(
         kind="vm.delete",
         doing="deleting",
-        done="deleted",
-        version=2,
-        continues=frozenset({1}),
+        done="moved to the bin",
+        version=FIRST_WITH_A_BIN,
+        continues=frozenset({1, 2}),
         permission=Permission.VM_WRITE,
-        steps=(
-            Step("power", "Cutting the power", cut_power),
-            Step("undefine", "Removing the definition", undefine),
-            Step("volumes", "Deleting the disks", delete_volumes),
-        ),
-        succeeded=forget,
+        steps=(Step("power", "Cutting the power", cut_power),),
+        former=purge.REMOVAL,
+        succeeded=lay_into_bin,
         unwound=keep,
         translate=translate,
         deadline=timedelta(days=30),

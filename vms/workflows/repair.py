@@ -35,7 +35,7 @@ def bring_power(context: StepContext) -> Output:
     driver = driver_of(context, vm)
     state = driver.state(vm.pk)
     now = state.power if state else PowerState.STOPPED
-    if vm.desired_power == Power.STOPPED:
+    if vm.wanted_power == Power.STOPPED:
         if now is PowerState.PAUSED:  # a paused guest does not hear the power key
             driver.resume(vm.pk)
         if now not in _OFF:

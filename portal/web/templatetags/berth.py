@@ -67,6 +67,15 @@ def ago(moment: datetime | None) -> SafeString:
     )
 
 
+@register.simple_tag
+def until(moment: datetime) -> SafeString:
+    """{% until vm.purge_at %}: how long it is until then, with the absolute time on hover."""
+    absolute = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), absolute, presentation.wait(moment)
+    )
+
+
 @register.filter
 def mib(value: int) -> str:
     """{{ vm.memory_mib|mib }}"""

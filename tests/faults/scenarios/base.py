@@ -62,8 +62,12 @@ class Scenario:
         self.stack.succeeded("POST", f"/vms/{vm_id}/actions/{action}", body or {})
 
     def delete(self, vm_id: str) -> None:
-        if self.vm(vm_id) is not None:
-            self.stack.succeeded("DELETE", f"/vms/{vm_id}")
+        """For good, also out of the bin."""
+        vm = self.vm(vm_id)
+        if vm is not None and vm["actions"]["purge"]["allowed"]:
+            self.act(vm_id, "purge")
+        elif vm is not None:
+            self.stack.succeeded("DELETE", f"/vms/{vm_id}?purge=true")
 
     def status_becomes(self, vm_id: str, status: str) -> None:
         """What is shown follows the host by events and polls, so it may take a moment."""

@@ -34,6 +34,8 @@ class Create(Scenario):
 
 
 class Delete(Scenario):
+    """Into the bin: off, and whole."""
+
     kind = "vm.delete"
 
     def prepare(self) -> None:
@@ -41,6 +43,59 @@ class Delete(Scenario):
 
     def request(self) -> dict[str, Any]:
         return dict(self.stack.accepted("DELETE", f"/vms/{self.vm_id}")["operation"])
+
+    def effect(self) -> bool:
+        return is_binned(self, self.vm_id)
+
+    def clean_up(self) -> None:
+        self.delete(self.vm_id)
+        assert not exists(self, self.vm_id)
+
+
+class Restore(Scenario):
+    """Of a machine that ran, and whose seed somebody removed from the pool meanwhile."""
+
+    kind = "vm.restore"
+
+    def prepare(self) -> None:
+        self.vm_id = self.new_vm()
+        self.before = self._facts()
+        self.stack.succeeded("DELETE", f"/vms/{self.vm_id}")
+        self.host.virsh("vol-delete", f"{self.vm_id}-seed.iso", "berth")
+
+    def request(self) -> dict[str, Any]:
+        return dict(self.stack.accepted("POST", f"/vms/{self.vm_id}/actions/restore", {})["operation"])
+
+    def effect(self) -> bool:
+        is_back = not is_binned(self, self.vm_id)
+        if is_back:
+            self.status_becomes(self.vm_id, "running")
+            assert self._facts() == self.before
+        return is_back
+
+    def clean_up(self) -> None:
+        if is_binned(self, self.vm_id):
+            self.act(self.vm_id, "restore")  # it is no worse for what went wrong
+        self.delete(self.vm_id)
+        assert not exists(self, self.vm_id)
+
+    def _facts(self) -> list[Any]:
+        vm = self.vm(self.vm_id)
+        assert vm is not None
+        return [vm["name"], vm["nics"][0]["mac"], vm["addresses"], self.host.root_volume(self.vm_id)]
+
+
+class Purge(Scenario):
+    """Out of the bin, for good."""
+
+    kind = "vm.purge"
+
+    def prepare(self) -> None:
+        self.vm_id = self.new_vm()
+        self.stack.succeeded("DELETE", f"/vms/{self.vm_id}")
+
+    def request(self) -> dict[str, Any]:
+        return dict(self.stack.accepted("POST", f"/vms/{self.vm_id}/actions/purge", {})["operation"])
 
     def effect(self) -> bool:
         return not exists(self, self.vm_id)
@@ -124,4 +179,20 @@ def exists(scenario: Scenario, vm_id: str) -> bool:
     return vm is not None
 
 
-SCENARIOS = (Create, Delete, Resize, Clone)
+def is_binned(scenario: Scenario, vm_id: str) -> bool:
+    """In the bin, off and whole; or in the list, and not about to go."""
+    assert exists(scenario, vm_id)
+    binned = {vm["id"]: vm for vm in scenario.stack.get("/vms?bin=true")["results"]}
+    listed = {vm["id"]: vm for vm in scenario.stack.get("/vms")["results"]}
+    assert (vm_id in binned) != (vm_id in listed)
+    if vm_id in binned:
+        assert binned[vm_id]["status"] == "deleting"
+        assert binned[vm_id]["purge_at"]
+        assert scenario.host.state(vm_id) == "shut off"
+        assert scenario.host.root_volume(vm_id) in scenario.host.volumes()
+    else:
+        assert listed[vm_id]["purge_at"] is None
+    return vm_id in binned
+
+
+SCENARIOS = (Create, Delete, Restore, Purge, Resize, Clone)

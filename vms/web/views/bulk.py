@@ -19,6 +19,7 @@ from vms import selectors
 from vms.models import VM
 from vms.services.bulk import Outcome, act_on_each
 from vms.states import Action
+from vms.web.bin import bin_words
 from vms.web.forms import BulkForm
 
 RESULT = "bulk_result"
@@ -61,6 +62,7 @@ def _ask(request: HttpRequest, tenant: Tenant, chosen: Sequence[VM]) -> HttpResp
         "vms": [vm for vm in chosen if verdicts[vm].allowed],
         "kept": [(vm, verdicts[vm].reason) for vm in chosen if not verdicts[vm].allowed],
         "asked_again": "confirmation" in request.POST,
+        "bin_words": bin_words(),
     }
     return render(request, "vms/bulk_delete.html", context)
 

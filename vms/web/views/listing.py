@@ -21,6 +21,7 @@ from portal.web.forms import text_query
 from portal.web.paging import page_of
 from portal.web.presenters.meter import meters
 from portal.web.tenant import tenant_of
+from vms import selectors
 from vms.web import presenters
 from vms.web.fetch import rows_of, vm_of
 
@@ -48,6 +49,7 @@ def vm_list(request: HttpRequest, slug: str) -> HttpResponse:
         "chips": _chips(search, status),
         "search": search,
         "status": status,
+        "bin_count": selectors.in_bin(actor, tenant),
         "meters": meters(quotas.usage(actor, tenant)),
         **_rights(request, tenant),
     }

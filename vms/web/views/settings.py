@@ -23,10 +23,12 @@ from vms.models import VM
 from vms.services import change, clone, delete, publish
 from vms.states import Action
 from vms.web import size_choice
+from vms.web.bin import bin_words
 from vms.web.fetch import vm_of
 from vms.web.forms import CloneForm, DeleteForm, ProtectForm, RenameForm, ResizeForm
 from vms.web.image_forms import PublishForm
 from vms.web.views.detail import context_of
+from vms.workflows.purge import PURGE
 
 
 def _rename(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
@@ -57,8 +59,10 @@ def _protect(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
 def _delete(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
     if wanted["confirmation"] != vm.name:
         raise Invalid("This is not its name; nothing was deleted.", field="confirmation")
-    delete.delete_vm(actor=actor, vm=vm)
-    return "It is being deleted, with its disk."
+    operation = delete.delete_vm(actor=actor, vm=vm, purge=wanted["purge"])
+    if operation.kind == PURGE.kind:
+        return "It is being deleted for good, with its disk."
+    return "It is on its way to the bin, from where it can be restored."
 
 
 def _next(intent: str, slug: str, vm_id: UUID) -> HttpResponse:
@@ -112,4 +116,5 @@ def _context(request: HttpRequest, vm: VM, operation: Operation | None, bound: d
         "can_publish": verdicts[Action.PUBLISH],
         "can_protect": verdicts[Action.UNPROTECT if vm.is_protected else Action.PROTECT],
         "can_delete": verdicts[Action.DELETE],
+        "bin_words": bin_words(),
     }
