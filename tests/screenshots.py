@@ -19,6 +19,8 @@ PAGES = {
     "vm-create": ("demo", "/t/demo/vms/create/"),
     "vm-detail": ("demo", "/t/demo/vms/{vm}/"),
     "vm-console": ("demo", "/t/demo/vms/{vm}/console/"),
+    "vm-backups": ("demo", "/t/demo/vms/{vm}/backups/"),
+    "backup-targets": ("admin", "/provider/backup-targets/"),
     "host": ("admin", "/provider/hosts/local/"),
     "drift": ("admin", "/provider/drift/"),
     "audit": ("admin", "/provider/audit/?kind=vm"),
@@ -37,9 +39,18 @@ def main() -> None:
                 virsh(host.uri, "setvcpus", vms[1]["id"], "2", "--config", "--maximum")
                 virsh(host.uri, "destroy", vms[1]["id"])
                 wait_until(lambda: len(stack.get("/drift", user="admin")["results"]) == 2, 90, "both cards of drift")
+                back_up(stack, vms[0], host.directory / "backups")
                 take(stack, vms[0])
     finally:
         lab.down()
+
+
+def back_up(stack: Stack, vm: dict[str, Any], path: Path) -> None:
+    """Twice, and the first one verified."""
+    body = {"slug": "nas", "name": "Backup storage", "path": str(path)}
+    stack.succeeded("POST", "/backup-targets", body, user="admin")
+    made = [stack.succeeded("POST", f"/vms/{vm['id']}/backups", {})["backup"]["id"] for _ in range(2)]
+    stack.succeeded("POST", f"/backups/{made[0]}/actions/verify")
 
 
 def virsh(uri: str, *arguments: str) -> None:

@@ -85,7 +85,12 @@ def verify(*, actor: Actor, backup: Backup) -> Operation:
     """Read every file of it and of those it stands on, and compare with what was written."""
     _require(actor, backup, BackupAction.VERIFY)
     return operations.submit(
-        VERIFY, actor=actor, target=backup, title=f"Verify the {backup}", shares=chain_of(backup)[:-1]
+        VERIFY,
+        actor=actor,
+        target=backup,
+        title=f"Verify the {backup}",
+        lane=backup.target_id,
+        shares=chain_of(backup)[:-1],
     )
 
 
@@ -95,7 +100,8 @@ def delete(*, actor: Actor, backup: Backup) -> Operation:
     _require(actor, backup, BackupAction.DELETE)
     children = list(Backup.objects.unscoped("of one in hand").filter(parent=backup).select_for_update())
     holds = [*chain_of(backup)[:-1], *children]
-    return operations.submit(DROP_BACKUP, actor=actor, target=backup, title=f"Delete the {backup}", holds=holds)
+    title = f"Delete the {backup}"
+    return operations.submit(DROP_BACKUP, actor=actor, target=backup, title=title, lane=backup.target_id, holds=holds)
 
 
 @transaction.atomic

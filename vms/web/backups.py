@@ -23,6 +23,7 @@ CONSISTENCY = {
     "off": "The machine was off.",
     "": "",
 }
+_SHORT = {"frozen": "file systems frozen", "crash": "as after a power cut", "off": "it was off", "": ""}
 _KINDS = {BackupKind.FULL: "full", BackupKind.INCREMENTAL: "incremental"}
 
 
@@ -40,6 +41,7 @@ class BackupRow:
     size: str
     read: str
     consistency: str
+    consistency_words: str
     taken_at: datetime | None
     created_at: datetime
     status: str
@@ -73,7 +75,8 @@ def row(actor: Actor, backup: Backup, operation: Operation | None, back: str = "
         why_full=backup.why_full,
         size=mib(backup.size_mib),
         read=size(backup.bytes_read),
-        consistency=CONSISTENCY[backup.consistency],
+        consistency=_SHORT[backup.consistency],
+        consistency_words=CONSISTENCY[backup.consistency],
         taken_at=backup.taken_at,
         created_at=backup.created_at,
         status=status,

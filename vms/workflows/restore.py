@@ -24,7 +24,7 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
-from vms.models import BackupDisk, Layer, Power, Volume
+from vms.models import VM, BackupDisk, Layer, Power, Volume
 from vms.workflows import create
 from vms.workflows.backup import LOOK_AGAIN_SECONDS, LOOK_EVERY_SECONDS, LOOKS
 from vms.workflows.backup_files import backup_of, check_files, target_driver
@@ -167,6 +167,7 @@ def _replace(operation: Operation) -> list[Layer]:
 
 def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
     _replace(operation)
+    VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(current_snapshot=None)
     vm, backup = machine(operation), backup_of(operation.params["backup"])
     actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
     after = {"taken_at": str(backup.taken_at)}
