@@ -37,3 +37,27 @@ def _is_needed(layer: Layer, own: Iterable[UUID], dying: Iterable[UUID]) -> bool
     """By a volume or a snapshot that is not the machine's own, or by a file that stays."""
     is_anothers = layer.pk not in own and (hasattr(layer, "volume") or hasattr(layer, "snapshot_disk"))
     return is_anothers or layer.children.exclude(pk__in=list(dying)).exists()
+
+
+def has_others(layer: Layer, child: Layer | None = None) -> bool:
+    """Whether any row but this child of it needs it, of whatever kind: a volume, a layer, a snapshot, a backup."""
+    for relation in Layer._meta.related_objects:
+        rows = relation.related_model._base_manager.filter(**{relation.field.name: layer})
+        if child is not None and relation.related_model is Layer:
+            rows = rows.exclude(pk=child.pk)
+        if rows.exists():
+            return True
+    return False
+
+
+def fresh_on(layer: Layer) -> Layer:
+    """The row of one that a volume is to write to in place of `layer`, which then is frozen."""
+    return Layer.objects.create(pool=layer.pool, parent=layer, size_gib=layer.size_gib)
+
+
+def depth_of(layer: Layer | None) -> int:
+    """How many layers a read may have to look at."""
+    depth = 0
+    while layer is not None:
+        depth, layer = depth + 1, layer.parent
+    return depth

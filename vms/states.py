@@ -62,7 +62,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.PAUSE: (frozenset({"running"}), "It can be paused while it is running."),
     Action.RESUME: (frozenset({"paused"}), "It is not paused."),
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
-    Action.CLONE: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
+    Action.CLONE: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.ATTACH_VOLUME: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.PUBLISH: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
     Action.BACK_UP: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),

@@ -88,6 +88,7 @@ class _Run:
         self.workflow = workflow
         self.pairs = pairs
         self.journal = journal
+        self.journal.lets_go = frozenset(step.name for _, step in pairs if step.lets_go)
         self.heartbeat = heartbeat
 
     def go(self) -> None:

@@ -29,6 +29,7 @@ class Journal:
         self.operation = operation
         self.steps = list(operation.steps.all())
         self._topics = operation.topics
+        self.lets_go: frozenset[str] = frozenset()  # the names of steps after which nothing is held any more
         self._progress_written = 0.0
 
     def outputs(self) -> dict[str, Any]:
@@ -55,6 +56,8 @@ class Journal:
                 kept={},
                 detail="",
             )
+            if finished.name in self.lets_go:
+                self.operation.holds.update(is_active=False)
         if begun is not None:
             self._begin(begun)
         self._tell()

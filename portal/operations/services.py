@@ -193,12 +193,21 @@ def retry(*, actor: Actor, operation_id: UUID) -> Operation:
     if not workflow.goes_on_with(operation.version):
         raise Conflict("This version of Berth can only undo it.", code="not_retryable")
     fresh = {"state": State.QUEUED, "error": None, "cancel_requested_at": None}
+    _hold_again(operation)
     deadline = timezone.now() + workflow.deadline
     operation = _wake_stuck(actor, operation_id, "operation.retry_requested", deadline_at=deadline, **fresh)
     once = [step.name for step in workflow.steps if not step.repeatable]
     again = operation.steps.exclude(state=StepState.DONE, name__in=once)
     again.update(state=StepState.WAITING, detail="", kept={}, started_at=None, finished_at=None, **NOTHING_MOVED)
     return operation
+
+
+def _hold_again(operation: Operation) -> None:
+    """What it has let go by now (Step.lets_go), if nobody else works on that."""
+    let_go = operation.holds.filter(is_active=False)
+    for hold in let_go:
+        _refuse_if_busy(hold.object_type, hold.object_id, hold.is_shared)
+    let_go.update(is_active=True)
 
 
 def _known(operation: Operation, code: str) -> Workflow:

@@ -57,6 +57,7 @@ class Step:
 
     `undo` removes what `run` may have left, also when `run` was cut off half-way; it too may be run twice.
     `deadline` is how long either may go on without a word of progress before the worker is taken for stuck.
+    `lets_go`: when it is done, what the operation holds beside its target is free for others; no undo may need it then.
     `repeatable` False is for the few that cannot look: not tried again, and not after a crash in the middle.
     """
 
@@ -67,6 +68,7 @@ class Step:
     weight: int = 1
     deadline: timedelta = timedelta(minutes=5)
     repeatable: bool = True
+    lets_go: bool = False
 
 
 class TransientError(Exception):

@@ -291,10 +291,21 @@ class TestClone:
         for ask in (
             call("owner").post(f"vms/{source.pk}/actions/start"),
             call("owner").delete(f"vms/{source.pk}"),
-            self.ask(call, source, name="another"),
+            self.ask(call, source, name="another", mode="linked"),
         ):
             assert (ask.status_code, ask.json()["code"]) == (409, "operation_in_progress")
             assert ask.json()["operation"] == operation
+
+    def test_full_clones_of_one_that_is_off_only_read_it(self, world: World, call: Api) -> None:
+        source = world.machines["cold"]
+        for name in ("one", "two"):
+            assert self.ask(call, source, name=name).status_code == 202
+        told = call("owner").get(f"operations?target={source.pk}").json()["results"]
+        assert [operation["resource"]["name"] for operation in told] == ["two", "one"], "its source is asked by its id"
+        world.machines["cold"].refresh_from_db()
+        web = world.machines["web"]
+        assert self.ask(call, web, name="three").status_code == 202
+        assert self.ask(call, web, name="four").json()["code"] == "operation_in_progress"
 
     def test_both_machines_tell_of_it(self, world: World, call: Api) -> None:
         source = world.machines["cold"]
@@ -320,7 +331,8 @@ class TestClone:
             ({"name": ""}, "name"),
             ({"name": None}, "name"),
             ({"name": "x" * 64}, "name"),
-            ({"mode": "linked"}, "mode"),
+            ({"mode": "deep"}, "mode"),
+            ({"mode": None}, "mode"),
             ({"mode": 1}, "mode"),
             ({"flavor": "large"}, "flavor"),
             ({"tenant": "beta"}, "tenant"),
@@ -341,10 +353,19 @@ class TestClone:
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "name")
         assert rows() == before
 
-    @pytest.mark.parametrize(("machine", "code"), [("web", "wrong_state"), ("busy", "operation_in_progress")])
-    def test_only_of_one_that_is_off_and_free(self, world: World, call: Api, machine: str, code: str) -> None:
-        refused = self.ask(call, world.machines[machine])
-        assert (refused.status_code, refused.json()["code"]) == (409, code)
+    @pytest.mark.parametrize("mode", ["full", "linked"])
+    def test_only_of_one_that_is_free(self, world: World, call: Api, mode: str) -> None:
+        refused = self.ask(call, world.machines["busy"], mode=mode)
+        assert (refused.status_code, refused.json()["code"]) == (409, "operation_in_progress")
+        VM.objects.unscoped("test").filter(pk=world.machines["cold"].pk).update(is_missing=True)
+        refused = self.ask(call, world.machines["cold"], mode=mode)
+        assert (refused.status_code, refused.json()["code"]) == (409, "wrong_state")
+
+    def test_a_chain_that_is_too_long(self, world: World, call: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("vms.services.clone.MOST_LAYERS", 1)
+        refused = self.ask(call, world.machines["cold"], mode="linked")
+        assert (refused.status_code, refused.json()["code"]) == (409, "too_many_layers")
+        assert self.ask(call, world.machines["cold"]).status_code == 202
 
     def test_a_cordoned_host_takes_no_clone(self, world: World, call: Api) -> None:
         call("admin").post("hosts/one/actions/cordon")

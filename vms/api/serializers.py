@@ -66,7 +66,12 @@ class ResizeIn(Input):
 
 class CloneIn(Input):
     name = Text(max_length=63, help_text="Of the new machine: a DNS label, and its host name as well.")
-    mode = Choice(clone.MODES, required=False, default="full", help_text="A copy of all the data.")
+    mode = Choice(
+        clone.MODES,
+        required=False,
+        default="full",
+        help_text="`full` copies all data; `linked` takes seconds, and shares with the source what neither writes.",
+    )
 
 
 class PublishIn(Input):

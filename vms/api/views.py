@@ -160,9 +160,9 @@ class VMClone(ApiView):
 
     @extend_schema(request=CloneIn, responses={202: AcceptedOut})
     def post(self, request: Request, id: UUID) -> Response:
-        """Make another machine with a copy of its disk, while it is stopped; the answer's `vm` is the new one."""
+        """Make another machine with the data of its disks; the answer's `vm` is the new one."""
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
-        new, operation = clone_vm(actor=self.actor, vm=vm, name=self.body(CloneIn)["name"])
+        new, operation = clone_vm(actor=self.actor, vm=vm, **self.body(CloneIn))
         return self.accepted(operation, vm=vm_data(self.actor, new, operation))
 
 

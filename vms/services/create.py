@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from hosts import placement
-from hosts.models import StoragePool
+from hosts.models import Host, StoragePool
 from portal.accounts import ssh
 from portal.core import text
 from portal.core.errors import Conflict, Invalid, NotFound
@@ -57,26 +59,24 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     flavor = selectors.flavor(request.flavor, field="flavor")
     _check(request, image, flavor)
     keys = _ssh_keys(actor, request.ssh_keys)
-    vm = VM(
-        tenant=tenant,
-        name=text.hostname(request.name),
+    fits = partial(pools.pool_on, wanted=pools.storage_class(request.storage_class), gib=flavor.disk_gib)
+    vm = new_machine(
+        actor,
+        tenant,
+        request.name,
+        place=lambda vm: placement.place(vm.pk, vm.wanted, vm.firmware, fits),
+        field="flavor",
         flavor=flavor,
         image=image,
+        firmware=image.firmware,
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mib,
         disk_gib=flavor.disk_gib,
-        firmware=image.firmware,
         is_protected=request.protected,
         ssh_keys=keys,
         user_data=request.user_data,
-        observed_since=timezone.now(),
-        created_by=actor.label,
     )
-    quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field="flavor")
-    wanted = pools.storage_class(request.storage_class)
-    fits = partial(pools.pool_on, wanted=wanted, gib=vm.disk_gib)
-    vm.host = placement.place(vm.pk, vm.wanted, image.firmware, fits)
-    save_new(vm, stands_on=None if image.is_iso else image, pool=fits(vm.host))
+    boot_volume(vm, fits(vm.host), None if image.is_iso else image)
     _require_still_offered(image)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
     operation = operations.submit(
@@ -89,6 +89,34 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         after={"image": image.name, "flavor": flavor.name, **vm.wanted},
     )
     return vm, operation
+
+
+def new_machine(
+    actor: Actor, tenant: Tenant, name: str, *, place: Callable[[VM], Host], field: str | None = None, **fields: Any
+) -> VM:
+    """Write a machine with its address, after quota and capacity are claimed for it. Its disks are the caller's.
+
+    `fields` are those of the row; `place` claims what it takes of a host. The name's uniqueness is the database's to
+    decide.
+    """
+    vm = VM(tenant=tenant, name=text.hostname(name), observed_since=timezone.now(), created_by=actor.label, **fields)
+    quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field=field)
+    vm.host = place(vm)
+    try:
+        with transaction.atomic():
+            vm.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
+    ip, mac = free_address(vm.host)
+    Nic.objects.create(vm=vm, host=vm.host, ip=ip, mac=mac)
+    return vm
+
+
+def boot_volume(vm: VM, pool: StoragePool, stands_on: Image | None) -> Volume:
+    """What it starts from, which its own claims pay for."""
+    layer = Layer.objects.create(pool=pool, image=stands_on, size_gib=vm.disk_gib)
+    boot = {"name": "boot", "target": BOOT_TARGET, "is_boot": True, "size_gib": vm.disk_gib}
+    return Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, **boot)
 
 
 def resolve_tenant(actor: Actor, reference: str | None, permission: Permission) -> Tenant:
@@ -134,18 +162,3 @@ def _ssh_keys(actor: Actor, given: list[str]) -> list[str]:
         raise Invalid(f"At most {MOST_SSH_KEYS} keys.", code="too_many", field="ssh_keys")
     own = {str(key.pk): key.public_key for key in actor.user.ssh_keys.all()} if actor.user and given else {}
     return [own.get(text) or ssh.parse(text, field="ssh_keys")[0] for text in given]
-
-
-def save_new(vm: VM, *, stands_on: Image | None, pool: StoragePool | None = None) -> Volume:
-    """With its boot volume and its address. The name's uniqueness is the database's to decide."""
-    try:
-        with transaction.atomic():
-            vm.save(force_insert=True)
-    except IntegrityError as error:
-        raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
-    layer = Layer.objects.create(pool=pool or vm.host.default_pool, image=stands_on, size_gib=vm.disk_gib)
-    boot = {"name": "boot", "target": BOOT_TARGET, "is_boot": True}
-    volume = Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, size_gib=vm.disk_gib, **boot)
-    ip, mac = free_address(vm.host)
-    Nic.objects.create(vm=vm, host=vm.host, ip=ip, mac=mac)
-    return volume

@@ -8,6 +8,7 @@ from uuid import UUID
 from django import forms
 
 from portal.accounts.models import SshKey
+from vms.services.clone import MODES
 from vms.services.create import LONGEST_USER_DATA
 
 MOST_AT_ONCE = 100
@@ -66,6 +67,9 @@ class ResizeForm(forms.Form):
 
 
 class CloneForm(forms.Form):
+    """`mode` is two cards of the page."""
+
+    mode = forms.ChoiceField(choices=[(mode, mode) for mode in MODES], initial=MODES[0])
     name = forms.CharField(
         label="Name of the new machine",
         max_length=63,

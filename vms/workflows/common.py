@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django.utils import timezone
+
 from hosts.connections import fenced_driver
 from hosts.driver.base import Driver
 from portal.events import log
@@ -27,9 +29,9 @@ def driver_of(context: StepContext, vm: VM) -> Driver:
 
 def observe_now(context: StepContext) -> None:
     """Ask the host how the machine is, so that the operation ends with the page showing the truth."""
-    vm = machine(context.operation)
+    vm, asked_at = machine(context.operation), timezone.now()
     state = driver_of(context, vm).state(vm.pk)
-    observed.note(vm.pk, state.power if state else None)
+    observed.note(vm.pk, state.power if state else None, asked_at)
 
 
 def note_size(operation: Operation, before: Mapping[str, int]) -> None:

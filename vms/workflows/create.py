@@ -12,13 +12,12 @@ from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
-from vms import observed
 from vms.design import domain_spec
 from vms.layers import dying_with
-from vms.models import VM, Lifecycle, Power, Snapshot, Volume
+from vms.models import VM, Lifecycle, Snapshot, Volume
 from vms.seed import seed_iso
 from vms.workflows import images
-from vms.workflows.common import driver_of, machine
+from vms.workflows.common import driver_of, machine, observe_now
 
 
 def bring_image(context: StepContext) -> Output:
@@ -85,6 +84,7 @@ def undefine(context: StepContext) -> None:
 def start(context: StepContext) -> Output:
     vm = machine(context.operation)
     driver_of(context, vm).start(vm.pk)
+    observe_now(context)
     return None
 
 
@@ -95,7 +95,6 @@ def cut_power(context: StepContext) -> None:
 
 def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
     VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(lifecycle=Lifecycle.READY)
-    observed.note(operation.target_id, Power.RUNNING)
 
 
 def forget(operation: Operation) -> None:
@@ -126,6 +125,13 @@ def forget_snapshots(vm_id: UUID) -> None:
     snapshots.delete()
 
 
+# What every new machine goes through once its disks are there.
+BUILD = (
+    Step("seed", "Writing the first-boot settings", make_seed, undo=delete_seed),
+    Step("address", "Reserving the address", reserve_address),
+    Step("define", "Defining the machine", define, undo=undefine),
+    Step("start", "Starting it", start, undo=cut_power, weight=3),
+)
 CREATE = register(
     Workflow(
         kind="vm.create",
@@ -135,10 +141,7 @@ CREATE = register(
         steps=(
             Step("image", "Bringing the image to the host", bring_image, weight=3),
             Step("disk", "Making the disk", make_disk, undo=delete_disk),
-            Step("seed", "Writing the first-boot settings", make_seed, undo=delete_seed),
-            Step("address", "Reserving the address", reserve_address),
-            Step("define", "Defining the machine", define, undo=undefine),
-            Step("start", "Starting it", start, undo=cut_power, weight=3),
+            *BUILD,
         ),
         succeeded=finish,
         unwound=forget,

@@ -42,7 +42,7 @@ def _resize(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
 
 
 def _clone(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
-    new, _ = clone.clone_vm(actor=actor, vm=vm, name=wanted["name"])
+    new, _ = clone.clone_vm(actor=actor, vm=vm, **wanted)
     return f"It is being cloned as {new.name}."
 
 

@@ -1,0 +1,82 @@
+"""Freezing: a machine's disks write to fresh layers from one moment on, and what they stood on stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from hosts.driver.base import Driver
+from hosts.driver.types import FreshLayer, PowerState
+from portal.operations.workflow import StepContext
+from vms.design import domain_spec
+from vms.layers import has_others
+from vms.models import VM, Layer, Volume
+from vms.workflows.common import driver_of
+
+_ON = (PowerState.RUNNING, PowerState.PAUSED)
+
+
+def freeze(context: StepContext, vm: VM, tops: Sequence[Layer]) -> bool:
+    """`tops` are layers that stand on those its disks write to; whether a guest's agent made its data consistent first.
+
+    The host is told first, so that whatever dies here, the next try finds it done and writes that down.
+    """
+    driver = driver_of(context, vm)
+    for top in tops:
+        assert top.parent is not None
+        driver.ensure_overlay(top.pool.name, top.file_name, top.parent.file_name, top.size_bytes)
+    state = driver.state(vm.pk)
+    is_quiesced = False
+    if state is not None and state.power in _ON:
+        is_quiesced = driver.freeze(vm.pk, _fresh(vm, tops), quiesce=True)
+    _write_down(tops)
+    driver.define(domain_spec(_again(vm), vm.host, context.fence))
+    return is_quiesced
+
+
+def unfreeze(context: StepContext, vm: VM, tops: Sequence[Layer]) -> None:
+    """Removes fresh layers that nothing writes to. Where the machine may do so by now, they are its own for good."""
+    tops = [top for top in tops if not has_others(top)]
+    if not tops:
+        return
+    driver = driver_of(context, vm)
+    if _may_be_written(driver, vm, tops):
+        freeze(context, vm, tops)
+        return
+    for top in tops:
+        driver.delete_volume(top.pool.name, top.file_name)
+        top.delete()
+
+
+def _fresh(vm: VM, tops: Sequence[Layer]) -> list[FreshLayer]:
+    targets = {volume.layer_id: volume.target for volume in vm.volumes.all()}
+    return [FreshLayer(_target(targets, top), top.pool.name, top.file_name) for top in tops]
+
+
+def _target(targets: dict[UUID, str], top: Layer) -> str:
+    """Of the disk that writes to it, or to what it stands on."""
+    return targets.get(top.pk) or targets[top.parent_id]  # type: ignore[index]
+
+
+def _write_down(tops: Sequence[Layer]) -> None:
+    with transaction.atomic():
+        for top in tops:
+            Volume.objects.unscoped("workflow").filter(layer=top.parent).update(layer=top)
+
+
+def _may_be_written(driver: Driver, vm: VM, tops: Sequence[Layer]) -> bool:
+    """A freeze that was cut off may have been done, once all the files were there."""
+    if any(driver.volume(top.pool.name, top.file_name) is None for top in tops):
+        return False
+    found = driver.inventory(sorted({top.pool.name for top in tops}), vm.host.network_name)
+    domain = next((each for each in found.domains if each.uuid == vm.pk), None)
+    if domain is None:
+        return False
+    return domain.power in _ON or not {top.file_name for top in tops}.isdisjoint(disk.volume for disk in domain.disks)
+
+
+def _again(vm: VM) -> VM:
+    """As the database has it now."""
+    return VM.objects.unscoped("workflow").select_related("host", "image", "tenant").get(pk=vm.pk)
