@@ -8,13 +8,27 @@ from collections.abc import Mapping, Sequence
 import pycdlib
 import yaml
 
+# A copy of a disk brings the machine id of its original; cloud-init makes new SSH host keys by itself, but not this.
+# On QEMU systemd makes it of the machine's UUID.
+_OF_A_COPY = """#cloud-config
+bootcmd:
+  - [cloud-init-per, instance, berth-machine-id, sh, -c, "rm -f /etc/machine-id && systemd-machine-id-setup"]
+"""
 
-def seed_iso(*, instance_id: str, hostname: str, ssh_keys: Sequence[str], user_data: str) -> bytes:
-    """An ISO 9660 image labelled "cidata". `user_data` goes in as it came; without it, keys and hostname are set."""
+
+def seed_iso(
+    *, instance_id: str, hostname: str, ssh_keys: Sequence[str], user_data: str, is_copy: bool = False
+) -> bytes:
+    """An ISO 9660 image labelled "cidata". `user_data` goes in as it came; without it, keys and hostname are set.
+
+    `is_copy`: the disk is one of another machine's, whose identity is not to be kept.
+    """
     files = {
         "meta-data": _meta_data(instance_id, hostname, ssh_keys),
         "user-data": (user_data or _default_user_data(hostname, ssh_keys)).encode(),
     }
+    if is_copy:
+        files["vendor-data"] = _OF_A_COPY.encode()
     return _iso(files)
 
 

@@ -9,5 +9,6 @@ import "./toast.js";
 import "./time.js";
 import "./once.js";
 import "./confirm.js";
+import "./errors.js";
 import "./select.js";
 import "./live.js";

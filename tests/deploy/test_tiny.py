@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ runcmd:
   - 'echo three >> /home/tiny/ran'
 packages: [ignored]
 """
+IDENTITY = "md5sum /etc/dropbear/host_key; cat /etc/machine-id"
 Boot = Callable[..., Guest]
 
 
@@ -118,19 +120,21 @@ def test_what_is_written_stays_and_the_script_runs_once_per_instance(boot: Boot,
     with boot(first) as guest:
         guest.wait_for("user-data ended with status 0")
         guest.ssh(key, "tiny", "echo kept > note; sync")
-        host_key = guest.ssh(key, "root", "md5sum /etc/dropbear/host_key").stdout
+        identity = guest.ssh(key, "root", IDENTITY).stdout
+        assert re.search("^[0-9a-f]{32}$", identity, re.M), identity
         guest.power_down()
     with boot(first) as guest:
         guest.wait_for("tiny ready: harbour")
         assert guest.ssh(key, "tiny", "cat note").stdout == "kept\n"
-        assert guest.ssh(key, "root", "md5sum /etc/dropbear/host_key").stdout == host_key
+        assert guest.ssh(key, "root", IDENTITY).stdout == identity
         assert guest.ssh(key, "root", "cat runs").stdout == "ran\n"
         guest.power_down()
     with boot({"meta-data": meta_data(key, "second", "quay"), "user-data": SCRIPT}) as guest:
         guest.wait_for("tiny ready: quay")
         guest.wait_for("user-data ended with status 0")
         assert guest.ssh(key, "root", "cat runs").stdout == "ran\nran\n"
-        assert guest.ssh(key, "root", "md5sum /etc/dropbear/host_key").stdout != host_key
+        other = guest.ssh(key, "root", IDENTITY).stdout
+        assert set(other.split("\n")).isdisjoint(identity.split("\n")[:2]), "of this instance alone"
 
 
 def test_data_survive_a_power_cut(boot: Boot, key: Path) -> None:

@@ -39,3 +39,11 @@ def test_without_user_data_keys_and_hostname_are_set() -> None:
     data = read(seed_iso(instance_id="i", hostname="h", ssh_keys=[KEY], user_data=""), "user-data")
     assert data.startswith(b"#cloud-config\n")
     assert yaml.safe_load(data)["ssh_authorized_keys"] == [KEY]
+
+
+def test_a_copy_of_a_disk_gets_a_machine_id_of_its_own() -> None:
+    data = read(seed_iso(instance_id="i", hostname="h", ssh_keys=[], user_data="", is_copy=True), "vendor-data")
+    assert data.startswith(b"#cloud-config\n")
+    (command,) = yaml.safe_load(data)["bootcmd"]
+    assert command[:3] == ["cloud-init-per", "instance", "berth-machine-id"]
+    assert "systemd-machine-id-setup" in command[-1]

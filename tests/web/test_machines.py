@@ -14,9 +14,11 @@ from django.utils import timezone
 from hosts.models import Host
 from portal.operations.models import Operation
 from portal.operations.services import active_on
+from portal.tenancy.gate import SYSTEM
 from tests.web.conftest import Browser
 from tests.world import World, forget_machines
 from vms.models import VM, Power
+from vms.services.clone import clone_vm
 from vms.workflows.create import forget
 
 
@@ -282,18 +284,32 @@ class TestSettings:
         assert operation.kind == "vm.resize"
 
     def test_clone(self, world: World, owner: Client) -> None:
-        answer = self.send(world, owner, "cold", intent="clone", name="copy")
+        answer = self.send(world, owner, "cold", intent="clone", name="copy", mode="full")
         assert answer["Location"] == f"/t/acme/vms/{world.machines['cold'].pk}/"
         page = words(owner.get(answer["Location"]))
         assert "It is being cloned as copy." in page
         assert "Clone cold as copy" in page
         assert "cloning" in page
 
+    @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+    def test_its_page_tells_how_a_clone_ended(self, world: World, owner: Client, end: str) -> None:
+        cold = world.machines["cold"]
+        new, operation = clone_vm(actor=SYSTEM, vm=cold, name="copy")
+        operation.holds.update(is_active=False)
+        Operation.objects.unscoped("test").filter(pk=operation.pk).update(state=end)
+        page = owner.get(f"/t/acme/vms/{cold.pk}/")
+        where = f"/t/acme/vms/{new.pk}/" if end == "succeeded" else f"/operations/{operation.pk}/"
+        assert f'href="{where}"' in page.content.decode()
+        assert ("It was cloned as copy" if end == "succeeded" else "It was not cloned as copy.") in words(page)
+        told = owner.get(f"/operations/{operation.pk}/").content.decode()
+        assert "To copy" not in told
+        assert (f'href="/t/acme/vms/{cold.pk}/settings/#clone"' in told) is (end != "succeeded")
+        assert (f'href="/t/acme/vms/{new.pk}/"' in told) is (end == "succeeded")
+
     def test_a_clone_that_cannot_be_says_why(self, world: World, owner: Client) -> None:
-        assert "Stop it first: its disk is copied while it is off." in words(
-            self.send(world, owner, "web", intent="clone", name="copy")
-        )
-        answer = self.send(world, owner, "cold", intent="clone", name="web")
+        assert "is still under way" in words(self.send(world, owner, "busy", intent="clone", name="copy", mode="full"))
+        answer = self.send(world, owner, "cold", intent="clone", name="web", mode="linked")
+        assert 'value="linked" checked' in answer.content.decode(), "what was chosen stays chosen"
         assert answer.status_code == 422
         assert "has this name already" in " ".join(answer.context["clone"].errors["name"])
         assert 'id="id_clone_name"' in answer.content.decode()

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from portal.core.units import THIN_SPACE, mib
 from portal.operations.models import Operation
+from portal.operations.states import State
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from vms import selectors
@@ -150,6 +151,28 @@ class VmPage(VmRow):
     created_by: str
     key_count: int
     has_user_data: bool
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """How the last clone of a machine ended, for the machine's own page; the link leads to what there is to see."""
+
+    look: str
+    words: str
+    url: str
+    link: str
+
+
+def cloned(vm: VM, last: Operation) -> Cloned | None:
+    """None where the last thing that worked on the machine was not a clone of it."""
+    if last.kind != "vm.clone" or last.target_id == vm.pk or last.is_active:
+        return None
+    if last.state == State.SUCCEEDED:
+        url = reverse("vm-detail", args=[vm.tenant.slug, last.target_id])
+        return Cloned("running", "It was cloned as", url, last.target_name)
+    words = f"It was not cloned as {last.target_name}."
+    look = "" if last.state == State.CANCELLED else "attention"
+    return Cloned(look, words, reverse("operation-detail", args=[last.pk]), "What happened")
 
 
 def size_words(vcpus: int, memory_mib: int, disk_gib: int) -> str:

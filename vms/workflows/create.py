@@ -52,7 +52,8 @@ def delete_disk(context: StepContext) -> None:
 
 def make_seed(context: StepContext) -> Output:
     vm = machine(context.operation)
-    iso = seed_iso(instance_id=str(vm.pk), hostname=vm.name, ssh_keys=vm.ssh_keys, user_data=vm.user_data)
+    about = {"ssh_keys": vm.ssh_keys, "user_data": vm.user_data, "is_copy": "source" in context.params}
+    iso = seed_iso(instance_id=str(vm.pk), hostname=vm.name, **about)
     driver_of(context, vm).upload(vm.host.pool_name, vm.seed_volume, iso, "raw")
     return None
 

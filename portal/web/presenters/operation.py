@@ -58,6 +58,7 @@ _ADVICE = {
     "cancelled": "Nothing more is to be done; start it again whenever you like.",
     "deadline_exceeded": "Try again. If it takes too long again, give your administrator the id of this operation.",
 }
+_MAKES = frozenset({"vm.create", "vm.clone"})  # where they fail there is no machine to go to
 _ELSE = "Try again. If it fails in the same way, give your administrator the id of this operation."
 _RESCUE = "When it is mended, “Go on” does what is left, and “Undo again” takes back what was done."
 
@@ -104,6 +105,7 @@ class OperationView(OperationRow):
     elapsed: float | None
     advice: str
     retry_url: str
+    retry_label: str
     target_name: str
     target_url: str
     fragment_url: str
@@ -131,8 +133,9 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         elapsed=_elapsed(operation),
         advice=_advice(actor, operation) if failed else "",
         retry_url=_retry_url(operation, slug) if failed and not operation.needs_attention else "",
+        retry_label="Try again" if operation.kind in _MAKES else f"To {operation.target_name}",
         target_name=operation.target_name,
-        target_url=target_url(operation, slug),
+        target_url="" if failed and operation.kind in _MAKES else target_url(operation, slug),
         fragment_url=reverse("operation-fragment", args=[operation.pk]),
         cancel_url="" if reason else reverse("operation-cancel", args=[operation.pk]),
         cancel_reason=reason if operation.is_active else "",
@@ -218,11 +221,13 @@ def _error(operation: Operation, key: str) -> str:
 
 
 def _retry_url(operation: Operation, slug: str) -> str:
-    """A create starts over from its form, with the same choices; everything else from its target's page."""
+    """A create starts over from its form, with the same choices; a clone from its source's."""
     if operation.kind == "vm.create" and slug:
         params = {name: operation.params[name] for name in ("image", "flavor") if name in operation.params}
         choices = {"name": operation.target_name, **params}
         return f"{reverse('vm-create', args=[slug])}?{urlencode(choices)}"
+    if operation.kind == "vm.clone" and slug:
+        return reverse("vm-settings", args=[slug, operation.params["source"]]) + "#clone"
     return "" if operation.is_active else target_url(operation, slug)
 
 

@@ -36,7 +36,9 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
     """What the frame of all tabs shows."""
     actor = actor_of(request)
     steps = list(operation.steps.all()) if operation else []
+    last = last_operation(actor, vm.pk) if operation is None and tab == "vm-detail" else None
     return {
+        "cloned": presenters.cloned(vm, last) if last else None,
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),
         "operation": operations.view(actor, operation, steps, vm.tenant.slug) if operation else None,
