@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,40 +89,6 @@ def test_force_off(stack: Stack, vm: dict[str, Any], host: Host) -> None:
     act(stack, vm, "force-off")
     assert (status(stack, vm), host.state(vm["id"])) == ("stopped", "shut off")
     act(stack, vm, "start")
-
-
-def test_a_clone_has_the_data_and_an_identity_of_its_own(stack: Stack, host: Host) -> None:
-    """What was written to the source is read from the clone, and the source's disk stays as it was, byte by byte."""
-    source = stack.create()
-    act(stack, source, "force-off")
-    disk = host.pool_path / host.root_volume(source["id"])
-    assert qemu_io(disk, "write -P 77 700M 64M")
-    before = checksum(disk)
-    accepted = stack.accepted("POST", f"/vms/{source['id']}/actions/clone", {"name": "twin"})
-    twin = accepted["vm"]
-    operation = stack.finished(accepted["operation"])
-    assert operation["status"] == "succeeded", operation
-    assert (host.state(twin["id"]), host.state(source["id"])) == ("running", "shut off")
-    assert (twin["nics"][0]["mac"], twin["addresses"]) != (source["nics"][0]["mac"], source["addresses"])
-    wait_until(lambda: twin["addresses"][0] in host.leases("berth"), 60, "the twin's own address")
-    wait_until(lambda: " twin " in host.leases("berth"), 10, "the twin's own host name")
-    act(stack, twin, "force-off")
-    copy = host.pool_path / host.root_volume(twin["id"])
-    assert qemu_io(copy, "read -P 77 700M 64M")
-    assert not qemu_io(copy, "read -P 78 700M 64M")
-    stack.delete(twin)
-    assert checksum(disk) == before
-    act(stack, source, "start")
-    stack.delete(source)
-
-
-def qemu_io(disk: Path, command: str) -> bool:
-    done = subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, disk], capture_output=True, text=True)
-    return done.returncode == 0 and "failed" not in done.stdout
-
-
-def checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_rename_needs_no_operation(stack: Stack, vm: dict[str, Any]) -> None:

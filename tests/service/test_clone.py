@@ -1,0 +1,117 @@
+"""Clones of machines that have written data: the same bytes, and nothing else that would tell them from strangers."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.host import Host
+from tests.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
+BOOT_SECONDS = 240
+DATA = "sha256sum /root/data"
+IDENTITY = ("hostname", "cat /etc/machine-id", "md5sum < /etc/dropbear/host_key")
+
+
+@dataclass
+class Inside:
+    """A machine's guest, over SSH from within its host's network."""
+
+    host: Host
+    vm: dict[str, Any]
+    key: Path
+
+    def says(self, command: str) -> str:
+        options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=10", "BatchMode=yes")
+        ssh = ["ssh", "-i", self.key, *(word for option in options for word in ("-o", option))]
+        line = [*self.host.inside, *ssh, f"root@{self.vm['addresses'][0]}", command]
+        return subprocess.run(line, capture_output=True, text=True, timeout=60).stdout.strip()
+
+    def is_up(self) -> None:
+        wait_until(lambda: self.says("echo up") == "up", BOOT_SECONDS, f"SSH to {self.vm['name']}")
+
+    def identity(self) -> list[str]:
+        return [self.says(command) for command in IDENTITY]
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("key") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def written(stack: Stack, lab_host: Any, key: Path) -> Iterator[tuple[Inside, str]]:
+    """A machine that runs, and the hash of what was written to it."""
+    host = Host(stack.libvirt_uri, stack.pool_path, lab_host.netns)
+    guest = Inside(host, stack.create(ssh_keys=[key.with_suffix(".pub").read_text()]), key)
+    guest.is_up()
+    guest.says("dd if=/dev/urandom of=/root/data bs=1M count=8; sync")
+    yield guest, guest.says(DATA)
+    if stack.api("GET", f"/vms/{guest.vm['id']}").status_code == 200:
+        stack.delete(guest.vm)
+
+
+def clone(stack: Stack, source: Inside, mode: str) -> Inside:
+    name = f"{mode}-{len(stack.get('/vms')['results'])}"
+    accepted = stack.accepted("POST", f"/vms/{source.vm['id']}/actions/clone", {"name": name, "mode": mode})
+    operation = stack.finished(accepted["operation"], seconds=180)
+    assert operation["status"] == "succeeded", operation
+    return Inside(source.host, accepted["vm"], source.key)
+
+
+def act(stack: Stack, guest: Inside, action: str) -> None:
+    stack.succeeded("POST", f"/vms/{guest.vm['id']}/actions/{action}", {})
+
+
+def backing(host: Host, vm_id: str) -> str:
+    xml = host.virsh("vol-dumpxml", host.root_volume(vm_id), "berth")
+    return xml.partition("<backingStore>")[2].partition("<path>")[2].partition("</path>")[0]
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+@pytest.mark.parametrize("mode", ["linked", "full"])
+def test_the_same_data_and_another_identity(
+    stack: Stack, host: Host, written: tuple[Inside, str], state: str, mode: str
+) -> None:
+    source, before = written
+    if state == "stopped":
+        act(stack, source, "force-off")
+    twin = clone(stack, source, mode)
+    assert host.state(source.vm["id"]) == {"running": "running", "stopped": "shut off"}[state]
+    twin.is_up()
+    assert twin.says(DATA) == before
+    if state == "stopped":
+        act(stack, source, "start")
+    source.is_up()
+    assert source.says(DATA) == before
+    own, others = source.identity(), twin.identity()
+    assert all(own), own
+    assert all(mine != theirs for mine, theirs in zip(own, others, strict=True)), (own, others)
+    assert twin.vm["nics"][0]["mac"] != source.vm["nics"][0]["mac"]
+    assert bool(backing(host, twin.vm["id"])) is (mode == "linked")
+    twin.says("echo of the twin > /root/note; sync")
+    source.says("echo of the source > /root/note; sync")
+    assert (twin.says("cat /root/note"), source.says("cat /root/note")) == ("of the twin", "of the source")
+    stack.delete(twin.vm)
+    assert source.says(DATA) == before
+
+
+def test_a_linked_clone_outlives_its_source(stack: Stack, host: Host, written: tuple[Inside, str]) -> None:
+    source, before = written
+    twin = clone(stack, source, "linked")
+    twin.is_up()
+    stack.delete(source.vm)
+    act(stack, twin, "force-off")
+    act(stack, twin, "start")
+    twin.is_up()
+    assert twin.says(DATA) == before
+    stack.delete(twin.vm)
+    assert host.volumes_beside_images() <= host.volumes_of_defined_domains(), "what both stood on is gone with them"
