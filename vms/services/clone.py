@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.db import transaction
 
 from hosts import placement
@@ -39,8 +41,8 @@ def clone_vm(*, actor: Actor, vm: VM, name: str, mode: str = FULL) -> tuple[VM, 
     is_frozen = mode == LINKED or vm.status != "stopped"
     if is_frozen:
         _refuse_if_deep(sources)
-    alike = {name: getattr(vm, name) for name in _ALIKE}
-    new = new_machine(actor, vm.tenant, name, host=vm.host, **alike)
+    alike = {field: getattr(vm, field) for field in _ALIKE}
+    new = new_machine(actor, vm.tenant, name, place=partial(_beside, vm), **alike)
     volumes = [_volume(new, source, is_linked=mode == LINKED) for source in sources]
     tops = [fresh_on(source.layer) for source in sources] if is_frozen else []
     own = [*volumes, *(volume.layer for volume in volumes)]
