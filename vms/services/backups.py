@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import transaction
-from django.utils import timezone
 
 from hosts import placement
 from hosts.models import BackupTarget, Host
-from portal.core import text
 from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import log
 from portal.operations import services as operations
@@ -24,7 +22,7 @@ from vms.backup_states import BackupAction
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState, Layer, Volume
 from vms.models.backup import most_mib
 from vms.services import guard
-from vms.services.create import save_new
+from vms.services.create import boot_volume, new_machine
 from vms.states import Action
 from vms.workflows.backup import BACK_UP, disks_of
 from vms.workflows.backup_files import chain_of
@@ -139,19 +137,18 @@ def restore_as_new(*, actor: Actor, backup: Backup, name: str) -> tuple[VM, Oper
     _require(actor, backup, BackupAction.RESTORE_AS_NEW)
     files = list(backup.disks.all())
     boot = next(file for file in files if file.is_boot)
-    vm = VM(
-        tenant=backup.tenant,
-        name=text.hostname(name),
+    reaches = _reaches(backup.target)
+    vm = new_machine(
+        actor,
+        backup.tenant,
+        name,
+        place=lambda vm: placement.place(vm.pk, vm.wanted, vm.firmware, fits=reaches),
         flavor=backup.flavor,
         image=backup.image,
         disk_gib=boot.size_gib,
-        observed_since=timezone.now(),
-        created_by=actor.label,
         **backup.machine,
     )
-    quotas.hold(backup.tenant, vm.pk, {"vms": 1, **vm.wanted})
-    vm.host = placement.place(vm.pk, vm.wanted, vm.firmware, fits=_reaches(backup.target))
-    volumes = {boot: save_new(vm, stands_on=None)}
+    volumes = {boot: boot_volume(vm, vm.host.default_pool, None)}
     volumes |= {file: _new_volume(vm, file) for file in files if not file.is_boot}
     layers = {str(file.pk): str(volume.layer_id) for file, volume in volumes.items()}
     operation = operations.submit(

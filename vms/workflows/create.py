@@ -52,7 +52,8 @@ def delete_disk(context: StepContext) -> None:
 
 def make_seed(context: StepContext) -> Output:
     vm = machine(context.operation)
-    about = {"ssh_keys": vm.ssh_keys, "user_data": vm.user_data, "is_copy": "source" in context.params}
+    is_copy = not {"source", "backup"}.isdisjoint(context.params)
+    about = {"ssh_keys": vm.ssh_keys, "user_data": vm.user_data, "is_copy": is_copy}
     iso = seed_iso(instance_id=str(vm.pk), hostname=vm.name, **about)
     driver_of(context, vm).upload(vm.host.pool_name, vm.seed_volume, iso, "raw")
     return None
@@ -126,13 +127,13 @@ def forget_snapshots(vm_id: UUID) -> None:
     snapshots.delete()
 
 
-# What every new machine goes through once its disks are there.
-BUILD = (
-    Step("seed", "Writing the first-boot settings", make_seed, undo=delete_seed),
+# What every new machine goes through once its disks are there, and its drives.
+START = (
     Step("address", "Reserving the address", reserve_address),
     Step("define", "Defining the machine", define, undo=undefine),
     Step("start", "Starting it", start, undo=cut_power, weight=3),
 )
+BUILD = (Step("seed", "Writing the first-boot settings", make_seed, undo=delete_seed), *START)
 CREATE = register(
     Workflow(
         kind="vm.create",
