@@ -6,6 +6,9 @@ Moments are "before", "during" and "after" a step, "undo" and "during-undo"; "du
 changes a host, or a file of images, and where a step makes none it is its end. What each process comes by is written
 to orders/trace.
 
+An order `again:STEP` holds a moment instead, and counts when that step is come by for the second time; while there is
+one named `slow:copy`, disks are copied at a few MiB a second.
+
 BERTH_TEST_MUTATION takes one safeguard away, so that tests can prove that they would notice: see `MUTATIONS`.
 """
 
@@ -20,6 +23,7 @@ from typing import Any
 from django.db.models import Q
 
 from hosts import connections
+from hosts.driver.kvm import copy
 from portal.operations import engine, heartbeat, journal, lease, tasks
 from portal.operations.workflow import StepFailed
 from vms import image_store, intake
@@ -28,6 +32,7 @@ DATA = Path(os.environ["BERTH_DATA"])
 ORDERS, HELD = DATA / "orders", DATA / "held"
 LOOKS = frozenset({"facts", "inventory", "list_volumes", "volume", "leases", "list_domains", "state", "wait_for"})
 LOOK_SECONDS = 0.02
+SLOW_BYTES = 2 << 20  # a second
 
 _step = ""
 _is_undoing = False
@@ -38,9 +43,25 @@ def come_by(moment: str, step: str) -> None:
     global _step, _is_undoing
     _step, _is_undoing = step, moment == "undo"
     _note(moment, step)
+    if moment == "before":
+        _come_again(step)
+        copy.PARAMETERS["bandwidth"] = SLOW_BYTES if (ORDERS / "slow:copy").exists() else 0
     if moment == "after":
         _obey("during", step)
     _obey(moment, step)
+
+
+def _come_again(step: str) -> None:
+    """An order for the second time counts from here on, in whichever process."""
+    again, once = ORDERS / f"again:{step}", ORDERS / f"once:{step}"
+    if not again.exists():
+        return
+    if not once.exists():
+        once.touch()
+        return
+    moment = again.read_text()
+    again.unlink()
+    (ORDERS / f"{moment}:{step}").write_text("hold")
 
 
 def _note(moment: str, step: str) -> None:

@@ -135,6 +135,18 @@ class Stack:
         (orders / "new").write_text(word)
         (orders / "new").rename(orders / point)
 
+    def order_again(self, step: str) -> None:
+        """Whatever was ordered for the step holds not the first time that it is come by, but the second."""
+        for moment in ("before", "during"):
+            order = self.data / "orders" / f"{moment}:{step}"
+            if order.exists():
+                order.unlink()
+                self.order(f"again:{step}", moment)
+
+    def slow_copies(self) -> None:
+        """Copies of disks take tens of seconds from now on, until all orders are taken back."""
+        self.order("slow:copy")
+
     @property
     def held(self) -> Path:
         return self.data / "held"

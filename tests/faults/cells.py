@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from portal.operations import workflow
 from portal.operations.workflow import Step
 from tests.faults.faults import FAULTS
+from tests.faults.scenarios import SCENARIOS, Scenario
 from vms.workflows.common import observe_now
 
 # What also runs on PostgreSQL, where connections, locks and clocks behave otherwise.
@@ -20,9 +21,10 @@ class Cell:
     kind: str
     step: str
     fault: str
+    variant: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.step}-{self.fault}"
+        return "-".join(filter(None, (self.kind, self.variant, self.step, self.fault)))
 
 
 def whole() -> list[Cell]:
@@ -36,12 +38,13 @@ def on_postgres() -> list[Cell]:
 def short() -> list[Cell]:
     """The worst moment of a crash, after a step's effect and before anybody wrote it down.
 
-    Once per kind, at its last step; of a create, which has the most to lose, at each; of a clone, at its copy as well.
+    Once per kind, at its last step; of a create, which has the most to lose, at each; of a clone where disks are made.
     """
     last = [(kind, workflow.workflow_of(kind).steps[-1]) for kind in workflow.kinds()]
     creates = [("vm.create", step) for step in workflow.workflow_of("vm.create").steps[:-1]]
-    copy = ("vm.clone", workflow.workflow_of("vm.clone").steps[0])
-    return [Cell(kind, step.name, "kill-after") for kind, step in (*creates, copy, *last)]
+    clones = [Cell("vm.clone", step, "kill-during", "linked") for step in ("freeze", "copy")]
+    copy = ("vm.clone", workflow.workflow_of("vm.clone").steps[1])
+    return [*clones, *(Cell(kind, step.name, "kill-after") for kind, step in (*creates, copy, *last))]
 
 
 def _of_kind(kind: str) -> Iterator[Cell]:
@@ -49,6 +52,11 @@ def _of_kind(kind: str) -> Iterator[Cell]:
         for name, fault in FAULTS.items():
             if can_be_undone(step) or not fault.is_of_undo:
                 yield Cell(kind, step.name, name)
+    scenario = SCENARIOS.get(kind, Scenario)  # a kind without one fails a test of its own
+    for variant, (steps, faults) in scenario.variants.items():
+        for step_name in steps:
+            for name in faults or FAULTS:
+                yield Cell(kind, step_name, name, variant)
 
 
 def can_be_undone(step: Step) -> bool:

@@ -68,6 +68,17 @@ class History(RuleBasedStateMachine):
         if self._ask(vm_id, "actions/resize", {"flavor": LARGE}, blow) == "succeeded":
             machine.flavor = LARGE
 
+    @rule(pick=PICKS, mode=st.sampled_from(["full", "linked"]), blow=BLOWS)
+    def clone(self, pick: int, mode: str, blow: str) -> None:
+        source_id, source = self._picked(pick)
+        if len(self.machines) >= MOST_MACHINES:
+            return
+        name = f"h-{secrets.token_hex(4)}"
+        answer = self.bench.stack.api("POST", f"/vms/{source_id}/actions/clone", {"name": name, "mode": mode})
+        assert answer.status_code == 202, answer.text
+        if self._end_of(answer.json(), blow) == "succeeded":
+            self.machines[answer.json()["vm"]["id"]] = Machine(name, flavor=source.flavor)
+
     @rule(pick=PICKS)
     def rename(self, pick: int) -> None:
         vm_id, machine = self._picked(pick)

@@ -46,9 +46,9 @@ def test_cell_on_postgresql(cell: Cell, bench_on_postgres: Bench, record_propert
 
 def hit(cell: Cell, bench: Bench, record: Record, faults: Mapping[str, Fault] = FAULTS) -> None:
     database = "" if not bench.stack.database_url else " (PostgreSQL)"
-    record("cell", f"{cell.kind}/{cell.step}{database}/{cell.fault}")
+    record("cell", f"{cell.kind}/{' '.join(filter(None, (cell.variant, cell.step)))}{database}/{cell.fault}")
     bench.heal()
-    scenario, fault = SCENARIOS[cell.kind](bench), faults[cell.fault]
+    scenario, fault = SCENARIOS[cell.kind](bench, cell.variant), faults[cell.fault]
     scenario.prepare()
     operation = fault.place(bench, scenario, cell.step)
     over_at = time.monotonic()

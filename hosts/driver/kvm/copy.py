@@ -33,6 +33,7 @@ _COPY = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_
 _OVERTAKEN = frozenset(
     {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID}
 )
+PARAMETERS: dict[str, int] = {}  # of QEMU's job; tests make it slow
 _DESCRIPTION = libvirt.VIR_DOMAIN_METADATA_DESCRIPTION
 
 
@@ -130,7 +131,7 @@ class _Copy:
             return self._complete()
         target = self._make_target(domain, journal, size)
         try:
-            domain.blockCopy(TARGET, copy_target_xml(target.path()), {}, _COPY)
+            domain.blockCopy(TARGET, copy_target_xml(target.path()), PARAMETERS, _COPY)
         except libvirt.libvirtError:
             end_helper(domain)
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from tests.faults.bench import Bench
@@ -19,10 +20,12 @@ class Scenario:
     """
 
     kind: ClassVar[str]
+    # Other ways in which it is asked for: the steps that differ then, and the faults that hit them (None: all).
+    variants: ClassVar[Mapping[str, tuple[tuple[str, ...], tuple[str, ...] | None]]] = {}
     seconds: ClassVar[float] = 15
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, bench: Bench, variant: str = "") -> None:
+        self.bench, self.variant = bench, variant
         self.stack = bench.stack
         self.host = bench.host
 

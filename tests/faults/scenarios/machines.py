@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.faults.scenarios.base import LARGE, SMALL, Scenario
 
@@ -131,26 +131,45 @@ class Resize(Scenario):
 
 
 class Clone(Scenario):
-    """Of a machine that is off. The clone runs from a disk of its own; the source is as it was."""
+    """In full, of a machine that is off; the source is as it was. LINKED and LIVE: of one that runs, which goes on.
+
+    SLOW: its copy is so slow that the fault hits a later look at it.
+    """
 
     kind = "vm.clone"
     seconds = 20
+    LINKED, LIVE, SLOW = "linked", "live", "second-look"
+    variants: ClassVar = {
+        LINKED: (("freeze", "copy"), None),
+        LIVE: (("freeze", "copy"), None),
+        SLOW: (("copy",), ("kill-during", "libvirtd-killed", "host-killed", "cancelled")),
+    }
+
+    @property
+    def is_live(self) -> bool:
+        return self.variant in (self.LINKED, self.LIVE)
 
     def prepare(self) -> None:
         self.source_id = self.new_vm()
-        self.act(self.source_id, "force-off")
+        if not self.is_live:
+            self.act(self.source_id, "force-off")
+        if self.variant == self.SLOW:
+            self.seconds = 60
+            self.stack.slow_copies()
 
     def request(self) -> dict[str, Any]:
-        path = f"/vms/{self.source_id}/actions/clone"
-        accepted = self.stack.accepted("POST", path, {"name": f"f-{secrets.token_hex(4)}"})
+        if self.variant == self.SLOW:
+            self.stack.order_again("copy")
+        body = {"name": f"f-{secrets.token_hex(4)}", "mode": "linked" if self.variant == self.LINKED else "full"}
+        accepted = self.stack.accepted("POST", f"/vms/{self.source_id}/actions/clone", body)
         self.vm_id = str(accepted["vm"]["id"])
         return dict(accepted["operation"])
 
     def effect(self) -> bool:
         source = self.vm(self.source_id)
         assert source is not None
-        assert source["status"] == "stopped"
         assert source["operation"] is None
+        self.status_becomes(self.source_id, "running" if self.is_live else "stopped")
         assert self.host.copiers() == []
         return exists(self, self.vm_id)
 
@@ -160,9 +179,13 @@ class Clone(Scenario):
             assert self.host.state(self.vm_id) == "running"
             volume = self.host.root_volume(self.vm_id)
             assert volume != self.host.root_volume(self.source_id)
-            assert "<backingStore>" not in self.host.virsh("vol-dumpxml", volume, "berth")
+            has_backing = "<backingStore>" in self.host.virsh("vol-dumpxml", volume, "berth")
+            assert has_backing is (self.variant == self.LINKED)
             self.status_becomes(self.vm_id, "running")
-        self.act(self.source_id, "start")  # nothing holds it or its disk any more
+        if not self.is_live:
+            self.act(self.source_id, "start")  # nothing holds it or its disk any more
+        self.act(self.source_id, "force-off")
+        self.act(self.source_id, "start")  # from the disks that the rows know
 
     def clean_up(self) -> None:
         self.delete(self.vm_id)
