@@ -196,6 +196,7 @@ function complain(problem) {
     line.setAttribute("role", "alert");
     line.textContent = detail;
     place.append(line);
+    place.hidden = false;
   }
 }
 
@@ -221,6 +222,7 @@ form?.elements.file.addEventListener("change", () => {
   if (!form.elements.name.value) form.elements.name.value = stem.slice(0, 100);
   const format = { img: "qcow2", vhdx: "vhdx", vhd: "vhd" }[extension?.toLowerCase()] ?? extension?.toLowerCase();
   if ([...form.elements.format.options].some((option) => option.value === format)) form.elements.format.value = format;
+  form.elements.has_cloud_init.checked = form.elements.format.value !== "iso";
 });
 
 // -- one that was begun before ---------------------------------------------------------------------------------------------

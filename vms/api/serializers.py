@@ -161,7 +161,7 @@ class VMOut(serializers.Serializer[Any]):
 
     def get_ssh(self, vm: VM) -> str | None:
         addresses = self.get_addresses(vm)
-        return f"ssh {vm.image.default_user}@{addresses[0]}" if addresses else None
+        return vm.image.ssh(addresses[0]) if addresses else None
 
     @extend_schema_field(ActionsOut)
     def get_actions(self, vm: VM) -> dict[str, dict[str, Any]]:

@@ -151,6 +151,10 @@ class Image(Row):
         """Whether machines can be made of it."""
         return self.is_active and self.state == ImageState.READY
 
+    def ssh(self, address: str) -> str:
+        """The command that logs in to a machine made of it."""
+        return f"ssh {self.default_user}@{address}" if self.default_user else f"ssh {address}"
+
     @property
     def least_disk_gib(self) -> int:
         """What a machine's disk must have: what was asked for, and at least the disk in it."""

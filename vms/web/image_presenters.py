@@ -107,7 +107,7 @@ def page(
     return ImagePage(
         **_row_fields(actor, image, tenant, operation, users.visible + users.others),
         topic=f"image:{image.pk}",
-        header_url=reverse("image-header", args=own),
+        header_url=f"{reverse('image-header', args=own)}?was={image.state}",
         list_url=reverse("image-list", args=[tenant.slug]),
         default_user=image.default_user,
         has_cloud_init=image.has_cloud_init,

@@ -145,6 +145,8 @@ class VmPage(VmRow):
     binned: Binned | None
     mac: str
     default_user: str
+    image_is_deprecated: bool
+    deprecation: str
     vcpus: int
     memory: str
     disk: str
@@ -201,6 +203,8 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
         host_silent=not vm.host.is_reachable,
         mac=nic.mac if nic else "",
         default_user=vm.image.default_user,
+        image_is_deprecated=not vm.image.is_active,
+        deprecation=vm.image.deprecation,
         vcpus=vm.vcpus,
         memory=mib(vm.memory_mib),
         disk=f"{vm.disk_gib}{THIN_SPACE}GiB",
@@ -249,7 +253,7 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
         "operation_url": reverse("operation-detail", args=[operation.pk]) if operation else "",
         "address": address,
         "is_address_seen": seen_at is not None,
-        "ssh": f"ssh {vm.image.default_user}@{address}" if address else "",
+        "ssh": vm.image.ssh(address) if address else "",
         "size": size_words(vm.vcpus, vm.memory_mib, vm.disk_gib),
         "flavor": vm.flavor.name,
         "image": vm.image.name,

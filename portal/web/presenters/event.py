@@ -9,6 +9,7 @@ from typing import Any
 
 from django.urls import reverse
 
+from portal.core.units import size
 from portal.events.models import Event
 from portal.operations.workflow import kinds, workflow_of
 from portal.quotas.models import RESOURCES
@@ -173,7 +174,7 @@ def changes(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
 
 
 def _name(key: str) -> str:
-    return _NAMES.get(key, key.replace("_", " "))
+    return _NAMES.get(key, key.removesuffix("_bytes").replace("_", " "))
 
 
 def _value(key: str, value: Any) -> str:
@@ -183,6 +184,8 @@ def _value(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(str(each) for each in value)
+    if key.endswith("_bytes") and isinstance(value, int):
+        return size(value)
     if key in RESOURCES and isinstance(value, int):
         return amount(key, value)
     if isinstance(value, str) and len(value) > LONGEST_VALUE:

@@ -99,8 +99,12 @@ def _frame(request: HttpRequest, tenant: Tenant, image: Image, operation: Operat
 
 @require_safe
 def image_header(request: HttpRequest, slug: str, image_id: UUID) -> HttpResponse:
-    """The part of the page that changes by itself."""
-    return render(request, "images/_live.html", _frame(request, *_image_of(request, slug, image_id)))
+    """The part of the page that changes by itself; in another state than `was`, all of the page has changed."""
+    tenant, image, operation = _image_of(request, slug, image_id)
+    response = render(request, "images/_live.html", _frame(request, tenant, image, operation))
+    if request.GET.get("was", image.state) != image.state:
+        response["X-Berth-Go"] = reverse("image-detail", args=[slug, image_id])
+    return response
 
 
 def _change(actor: Actor, image: Image, wanted: dict[str, Any]) -> str:
