@@ -21,6 +21,8 @@ PAGES = {
     "vm-console": ("demo", "/t/demo/vms/{vm}/console/"),
     "vm-backups": ("demo", "/t/demo/vms/{vm}/backups/"),
     "backup-targets": ("admin", "/provider/backup-targets/"),
+    "image-list": ("demo", "/t/demo/images/"),
+    "image-detail": ("demo", "/t/demo/images/{image}/"),
     "host": ("admin", "/provider/hosts/local/"),
     "drift": ("admin", "/provider/drift/"),
     "audit": ("admin", "/provider/audit/?kind=vm"),
@@ -40,7 +42,8 @@ def main() -> None:
                 virsh(host.uri, "destroy", vms[1]["id"])
                 wait_until(lambda: len(stack.get("/drift", user="admin")["results"]) == 2, 90, "both cards of drift")
                 back_up(stack, vms[0], host.directory / "backups")
-                take(stack, vms[0])
+                image = new_image(stack, vms[2])
+                take(stack, vms[0], image)
     finally:
         lab.down()
 
@@ -53,12 +56,20 @@ def back_up(stack: Stack, vm: dict[str, Any], path: Path) -> None:
     stack.succeeded("POST", f"/backups/{made[0]}/actions/verify")
 
 
+def new_image(stack: Stack, vm: dict[str, Any]) -> str:
+    """Published, and used by a machine."""
+    body = {"name": "Build agent", "description": "With compilers and our certificates"}
+    accepted = stack.succeeded("POST", f"/vms/{vm['id']}/actions/publish", body)
+    stack.create("build-2", image=accepted["image"]["id"])
+    return str(accepted["image"]["id"])
+
+
 def virsh(uri: str, *arguments: str) -> None:
     """By hand, so that there is drift to be seen."""
     subprocess.run(["virsh", "-q", "-c", uri, *arguments], check=True)
 
 
-def take(stack: Stack, vm: dict[str, Any]) -> None:
+def take(stack: Stack, vm: dict[str, Any], image: str) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -70,10 +81,27 @@ def take(stack: Stack, vm: dict[str, Any]) -> None:
         }
         for name, (user, address) in PAGES.items():
             page = pages[user]
-            page.goto(stack.url + address.format(vm=vm["id"]))
+            page.goto(stack.url + address.format(vm=vm["id"], image=image))
             page.wait_for_timeout(8_000 if name == "vm-console" else 500)
             page.screenshot(path=IMAGES / f"{name}.png")
+        upload(pages["demo"], stack)
         browser.close()
+
+
+def upload(page: Page, stack: Stack) -> None:
+    """While a file is being sent, which a slow network takes care of."""
+    file = stack.data / "debian-12.raw"
+    with file.open("wb") as disk:
+        disk.truncate(3 * 1024**3)
+    slow = page.context.new_cdp_session(page)
+    rates = {"offline": False, "latency": 5, "downloadThroughput": -1, "uploadThroughput": 40 * 1024**2}
+    slow.send("Network.enable")
+    slow.send("Network.emulateNetworkConditions", rates)
+    page.goto(f"{stack.url}/t/demo/images/add/")
+    page.locator("#id_file").set_input_files(file)
+    page.get_by_role("button", name="Upload", exact=True).click()
+    page.wait_for_timeout(12_000)
+    page.screenshot(path=IMAGES / "image-upload.png")
 
 
 def signed_in(page: Page, stack: Stack, user: str) -> Page:
