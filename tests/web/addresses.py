@@ -55,6 +55,11 @@ def machine(name: str, *tail: str) -> Callable[[World], list[Any]]:
     return lambda world: ["acme", world.machines[name].pk, *tail]
 
 
+def schedule(world: World) -> list[Any]:
+    made = world.schedule()
+    return ["acme", made.vm_id, made.pk]
+
+
 def binned(world: World) -> list[Any]:
     return ["acme", world.binned().pk]
 
@@ -160,6 +165,12 @@ PAGES: dict[str, Page] = {
     "vm-list": Page(acme, ACME_READS),
     "vm-create": Page(acme, ACME_WRITES, {"": (MEMBERS_DO, create_body)}),
     "vm-bulk": Page(acme, ACME_READS, {"": (MEMBERS_DO, stop_web)}),
+    "vm-schedules": Page(
+        machine("web"),
+        ACME_READS,
+        send(MEMBERS_DO, kind="snapshot", every="daily", at="03:00", zone="UTC", keep_last="3"),
+    ),
+    "vm-schedule-change": Page(schedule, posts=send(MEMBERS_DO, intent="pause")),
     "vm-bin": Page(acme, ACME_READS),
     "vm-bin-rows": Page(acme, ACME_READS),
     "vm-restore": Page(binned, ACME_WRITES, send(MEMBERS_DO)),

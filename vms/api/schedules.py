@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -181,7 +180,7 @@ class ScheduleDetail(ApiView):
     def patch(self, request: Request, id: UUID) -> Response:
         """Change it in part. Counts that are left out of `keep` are 0 from then on."""
         schedule = selectors.schedule(self.actor, id, Permission.VM_WRITE)
-        wanted = replace(schedules.as_request(schedule), **_as_request(self.body(ScheduleChange)))
+        wanted = schedules.as_request(schedule, **_as_request(self.body(ScheduleChange)))
         return Response(
             schedule_data(self.actor, schedules.change(actor=self.actor, schedule=schedule, request=wanted))
         )

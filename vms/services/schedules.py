@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time
 from typing import Any
 
@@ -79,9 +79,9 @@ def remove(*, actor: Actor, schedule: Schedule) -> None:
     schedule.delete()
 
 
-def as_request(schedule: Schedule) -> ScheduleIn:
-    """As it is now, to be changed in part."""
-    return ScheduleIn(
+def as_request(schedule: Schedule, **changes: Any) -> ScheduleIn:
+    """As it is now, but for these."""
+    now = ScheduleIn(
         kind=schedule.kind,
         every=schedule.every,
         at=schedule.at,
@@ -91,6 +91,7 @@ def as_request(schedule: Schedule) -> ScheduleIn:
         target=str(schedule.target) if schedule.target else None,
         active=schedule.is_active,
     )
+    return replace(now, **changes)
 
 
 def _set(actor: Actor, schedule: Schedule, request: ScheduleIn) -> None:

@@ -46,6 +46,7 @@ TABS = {
     "vm-console": "Console",
     "vm-disks": "Disks & snapshots",
     "vm-backups": "Backups",
+    "vm-schedules": "Schedules",
     "vm-activity": "Activity",
     "vm-settings": "Settings",
 }

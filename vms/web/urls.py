@@ -16,6 +16,7 @@ from vms.web.views import (
     listing,
     overview,
     provider_images,
+    schedules,
     settings,
     volumes,
 )
@@ -31,6 +32,8 @@ urlpatterns = [
     path("t/<slug:slug>/vms/bulk/", bulk.vm_bulk, name="vm-bulk"),
     path("t/<slug:slug>/vms/bin/", bin.vm_bin, name="vm-bin"),
     path("t/<slug:slug>/vms/bin/rows/", bin.vm_bin_rows, name="vm-bin-rows"),
+    path(f"{VM}schedules/", schedules.vm_schedules, name="vm-schedules"),
+    path(f"{VM}schedules/<uuid:schedule_id>/", schedules.vm_schedule_change, name="vm-schedule-change"),
     path(f"{VM}restore/", bin.vm_restore, name="vm-restore"),
     path(f"{VM}purge/", bin.vm_purge, name="vm-purge"),
     path(VM, detail.vm_detail, name="vm-detail"),
