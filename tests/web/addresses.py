@@ -76,6 +76,10 @@ def stuck(world: World) -> list[Any]:
     return [id]
 
 
+def snapshot(world: World) -> list[Any]:
+    return ["acme", world.snapshot().pk]
+
+
 def backup(world: World) -> list[Any]:
     return ["acme", world.backup().pk]
 
@@ -184,6 +188,18 @@ PAGES: dict[str, Page] = {
         {"": (MEMBERS_DO, lambda world: {"volume": str(world.volume("free").pk)})},
     ),
     "vm-disk-rows": Page(machine("web"), ACME_READS),
+    "vm-snapshot-rows": Page(machine("web"), ACME_READS),
+    "vm-snapshot-take": Page(machine("web"), posts=send(MEMBERS_DO, name="now")),
+    "snapshot-detail": Page(
+        snapshot,
+        ACME_READS,
+        {
+            "revert": (MEMBERS_DO, lambda world: {"intent": "revert", "safety": "on"}),
+            "describe": (MEMBERS_DO, lambda world: {"intent": "describe", "name": "renamed", "description": "why"}),
+            "delete": (MEMBERS_DO, lambda world: {"intent": "delete"}),
+        },
+    ),
+    "snapshot-header": Page(snapshot, ACME_READS),
     "volume-list": Page(acme, ACME_READS),
     "volume-create": Page(
         acme,

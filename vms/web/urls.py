@@ -18,6 +18,7 @@ from vms.web.views import (
     provider_images,
     schedules,
     settings,
+    snapshots,
     volumes,
 )
 
@@ -41,6 +42,10 @@ urlpatterns = [
     path(f"{VM}header/", detail.vm_header, name="vm-header"),
     path(f"{VM}disks/", disks.vm_disks, name="vm-disks"),
     path(f"{VM}disks/rows/", disks.vm_disk_rows, name="vm-disk-rows"),
+    path(f"{VM}snapshots/", snapshots.vm_snapshot_rows, name="vm-snapshot-rows"),
+    path(f"{VM}snapshots/take/", snapshots.vm_snapshot_take, name="vm-snapshot-take"),
+    path("t/<slug:slug>/snapshots/<uuid:snapshot_id>/", snapshots.snapshot_detail, name="snapshot-detail"),
+    path("t/<slug:slug>/snapshots/<uuid:snapshot_id>/header/", snapshots.snapshot_header, name="snapshot-header"),
     path(f"{VM}backups/", backups.vm_backups, name="vm-backups"),
     path("t/<slug:slug>/backups/", backups.backup_list, name="backup-list"),
     path("t/<slug:slug>/backups/<uuid:backup_id>/restore/", backups.backup_restore, name="backup-restore"),

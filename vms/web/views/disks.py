@@ -21,6 +21,7 @@ from vms.states import Action
 from vms.web import volumes as presenters
 from vms.web.fetch import vm_of
 from vms.web.views.detail import context_of
+from vms.web.views.snapshots import snapshots_of
 from vms.web.volume_forms import AttachHereForm
 
 MOST_FREE = 100
@@ -39,7 +40,8 @@ def vm_disks(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
             messages.success(request, f"{volume.name} is being attached.")
             return redirect("vm-disks", slug, vm_id)
         vm, operation = vm_of(request, slug, vm_id)
-    context = context_of(request, vm, operation, "vm-disks") | disks_of(request, vm, operation) | {"form": form}
+    halves = disks_of(request, vm, operation) | snapshots_of(request, vm, operation)
+    context = context_of(request, vm, operation, "vm-disks") | halves | {"form": form}
     return render(request, "vms/disks.html", context, status=status_of(form))
 
 

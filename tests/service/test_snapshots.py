@@ -1,0 +1,166 @@
+"""Snapshots on real QEMU: what the guest had written then is what it reads again, and nothing else goes amiss."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.host import Host
+from tests.service.test_backups import AGENT, LISTEN, Guest
+from tests.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.service, pytest.mark.timeout(1500)]
+
+BOOT = "cat /proc/sys/kernel/random/boot_id; exit\n"
+
+
+@pytest.fixture
+def guest(stack: Stack, host: Host) -> Iterator[Guest]:
+    guest = Guest(stack, host, stack.create(user_data=LISTEN))
+    yield guest
+    stack.delete(guest.vm)
+
+
+def take(guest: Guest, name: str, **body: Any) -> dict[str, Any]:
+    accepted = guest.stack.succeeded("POST", f"/vms/{guest.vm['id']}/snapshots", {"name": name, **body})
+    return dict(guest.stack.get(f"/snapshots/{accepted['snapshot']['id']}"))
+
+
+def revert(guest: Guest, snapshot: dict[str, Any], **body: Any) -> None:
+    guest.stack.succeeded("POST", f"/snapshots/{snapshot['id']}/actions/revert", body)
+
+
+def delete(guest: Guest, snapshot: dict[str, Any]) -> None:
+    guest.stack.succeeded("DELETE", f"/snapshots/{snapshot['id']}")
+
+
+def read(guest: Guest, name: str) -> str:
+    """The SHA-256 of a file as the guest reads it; "" where it has none."""
+    wait_until(lambda: guest.run("echo here; exit\n") == "here\n", 400, "a guest that listens")
+    return guest.run(f"sha256sum /root/{name} 2>/dev/null; exit\n").partition(" ")[0]
+
+
+def status(guest: Guest) -> str:
+    return str(guest.stack.get(f"/vms/{guest.vm['id']}")["status"])
+
+
+def listed(guest: Guest) -> set[str]:
+    return {each["name"] for each in guest.stack.get(f"/vms/{guest.vm['id']}/snapshots")["results"]}
+
+
+def depth(guest: Guest) -> int:
+    """Of how many files the disk is, the image left out."""
+    name, found = guest.host.root_volume(guest.vm["id"]), 0
+    while name and not name.startswith("image-"):
+        found, name = found + 1, guest.host.backing(name)
+    return found
+
+
+def test_a_running_guest_reads_again_what_it_had_written(stack: Stack, guest: Guest) -> None:
+    """Two snapshots, back to each of them and to what was before, then deletes in the middle and at the end."""
+    guest.write("data", 3000)
+    first = guest.sums["data"]
+    one = take(guest, "one", description="before the change")
+    assert (one["status"], one["consistency"], one["memory"], one["current"]) == ("ready", "crash", False, True)
+    assert one["size_gib"] == 1
+    guest.write("data", 2000)
+    second = guest.sums["data"]
+    two = take(guest, "two")
+    guest.write("data", 1000)
+    third = guest.sums["data"]
+    assert len({first, second, third}) == 3
+    revert(guest, one, safety=True)
+    assert status(guest) == "running"
+    assert read(guest, "data") == first
+    safety = next(each for each in stack.get(f"/vms/{guest.vm['id']}/snapshots")["results"] if each["safety"])
+    assert (safety["parent"], stack.get(f"/snapshots/{one['id']}")["current"]) == (two["id"], True)
+    revert(guest, safety)
+    assert read(guest, "data") == third
+    wait_until(
+        lambda: depth(guest) == 4 and stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 120, "a clear-up"
+    )
+    delete(guest, two)
+    assert read(guest, "data") == third
+    revert(guest, one)
+    assert read(guest, "data") == first
+    wait_until(lambda: stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 60, "a clear-up")
+    delete(guest, one)
+    revert(guest, safety)
+    assert read(guest, "data") == third
+    wait_until(lambda: stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 60, "a clear-up")
+    delete(guest, safety)
+    assert listed(guest) == set()
+    assert read(guest, "data") == third
+    wait_until(lambda: depth(guest) == 1, 120, "one file that is left")
+    assert guest.host.helpers() == []
+
+
+def test_with_its_memory_it_goes_on_where_it_was(guest: Guest) -> None:
+    guest.write("data", 1000)
+    before, boot = guest.sums["data"], guest.run(BOOT)
+    snapshot = take(guest, "running", memory=True)
+    assert (snapshot["memory"], snapshot["consistency"]) == (True, "memory")
+    assert guest.run(BOOT) == boot
+    guest.write("data", 2000)
+    guest.stack.succeeded("POST", f"/vms/{guest.vm['id']}/actions/force-off", {})
+    revert(guest, snapshot)
+    assert status(guest) == "running"
+    assert read(guest, "data") == before
+    assert guest.run(BOOT) == boot
+    delete(guest, snapshot)
+    assert read(guest, "data") == before
+    assert not [name for name in guest.host.volumes() if name.endswith(".memory")]
+
+
+def test_of_one_that_is_off_the_bytes_are_the_same(guest: Guest) -> None:
+    guest.stack.succeeded("POST", f"/vms/{guest.vm['id']}/actions/force-off", {})
+    disk = guest.host.pool_path / guest.host.root_volume(guest.vm["id"])
+    io = ["qemu-io", "-f", "qcow2"]
+    subprocess.run([*io, "-c", "write -P 77 700M 8M", disk], check=True, capture_output=True)
+    before, sum_before = content(disk), checksum(disk)
+    snapshot = take(guest, "off")
+    assert snapshot["consistency"] == "off"
+    top = guest.host.pool_path / guest.host.root_volume(guest.vm["id"])
+    assert top != disk
+    subprocess.run([*io, "-c", "write -P 78 700M 16M", top], check=True, capture_output=True)
+    assert content(top) != before
+    assert checksum(disk) == sum_before
+    revert(guest, snapshot)
+    assert status(guest) == "stopped"
+    assert content(guest.host.pool_path / guest.host.root_volume(guest.vm["id"])) == before
+    wait_until(lambda: not top.exists(), 60, "what was discarded to be gone")
+    wait_until(lambda: guest.stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 60, "the end of the clear-up")
+    delete(guest, snapshot)
+    assert content(guest.host.pool_path / guest.host.root_volume(guest.vm["id"])) == before
+    assert depth(guest) == 1
+
+
+def test_an_agent_makes_file_systems_whole_first(stack: Stack, host: Host) -> None:
+    guest = Guest(stack, host, stack.create(user_data=AGENT))
+    try:
+        guest.write("data", 100)
+        agent = "org.qemu.guest_agent.0' state='connected'"
+        wait_until(lambda: agent in host.virsh("dumpxml", guest.vm["id"]), 60, "an agent")
+        assert take(guest, "whole")["consistency"] == "frozen"
+        assert guest.run("cat /root/agent; exit\n").split()[-2:] == ["freeze", "thaw"]
+    finally:
+        stack.delete(guest.vm)
+
+
+def content(disk: Path) -> str:
+    """The SHA-256 of what a guest would read."""
+    raw = disk.with_suffix(".raw")
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", disk, raw], check=True)
+    found = checksum(raw)
+    raw.unlink()
+    return found
+
+
+def checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
