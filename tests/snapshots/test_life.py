@@ -264,7 +264,7 @@ def test_a_machine_takes_its_snapshots_with_it(
     take(web, "two")
     snapshots.revert(actor=owner, snapshot=kept(one), safety=True)
     work()
-    delete_vm(actor=owner, vm=again(web))
+    delete_vm(actor=owner, vm=again(web), purge=True)
     (operation,) = work()
     assert operation.state == "succeeded", operation.error
     assert not Snapshot.objects.unscoped("test").filter(vm_id=web.pk).exists()
@@ -284,7 +284,7 @@ def test_what_a_clone_stands_on_stays(
     snapshots.delete_snapshot(actor=owner, snapshot=one)
     work()
     assert kept(one).state == SnapshotState.GONE
-    delete_vm(actor=owner, vm=again(web))
+    delete_vm(actor=owner, vm=again(web), purge=True)
     work()
     assert {name for _, name in host.volumes} >= {layer.file_name, clone.file_name}
     assert Layer.objects.filter(pk=layer.pk).exists()
