@@ -78,7 +78,7 @@ class ImageIntake(ApiView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if request.method == "POST" and streams.body_of(request._request).content_type.startswith("multipart/"):
+        if request.method == "POST" and streams.body_of(request._request).content_type.lower().startswith("multipart/"):
             self.actor.require_somewhere(Permission.IMAGE_WRITE)
             form = _Form(self.actor, request)
             self.sent = form.receive()
