@@ -11,6 +11,7 @@ _WORDS = {
     "host_timeout": "the host did not answer in time",
     "resource_busy": "the machine is busy on its host",
     "no_space": "The storage of the host is full.",
+    "no_slot": "The machine has no slot left for another disk. Stop it, start it, and try again.",
     "no_memory": "The host has not enough free memory to start the machine.",
     "not_on_host": "The machine or its disk is missing on the host.",
     "already_on_host": "Something else on the host has that name.",

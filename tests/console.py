@@ -45,6 +45,11 @@ class Console:
         self._connection.sendall(b"su -\n")
         self.wait_for("# ", 20)
 
+    def log_out(self) -> None:
+        """So that whoever comes next finds a login prompt."""
+        self._connection.sendall(b"exit\nexit\n")
+        self.wait_for("login: ", 20)
+
     def command(self, line: str, seconds: float = 30) -> str:
         """The output of one shell command, without its echo."""
         self._connection.sendall(f"{line}; echo en''d-of-output\n".encode())

@@ -57,6 +57,12 @@ class NoMemory(DriverError):
     code = "no_memory"
 
 
+class NoSlot(DriverError):
+    """The running domain has no slot left to plug a device into; it has some again when it was off."""
+
+    code = "no_slot"
+
+
 class Invalid(DriverError):
     """The hypervisor refused the definition."""
 

@@ -33,7 +33,7 @@ def define(context: StepContext) -> Output:
     """What the host lacks for it is said in the host's own words: an administrator reads them."""
     pool = _pool(context.operation)
     try:
-        return asdict(_driver(context, pool).define_pool(pool.spec))
+        return {"pool": asdict(_driver(context, pool).define_pool(pool.spec))}
     except DriverError as error:
         if error.transient:
             raise
@@ -60,7 +60,7 @@ def forget_on_host(context: StepContext) -> None:
 
 def take_in(operation: Operation, outputs: Mapping[str, Any]) -> None:
     pool = _pool(operation)
-    note(pool.host, [PoolFacts(**outputs["define"])] if "define" in outputs else [])
+    note(pool.host, [PoolFacts(**outputs["pool"])])
 
 
 def note(host: Host, found: Iterable[PoolFacts], errors: Mapping[str, str] | None = None) -> None:

@@ -45,6 +45,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.DriverError]], ...] = (
     ("No space left on device", errors.NoSpace),
     ("Disk quota exceeded", errors.NoSpace),
     ("Cannot allocate memory", errors.NoMemory),
+    ("No more available PCI slots", errors.NoSlot),
     ("already exists with uuid", errors.AlreadyExists),
     ('Failed to get "write" lock', errors.Busy),
     ('Failed to get shared "write" lock', errors.Busy),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
+from hosts.driver.types import DomainSpec
 from hosts.driver.xml.element import child
 
 SPARE_PORTS = 8
+OTHER_PORTS = 4
 BALLOON_PERIOD_SECONDS = 10
 
 
-def hotplug_ports() -> list[Element]:
-    """q35 can only hot-plug into ports that are there from the start; libvirt adds what the fixed devices need."""
+def hotplug_ports(spec: DomainSpec) -> list[Element]:
+    """q35 can only hot-plug into ports that are there from the start, of which libvirt gives the first to what is fixed.
+
+    Each disk and NIC needs one, and so do USB, balloon, entropy, the agent's channel and a SCSI controller.
+    """
+    fixed = len(spec.disks) + len(spec.nics) + bool(spec.cdroms) + OTHER_PORTS
     root = Element("controller", {"type": "pci", "index": "0", "model": "pcie-root"})
     port = {"type": "pci", "model": "pcie-root-port"}
-    return [root, *(Element("controller", port) for _ in range(SPARE_PORTS))]
+    return [root, *(Element("controller", port) for _ in range(fixed + SPARE_PORTS))]
 
 
 def serial_console() -> list[Element]:

@@ -80,7 +80,7 @@ def _cpu(root: Element, spec: DomainSpec) -> None:
 
 def _devices(root: Element, spec: DomainSpec) -> None:
     parent = child(root, "devices")
-    parent.extend(devices.hotplug_ports())
+    parent.extend(devices.hotplug_ports(spec))
     disks = [disk_element(disk) for disk in spec.disks]
     cdroms = [cdrom_element(cdrom) for cdrom in spec.cdroms]
     if _boots_from_cdrom(spec):

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
+from hosts import selectors as hosts
 from portal.accounts.models import SshKey
 from portal.tenancy.credentials import remember_key
 from portal.tenancy.gate import Actor
@@ -19,7 +20,7 @@ from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of
 from portal.web.tenant import tenant_of
 from vms.services.create import CreateVM, create_vm
-from vms.web import create_page
+from vms.web import create_page, volumes
 from vms.web.forms import CreateForm
 
 
@@ -28,13 +29,14 @@ def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
     actor, tenant = actor_of(request), tenant_of(request, slug, Permission.VM_WRITE)
     assert actor.user is not None
     keys = list(actor.user.ssh_keys.all())
+    classes = volumes.class_choices(hosts.storage_classes(actor).filter(is_active=True))
     if request.method == "POST":
-        form = CreateForm(request.POST, keys=keys)
+        form = CreateForm(request.POST, keys=keys, classes=classes)
         if form.is_valid():
             with refusals_in(form):
                 return redirect(_create(actor, tenant, form.cleaned_data))
     else:
-        form = CreateForm(keys=keys, initial=_initial(request, actor, tenant, keys))
+        form = CreateForm(keys=keys, classes=classes, initial=_initial(request, actor, tenant, keys))
     return render(request, "vms/create.html", _context(request, tenant, form), status=status_of(form))
 
 
@@ -57,6 +59,6 @@ def _create(actor: Actor, tenant: Tenant, wanted: dict[str, Any]) -> str:
     keys = list(wanted["ssh_keys"])
     if wanted["new_key"]:
         keys.append(str(remember_key(actor=actor, public_key=wanted["new_key"], field="new_key").pk))
-    asked = {name: wanted[name] for name in ("name", "image", "flavor", "user_data", "protected")}
+    asked = {name: wanted[name] for name in ("name", "image", "flavor", "user_data", "protected", "storage_class")}
     vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked))
     return reverse("vm-detail", args=[tenant.slug, vm.pk])
