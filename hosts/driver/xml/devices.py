@@ -13,7 +13,7 @@ BALLOON_PERIOD_SECONDS = 10
 
 
 def hotplug_ports(spec: DomainSpec) -> list[Element]:
-    """q35 can only hot-plug into ports that are there from the start, of which libvirt gives the first to what is fixed.
+    """q35 can only hot-plug into ports that are there from the start, and what is fixed takes the first of them.
 
     Each disk and NIC needs one, and so do USB, balloon, entropy, the agent's channel and a SCSI controller.
     """
