@@ -59,15 +59,19 @@ class Guest:
     vm: dict[str, Any]
     sums: dict[str, str] = field(default_factory=dict)
 
-    def run(self, script: str) -> str:
+    def run(self, script: str, seconds: int = 80) -> str:
+        """What it says; "" where it does not listen yet."""
         address = self.vm["addresses"][0]
-        ask = f"import socket,sys;s=socket.create_connection(('{address}',7777),10);s.sendall(sys.stdin.buffer.read());"
-        ask += "[sys.stdout.write(d.decode()) for d in iter(lambda:s.recv(4096),b'')]"
+        ask = (
+            f"import socket, sys; s = socket.create_connection(('{address}', 7777), {seconds});"
+            "s.sendall(sys.stdin.buffer.read());"
+            "[sys.stdout.write(data.decode()) for data in iter(lambda: s.recv(4096), b'')]"
+        )
         command = [*self.host.inside, "python3", "-c", ask]
-        return subprocess.run(command, input=script, capture_output=True, text=True, timeout=90).stdout
+        return subprocess.run(command, input=script, capture_output=True, text=True, timeout=400).stdout
 
     def write(self, name: str, size_kib: int) -> None:
-        wait_until(lambda: self.run("echo here; exit\n") == "here\n", 400, "a guest that listens")
+        wait_until(lambda: self.run("echo here; exit\n", 10) == "here\n", 400, "a guest that listens")
         self.sums[name] = self.run(WRITE.format(name=name, size=size_kib)).split()[0]
         assert len(self.sums[name]) == 64
 
