@@ -20,6 +20,8 @@ PAGES = {
     "vm-detail": ("demo", "/t/demo/vms/{vm}/"),
     "vm-console": ("demo", "/t/demo/vms/{vm}/console/"),
     "vm-backups": ("demo", "/t/demo/vms/{vm}/backups/"),
+    "vm-bin": ("demo", "/t/demo/vms/bin/"),
+    "vm-schedules": ("demo", "/t/demo/vms/{vm}/schedules/"),
     "backup-targets": ("admin", "/provider/backup-targets/"),
     "image-list": ("demo", "/t/demo/images/"),
     "image-detail": ("demo", "/t/demo/images/{image}/"),
@@ -43,6 +45,8 @@ def main() -> None:
                 wait_until(lambda: len(stack.get("/drift", user="admin")["results"]) == 2, 90, "both cards of drift")
                 back_up(stack, vms[0], host.directory / "backups")
                 image = new_image(stack, vms[2])
+                set_up_schedules(stack, vms[0])
+                stack.succeeded("DELETE", f"/vms/{stack.create('old-web')['id']}")
                 take(stack, vms[0], image)
     finally:
         lab.down()
@@ -54,6 +58,16 @@ def back_up(stack: Stack, vm: dict[str, Any], path: Path) -> None:
     stack.succeeded("POST", "/backup-targets", body, user="admin")
     made = [stack.succeeded("POST", f"/vms/{vm['id']}/backups", {})["backup"]["id"] for _ in range(2)]
     stack.succeeded("POST", f"/backups/{made[0]}/actions/verify")
+
+
+def set_up_schedules(stack: Stack, vm: dict[str, Any]) -> None:
+    zone = "Europe/Berlin"
+    for body in (
+        {"kind": "snapshot", "every": "hourly", "at": "00:15", "keep": {"hourly": 24}},
+        {"kind": "backup", "every": "daily", "at": "03:00", "keep": {"daily": 7, "weekly": 4}, "target": "nas"},
+    ):
+        answer = stack.api("POST", f"/vms/{vm['id']}/schedules", {"zone": zone, **body})
+        assert answer.status_code == 201, answer.text
 
 
 def new_image(stack: Stack, vm: dict[str, Any]) -> str:
