@@ -67,7 +67,7 @@ def _why_not_detach(facts: Facts) -> str:
         return "Resume the machine first: a paused guest cannot let go of a disk."
     if facts.vm_status not in _BUILT:
         return f"Its machine is {facts.vm_status}."
-    return "Snapshots of the machine have it. Delete them first." if facts.has_snapshots else ""
+    return "Snapshots or linked clones of the machine have it. Delete them first." if facts.has_snapshots else ""
 
 
 def _why_not_delete(facts: Facts) -> str:

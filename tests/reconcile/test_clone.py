@@ -25,6 +25,7 @@ from vms.audit.run import audit
 from vms.models import VM, Layer, Volume
 from vms.services.clone import clone_vm
 from vms.services.delete import delete_vm
+from vms.workflows.clear_up import clear_up_all
 from vms.workflows.clone import FULL, LINKED
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,8 +87,12 @@ def test_all_disks_are_there_and_nothing_is_left_over(world: World, host: Memory
         backing = host.volumes["berth", volume.layer.file_name].backing
         assert backing == (before[target].file_name if mode == LINKED else None)
     is_frozen = machine == "web" or mode == LINKED
+    merging = active_on_each([source.pk]).get(source.pk)
+    assert (merging is not None) is (machine == "web" and mode == FULL), "what nothing stands on is merged"
+    if merging is not None:
+        assert worked(merging).status == "succeeded"
     for volume in fresh(source).volumes.all():
-        assert (volume.layer.parent == before[volume.target]) is is_frozen
+        assert (volume.layer.parent == before[volume.target]) is (is_frozen and mode == LINKED)
     assert active_on_each([source.pk]) == {}
     assert [finding for finding in audit() if finding.host_id == world.host.pk] == []
 
@@ -108,6 +113,9 @@ def test_one_that_fails_leaves_both_as_they_should_be(
     with monkeypatch.context() as patch:
         patch.setattr(engine, "step_hook", hook)
         assert worked(operation).status == "failed"
+    for merging in active_on_each([source.pk]).values():
+        assert worked(merging).status == "succeeded"
+    assert Layer.objects.filter(parent__volume=None).exclude(parent=None).count() == 0, "nothing is left of the freeze"
     assert not VM.objects.unscoped("test").filter(pk=new.pk).exists()
     assert sorted(Claim.objects.values_list("holder_id", "resource", "amount")) == claims
     assert not Layer.objects.filter(volume=None, children=None).exists()
@@ -165,6 +173,19 @@ def test_whoever_goes_first_the_other_keeps_what_it_stands_on(world: World, host
     assert not {base for base in bases if base in left and not Layer.objects.filter(volume__name="data").exists()}
     boots = Layer.objects.filter(volume=None, children=None)
     assert not boots.exists(), "what nobody stands on any more went with the last one"
+
+
+def test_what_only_a_clone_stood_on_is_merged_once_that_is_gone(world: World, host: MemoryHost) -> None:
+    source = world.machines["web"]
+    new, _ = clone(source, LINKED)
+    clear_up_all()
+    assert active_on_each([source.pk]) == {}, "the clone stands on it"
+    Volume.objects.unscoped("test").filter(vm=new, is_boot=False).delete()
+    Layer.objects.filter(volume=None, children=None, snapshot_disk=None).delete()
+    assert worked(delete_vm(actor=SYSTEM, vm=fresh(new), purge=True)).status == "succeeded"
+    clear_up_all()
+    assert worked(active_on_each([source.pk])[source.pk]).status == "succeeded"
+    assert all(volume.layer.parent is None for volume in fresh(source).volumes.all())
 
 
 def test_both_can_be_cloned_again_and_again(world: World, host: MemoryHost) -> None:

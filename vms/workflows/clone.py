@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
 from hosts.driver.types import CopyFacts
 from hosts.errors import translate
 from portal.events import log
@@ -22,6 +24,7 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Layer, Volume
 from vms.workflows import create, layers
+from vms.workflows.clear_up import clear_up_soon
 from vms.workflows.common import driver_of, machine
 
 FULL, LINKED = "full", "linked"
@@ -93,6 +96,7 @@ def delete_disks(context: StepContext) -> None:
 def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
     create.finish(operation, outputs)
     _tell_source(operation, "vm.cloned")
+    _merge_soon(operation)
 
 
 def forget(operation: Operation) -> None:
@@ -104,6 +108,13 @@ def forget(operation: Operation) -> None:
         volume.delete()
         volume.layer.delete()
     create.forget_machine(operation.target_id)
+    _merge_soon(operation)
+
+
+def _merge_soon(operation: Operation) -> None:
+    """What was frozen for copies alone, or for nothing; where a clone stands on it, it waits until that is gone."""
+    source = UUID(operation.params["source"])
+    transaction.on_commit(lambda: clear_up_soon(source))
 
 
 def _tell_source(operation: Operation, kind: str) -> None:

@@ -12,7 +12,7 @@ from hosts.driver.types import FreshLayer, PowerState
 from portal.operations.workflow import StepContext
 from vms.design import domain_spec
 from vms.layers import has_others
-from vms.models import VM, Layer, Volume
+from vms.models import VM, Layer, Snapshot, SnapshotDisk, SnapshotState, Volume
 from vms.workflows.common import driver_of
 
 _ON = (PowerState.RUNNING, PowerState.PAUSED)
@@ -31,7 +31,7 @@ def freeze(context: StepContext, vm: VM, tops: Sequence[Layer]) -> bool:
     is_quiesced = False
     if state is not None and state.power in _ON:
         is_quiesced = driver.freeze(vm.pk, _fresh(vm, tops), quiesce=True)
-    _write_down(tops)
+    _write_down(vm, tops)
     driver.define(domain_spec(_again(vm), vm.host, context.fence))
     return is_quiesced
 
@@ -60,10 +60,21 @@ def _target(targets: dict[UUID, str], top: Layer) -> str:
     return targets.get(top.pk) or targets[top.parent_id]  # type: ignore[index]
 
 
-def _write_down(tops: Sequence[Layer]) -> None:
-    with transaction.atomic():
-        for top in tops:
-            Volume.objects.unscoped("workflow").filter(layer=top.parent).update(layer=top)
+@transaction.atomic
+def _write_down(vm: VM, tops: Sequence[Layer]) -> None:
+    """What is frozen is kept as by a snapshot that was deleted already: out of sight, until it can be merged."""
+    rows = Volume.objects.unscoped("workflow").filter(layer__in=[top.parent_id for top in tops])
+    volumes = {volume.layer_id: volume for volume in rows}
+    if not volumes:
+        return
+    size = {"vcpus": vm.vcpus, "memory_mib": vm.memory_mib, "power": vm.observed_power}
+    point = Snapshot.objects.create(tenant=vm.tenant, vm=vm, state=SnapshotState.GONE, size_gib=0, **size)
+    for top in tops:
+        assert top.parent is not None
+        if (volume := volumes.get(top.parent.pk)) is not None:
+            size_gib = volume.size_gib
+            SnapshotDisk.objects.create(snapshot=point, volume=volume, layer=top.parent, size_gib=size_gib)
+            Volume.objects.unscoped("workflow").filter(pk=volume.pk).update(layer=top)
 
 
 def _may_be_written(driver: Driver, vm: VM, tops: Sequence[Layer]) -> bool:
