@@ -97,7 +97,7 @@ def status_of(volume: Volume, operation: Operation | None) -> str:
 def machine_for(actor: Actor, tenant: Tenant, reference: object, field: str = "vm") -> VM:
     """A machine of the tenant's, by id or by name, named in a body."""
     rows = VM.objects.for_actor(actor).filter(tenant=tenant)
-    found = rows.filter(name=str(reference)).first()
+    found = rows.filter(name=str(reference), binned_at=None).first()
     if found is None and (id := _as_id(reference)):
         found = rows.filter(pk=id).first()
     if found is None:

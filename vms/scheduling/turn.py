@@ -169,7 +169,7 @@ def _delete(schedule: Schedule, runs: Iterable[ScheduleRun], now: datetime) -> N
             with transaction.atomic():
                 maker_of(schedule.kind).delete(SYSTEM, run.made)  # type: ignore[arg-type]
         except DomainError as refusal:
-            if refusal.code == _BUSY:  # so are the others of this machine
+            if refusal.code in (_BUSY, _NO_STATE_FOR_IT):  # so it is for the others of this machine
                 return
             logger.warning("schedule %s keeps %s: %s", schedule.pk, run.made, refusal.detail)
         asked = min(run.deletions_asked + 1, 15)
