@@ -1,4 +1,8 @@
-"""Which files of deleted snapshots can go, and what a merge makes of the rows. Nothing here reaches a host."""
+"""Which files nobody needs any more, and what a merge makes of the rows. Nothing here reaches a host.
+
+A layer is spare when its snapshot has ended, or when it was frozen for something that is over, such as a clone. One on
+which nothing stands goes; one on which one file alone stands becomes one with it; others stay.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Count
 
+from vms.layers import has_others
 from vms.models import VM, Layer, Power, Snapshot, SnapshotDisk, SnapshotState, Volume
 
 ENDED = (SnapshotState.DELETING, SnapshotState.GONE)
@@ -17,15 +23,16 @@ ENDED = (SnapshotState.DELETING, SnapshotState.GONE)
 class Removal:
     """Nothing stands on the layer: its file goes."""
 
-    disk: SnapshotDisk
+    layer: Layer
 
 
 @dataclass(frozen=True)
 class Joining:
-    """One file alone stands on the layer: both become one."""
+    """One file alone stands on the layer: both become one. `target` is the disk in which the guest sees them."""
 
-    disk: SnapshotDisk
+    layer: Layer
     child: Layer
+    target: str
 
 
 Work = Removal | Joining
@@ -35,31 +42,50 @@ def snapshots_of(vm_id: UUID) -> list[Snapshot]:
     return list(Snapshot.objects.unscoped("of a machine in hand").filter(vm_id=vm_id).prefetch_related("disks__layer"))
 
 
-def ended_layers(vm: VM) -> list[Layer]:
-    """What operations that clear up after them hold."""
-    return list(Layer.objects.filter(snapshot_disk__snapshot__vm=vm, snapshot_disk__snapshot__state__in=ENDED))
+def spare_layers(vm: VM) -> list[tuple[Layer, str]]:
+    """Of the machine, newest first, each with the disk that it belongs to. Operations that clear up hold these."""
+    ended = SnapshotDisk.objects.filter(snapshot__vm=vm, snapshot__state__in=ENDED)
+    found = {disk.layer: disk.volume.target for disk in ended.select_related("layer__pool", "volume")}
+    for volume in vm.volumes.select_related("layer__pool", "layer__parent"):
+        found |= {layer: volume.target for layer in _below(volume.layer) if _was_frozen_for_nothing(layer)}
+    return sorted(found.items(), key=lambda each: each[0].created_at, reverse=True)
 
 
-def next_work(vm: VM, passed_over: Collection[int] = ()) -> Work | None:
-    """What can be done first about the data of snapshots that have ended, those passed over left out.
-
-    None where nothing can be: the rest stays as long as others stand on it.
-    """
-    rows = SnapshotDisk.objects.filter(snapshot__vm=vm, snapshot__state__in=ENDED).exclude(pk__in=passed_over)
-    for disk in rows.select_related("layer__pool", "volume", "snapshot").order_by("-layer__created_at"):
-        if work := _work_on(vm, disk):
+def next_work(vm: VM, passed_over: Collection[str] = ()) -> Work | None:
+    """What can be done first, layers with the ids `passed_over` left out. None where nothing can be."""
+    for layer, target in spare_layers(vm):
+        if str(layer.pk) not in passed_over and (work := _work_on(vm, layer, target)):
             return work
     return None
 
 
-def _work_on(vm: VM, disk: SnapshotDisk) -> Work | None:
-    children = list(disk.layer.children.select_related("pool"))
+def machines_with_spare_layers() -> set[UUID]:
+    """Those at which it is worth to look."""
+    left = Snapshot.objects.unscoped("by the clock").filter(state=SnapshotState.GONE)
+    found = set(left.values_list("vm_id", flat=True))
+    frozen = Layer.objects.filter(volume=None, snapshot_disk=None).annotate(above=Count("children")).filter(above=1)
+    for layer in frozen:
+        above = [each.pk for each in _above(layer)]
+        volumes = Volume.objects.unscoped("by the clock").filter(layer__in=above).exclude(vm=None)
+        found.update(volumes.values_list("vm_id", flat=True))
+    return found
+
+
+def _work_on(vm: VM, layer: Layer, target: str) -> Work | None:
+    children = list(layer.children.select_related("pool"))
     if not children:
-        return None if Volume.objects.unscoped("its layer").filter(layer=disk.layer).exists() else Removal(disk)
+        return Removal(layer)
     if len(children) > 1 or _is_anothers(vm, children[0]):
         return None
     is_busy_branch = vm.observed_power != Power.STOPPED and children[0].children.count() > 1
-    return None if is_busy_branch else Joining(disk, children[0])
+    return None if is_busy_branch else Joining(layer, children[0], target)
+
+
+def _was_frozen_for_nothing(layer: Layer) -> bool:
+    if hasattr(layer, "snapshot_disk") or hasattr(layer, "volume"):
+        return False
+    children = list(layer.children.all()[:2])
+    return len(children) == 1 and not has_others(layer, children[0])
 
 
 def _is_anothers(vm: VM, layer: Layer) -> bool:
@@ -75,19 +101,25 @@ def _above(layer: Layer) -> Iterator[Layer]:
         yield from _above(child)
 
 
+def _below(layer: Layer) -> Iterator[Layer]:
+    parent = layer.parent
+    while parent is not None:
+        yield parent
+        parent = parent.parent
+
+
 @transaction.atomic
 def removed(work: Removal) -> None:
     """The file is gone."""
-    layer = work.disk.layer
-    work.disk.delete()
-    layer.delete()
+    SnapshotDisk.objects.filter(layer=work.layer).delete()
+    work.layer.delete()
 
 
 @transaction.atomic
 def joined(work: Joining, kept: str) -> None:
     """One file of both is left: `kept`. What stood on the other one, or was it, is told so."""
-    layer, child = Layer.objects.get(pk=work.disk.layer_id), Layer.objects.get(pk=work.child.pk)
-    work.disk.delete()
+    layer, child = Layer.objects.get(pk=work.layer.pk), Layer.objects.get(pk=work.child.pk)
+    SnapshotDisk.objects.filter(layer=layer).delete()
     if kept == child.file_name:
         Layer.objects.filter(pk=child.pk).update(parent=layer.parent, image=layer.image)
         layer.delete()

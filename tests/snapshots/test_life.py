@@ -10,6 +10,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
+from hosts.driver.types import FreshLayer
 from portal.core.errors import Conflict, Invalid
 from portal.operations.models import Operation
 from portal.quotas import ledger
@@ -300,3 +301,23 @@ def test_a_schedule_takes_and_deletes_them(world: World, web: VM, host: MemoryHo
     maker.delete(SYSTEM, made)
     work()
     assert not Snapshot.objects.unscoped("test").exists()
+
+
+def test_a_layer_that_was_frozen_for_something_that_is_over_is_merged(
+    world: World, web: VM, host: MemoryHost, turn: Turn, work: Work
+) -> None:
+    """As a clone of a running machine leaves it."""
+    volume = Volume.objects.unscoped("test").select_related("layer__pool").get(vm=web)
+    top = Layer.objects.create(pool=volume.layer.pool, parent=volume.layer, size_gib=volume.size_gib)
+    driver = driver_for(again(web).host)
+    driver.ensure_overlay("berth", top.file_name, volume.layer.file_name, top.size_bytes)
+    driver.freeze(web.pk, [FreshLayer("vda", "berth", top.file_name)])
+    volume.layer = top
+    volume.save()
+    agree(web, host, turn, 2)
+    clear_up_all()
+    (operation,) = work()
+    assert operation.state == "succeeded", operation.error
+    agree(web, host, turn, 1)
+    clear_up_all()
+    assert work() == []

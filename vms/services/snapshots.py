@@ -115,7 +115,7 @@ def delete_snapshot(*, actor: Actor, snapshot: Snapshot) -> Operation:
         params={"snapshot": str(snapshot.pk)},
         lane=vm.host_id,
         after={"snapshot": snapshot.name},
-        holds=snapshot_layers.ended_layers(vm),
+        holds=[layer for layer, _ in snapshot_layers.spare_layers(vm)],
     )
 
 

@@ -33,20 +33,20 @@ MOST_TRIES = 3
 
 def merge_all(context: StepContext) -> Output:
     """One after the other, the rows following each. What cannot be merged as things are stays, out of sight."""
-    passed_over: list[int] = list(context.kept.get("passed_over", []))
+    passed_over: list[str] = list(context.kept.get("passed_over", []))
     while (work := snapshot_layers.next_work(machine(context.operation), passed_over)) is not None:
         try:
             _do(context, work, passed_over)
         except errors.InvalidState:  # it runs on another branch, from which those below cannot be told otherwise
-            passed_over.append(work.disk.pk)
+            passed_over.append(str(work.layer.pk))
     _delete_memory(context)
     vm = machine(context.operation)
     driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))  # it may be on another file now
     return None
 
 
-def _do(context: StepContext, work: Removal | Joining, passed_over: list[int]) -> None:
-    layer = work.disk.layer
+def _do(context: StepContext, work: Removal | Joining, passed_over: list[str]) -> None:
+    layer = work.layer
     driver = driver_of(context, machine(context.operation))
     if isinstance(work, Removal):
         driver.delete_volume(layer.pool.name, layer.file_name)
@@ -58,17 +58,17 @@ def _do(context: StepContext, work: Removal | Joining, passed_over: list[int]) -
     snapshot_layers.joined(work, kept)
 
 
-def _merged(context: StepContext, work: Joining, passed_over: list[int]) -> str:
+def _merged(context: StepContext, work: Joining, passed_over: list[str]) -> str:
     """The file that is left of both. A guest is switched to it only after it was written down that it may be."""
-    may_switch = context.kept.get("switching") == str(work.disk.layer_id)
-    tries = context.kept.get("tries", 0) if context.kept.get("layer") == str(work.disk.layer_id) else 0
-    memory = {"layer": str(work.disk.layer_id), "passed_over": passed_over}
+    may_switch = context.kept.get("switching") == str(work.layer.pk)
+    tries = context.kept.get("tries", 0) if context.kept.get("layer") == str(work.layer.pk) else 0
+    memory = {"layer": str(work.layer.pk), "passed_over": passed_over}
     for _ in range(LOOKS):
         facts = _merge(context, work, may_switch)
         if facts.kept is not None:
             return facts.kept
         if facts.is_ready:
-            raise LookAgain(0, "the host", {**memory, "tries": tries, "switching": str(work.disk.layer_id)})
+            raise LookAgain(0, "the host", {**memory, "tries": tries, "switching": str(work.layer.pk)})
         tries += facts.has_begun
         if tries > MOST_TRIES:
             raise StepFailed("merge_failed", "The host could not merge the data of the snapshot. Try again.")
@@ -78,13 +78,13 @@ def _merged(context: StepContext, work: Joining, passed_over: list[int]) -> str:
 
 
 def _merge(context: StepContext, work: Joining, may_switch: bool) -> MergeFacts:
-    vm, layer = machine(context.operation), work.disk.layer
+    vm, layer = machine(context.operation), work.layer
     merge = Merge(
         pool=layer.pool.name,
         layer=layer.file_name,
         child=work.child.file_name,
         domain=vm.pk,
-        target=work.disk.volume.target,
+        target=work.target,
         heirs=tuple(heir.file_name for heir in work.child.children.all()),
         is_to_run=vm.desired_power == Power.RUNNING,
     )
@@ -143,7 +143,7 @@ def clear_up_soon(vm_id: UUID) -> None:
                 target=vm,
                 title=f"Clear up after snapshots of {vm.name}",
                 lane=vm.host_id,
-                holds=snapshot_layers.ended_layers(vm),
+                holds=[layer for layer, _ in snapshot_layers.spare_layers(vm)],
             )
         except Conflict:
             return
@@ -151,6 +151,5 @@ def clear_up_soon(vm_id: UUID) -> None:
 
 def clear_up_all() -> None:
     """What was left where a machine was busy, ran on another branch, or had clones that are gone since."""
-    left = Snapshot.objects.unscoped("by the clock").filter(state=SnapshotState.GONE)
-    for vm_id in set(left.values_list("vm_id", flat=True)):
+    for vm_id in snapshot_layers.machines_with_spare_layers():
         clear_up_soon(vm_id)
