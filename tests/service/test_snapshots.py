@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.service.host import Host
-from tests.service.test_backups import AGENT, LISTEN, Guest
+from tests.service.test_backups import AGENT, LISTEN, Guest, written
 from tests.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(1500)]
@@ -39,18 +39,29 @@ def delete(guest: Guest, snapshot: dict[str, Any]) -> None:
     guest.stack.succeeded("DELETE", f"/snapshots/{snapshot['id']}")
 
 
-def read(guest: Guest, name: str) -> str:
-    """The SHA-256 of a file as the guest reads it; "" where it has none."""
-    wait_until(lambda: guest.run("echo here; exit\n") == "here\n", 400, "a guest that listens")
-    return guest.run(f"sha256sum /root/{name} 2>/dev/null; exit\n").partition(" ")[0]
+def act(guest: Guest, action: str) -> None:
+    guest.stack.succeeded("POST", f"/vms/{guest.vm['id']}/actions/{action}", {})
+
+
+def settled(guest: Guest) -> None:
+    """What a return discards is cleared up by an operation of its own."""
+    wait_until(lambda: guest.stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 120, "the end of a clear-up")
+
+
+def read(guest: Guest, scratch: Path) -> str:
+    """The SHA-256 of the file on its disk, for which it is forced off: it listens after its first boot alone."""
+    settled(guest)
+    if status(guest) != "stopped":
+        act(guest, "force-off")
+    return written(guest.host, guest.vm["id"], "data", scratch)
 
 
 def status(guest: Guest) -> str:
     return str(guest.stack.get(f"/vms/{guest.vm['id']}")["status"])
 
 
-def listed(guest: Guest) -> set[str]:
-    return {each["name"] for each in guest.stack.get(f"/vms/{guest.vm['id']}/snapshots")["results"]}
+def everything(guest: Guest) -> list[dict[str, Any]]:
+    return list(guest.stack.get(f"/vms/{guest.vm['id']}/snapshots")["results"])
 
 
 def depth(guest: Guest) -> int:
@@ -61,41 +72,37 @@ def depth(guest: Guest) -> int:
     return found
 
 
-def test_a_running_guest_reads_again_what_it_had_written(stack: Stack, guest: Guest) -> None:
-    """Two snapshots, back to each of them and to what was before, then deletes in the middle and at the end."""
-    guest.write("data", 3000)
-    first = guest.sums["data"]
-    one = take(guest, "one", description="before the change")
-    assert (one["status"], one["consistency"], one["memory"], one["current"]) == ("ready", "crash", False, True)
-    assert one["size_gib"] == 1
-    guest.write("data", 2000)
-    second = guest.sums["data"]
-    two = take(guest, "two")
-    guest.write("data", 1000)
-    third = guest.sums["data"]
-    assert len({first, second, third}) == 3
+def test_a_running_guest_reads_again_what_it_had_written(stack: Stack, guest: Guest, tmp_path: Path) -> None:
+    """Two snapshots of it as it runs, back to the first and to what was before, then deletes under it and beside it."""
+    sums = []
+    for name, size_kib in (("one", 3000), ("two", 2000), ("", 1000)):
+        guest.write("data", size_kib)
+        sums.append(guest.sums["data"])
+        if name:
+            taken = take(guest, name, description="before a change")
+            assert (taken["status"], taken["consistency"], taken["current"]) == ("ready", "crash", True)
+            assert taken["size_gib"] == 1
+    assert len(set(sums)) == 3
+    one, two = (next(each for each in everything(guest) if each["name"] == name) for name in ("one", "two"))
     revert(guest, one, safety=True)
     assert status(guest) == "running"
-    assert read(guest, "data") == first
-    safety = next(each for each in stack.get(f"/vms/{guest.vm['id']}/snapshots")["results"] if each["safety"])
+    assert read(guest, tmp_path) == sums[0]
+    safety = next(each for each in everything(guest) if each["safety"])
     assert (safety["parent"], stack.get(f"/snapshots/{one['id']}")["current"]) == (two["id"], True)
     revert(guest, safety)
-    assert read(guest, "data") == third
-    wait_until(
-        lambda: depth(guest) == 4 and stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 120, "a clear-up"
-    )
-    delete(guest, two)
-    assert read(guest, "data") == third
+    assert (status(guest), read(guest, tmp_path)) == ("stopped", sums[2])
+    act(guest, "start")
+    delete(guest, two)  # in the middle, under a guest that runs
+    assert read(guest, tmp_path) == sums[2]
     revert(guest, one)
-    assert read(guest, "data") == first
-    wait_until(lambda: stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 60, "a clear-up")
-    delete(guest, one)
+    assert read(guest, tmp_path) == sums[0]
+    delete(guest, one)  # below a branch
     revert(guest, safety)
-    assert read(guest, "data") == third
-    wait_until(lambda: stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 60, "a clear-up")
+    assert read(guest, tmp_path) == sums[2]
+    act(guest, "start")
     delete(guest, safety)
-    assert listed(guest) == set()
-    assert read(guest, "data") == third
+    assert everything(guest) == []
+    assert read(guest, tmp_path) == sums[2]
     wait_until(lambda: depth(guest) == 1, 120, "one file that is left")
     assert guest.host.helpers() == []
 
@@ -107,18 +114,20 @@ def test_with_its_memory_it_goes_on_where_it_was(guest: Guest) -> None:
     assert (snapshot["memory"], snapshot["consistency"]) == (True, "memory")
     assert guest.run(BOOT) == boot
     guest.write("data", 2000)
-    guest.stack.succeeded("POST", f"/vms/{guest.vm['id']}/actions/force-off", {})
+    act(guest, "force-off")
     revert(guest, snapshot)
     assert status(guest) == "running"
-    assert read(guest, "data") == before
+    wait_until(lambda: guest.run("echo here; exit\n") == "here\n", 60, "a guest that goes on")
     assert guest.run(BOOT) == boot
+    assert guest.run("sha256sum /root/data; exit\n").split()[0] == before
+    settled(guest)
     delete(guest, snapshot)
-    assert read(guest, "data") == before
+    assert guest.run("sha256sum /root/data; exit\n").split()[0] == before
     assert not [name for name in guest.host.volumes() if name.endswith(".memory")]
 
 
 def test_of_one_that_is_off_the_bytes_are_the_same(guest: Guest) -> None:
-    guest.stack.succeeded("POST", f"/vms/{guest.vm['id']}/actions/force-off", {})
+    act(guest, "force-off")
     disk = guest.host.pool_path / guest.host.root_volume(guest.vm["id"])
     io = ["qemu-io", "-f", "qcow2"]
     subprocess.run([*io, "-c", "write -P 77 700M 8M", disk], check=True, capture_output=True)
@@ -134,7 +143,7 @@ def test_of_one_that_is_off_the_bytes_are_the_same(guest: Guest) -> None:
     assert status(guest) == "stopped"
     assert content(guest.host.pool_path / guest.host.root_volume(guest.vm["id"])) == before
     wait_until(lambda: not top.exists(), 60, "what was discarded to be gone")
-    wait_until(lambda: guest.stack.get(f"/vms/{guest.vm['id']}")["operation"] is None, 60, "the end of the clear-up")
+    settled(guest)
     delete(guest, snapshot)
     assert content(guest.host.pool_path / guest.host.root_volume(guest.vm["id"])) == before
     assert depth(guest) == 1
