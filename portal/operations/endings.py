@@ -47,11 +47,12 @@ def pause(journal: Journal) -> None:
 
 
 def turn_round(journal: Journal, problem: dict[str, str]) -> None:
-    """From here on undo what was done."""
-    for row in journal.steps:
-        if row.state == StepState.RUNNING:
-            journal.mark(row, StepState.FAILED, problem["detail"])
-    journal.move(State.UNWINDING, error=problem, waiting_for="", attempts=0, failed_undos=0, is_lane_down=False)
+    """From here on undo what was done. All at once: a step that failed is never seen in an operation that goes on."""
+    with journal.ending():
+        for row in journal.steps:
+            if row.state == StepState.RUNNING:
+                journal.mark(row, StepState.FAILED, problem["detail"])
+        journal.move(State.UNWINDING, error=problem, waiting_for="", attempts=0, failed_undos=0, is_lane_down=False)
     journal.operation.error = problem
     journal.operation.attempts = journal.operation.failed_undos = 0
 

@@ -17,7 +17,7 @@ from structlog.contextvars import bound_contextvars
 
 from portal.core.pace import Amount
 from portal.events import log
-from portal.operations import endings, versions
+from portal.operations import endings, heartbeat, versions
 from portal.operations.heartbeat import Heartbeat
 from portal.operations.journal import Journal
 from portal.operations.lease import LeaseLost, claim
@@ -46,24 +46,25 @@ is_shutting_down: Callable[[], bool] = lambda: False  # noqa: E731
 
 def run(operation_id: UUID) -> None:
     """Claim the operation and work on it until it ends or has to wait; a second delivery finds it claimed."""
+    asked_at = heartbeat.now()
     operation = claim(operation_id)
     if operation is None:
         return
     with bound_contextvars(request_id=operation.request_id, operation_id=str(operation.pk), kind=operation.kind):
-        _work_on_guarded(operation)
+        _work_on_guarded(operation, asked_at)
     ring_next(operation.lane)
 
 
-def _work_on_guarded(operation: Operation) -> None:
+def _work_on_guarded(operation: Operation, asked_at: float) -> None:
     try:
-        _work_on(operation)
+        _work_on(operation, asked_at)
     except LeaseLost:
         logger.warning("operation %s was taken over; this worker leaves it", operation.pk)
     except (OperationalError, InterfaceError) as error:
         logger.warning("operation %s is left to the next worker, the database is away: %s", operation.pk, error)
 
 
-def _work_on(operation: Operation) -> None:
+def _work_on(operation: Operation, asked_at: float) -> None:
     journal = Journal(operation)
     try:
         workflow = workflow_of(operation.kind)
@@ -71,8 +72,8 @@ def _work_on(operation: Operation) -> None:
     except (KeyError, versions.Unknown):
         endings.wait_for_version(journal)
         return
-    with Heartbeat(operation, partial(endings.stuck_step, journal)) as heartbeat:
-        _Run(operation, workflow, pairs, journal, heartbeat).go()
+    with Heartbeat(operation, asked_at, partial(endings.stuck_step, journal)) as beat:
+        _Run(operation, workflow, pairs, journal, beat).go()
 
 
 class _Run:
@@ -118,7 +119,7 @@ class _Run:
         for row, step in self.pairs:
             if row.state == StepState.DONE:
                 continue
-            if row.state == StepState.RUNNING and not step.repeatable:
+            if row.state in (StepState.RUNNING, StepState.FAILED) and not step.repeatable:
                 raise _unknown_end(row, "it was interrupted")
             self._stop_between(previous, output, row)
             self.journal.advance(previous, output, row)
@@ -186,6 +187,7 @@ class _Run:
         for row, step in reversed(self.pairs):
             if row.state in (StepState.WAITING, StepState.UNDONE):
                 continue
+            self.heartbeat.check()
             if is_shutting_down():
                 raise Paused
             try:

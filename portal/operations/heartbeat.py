@@ -29,11 +29,12 @@ class Heartbeat:
     a second database connection.
     """
 
-    def __init__(self, operation: Operation, on_stuck: Callable[[Step], None]) -> None:
+    def __init__(self, operation: Operation, asked_at: float, on_stuck: Callable[[Step], None]) -> None:
+        """`asked_at` is by `now` and from before the claim, so it ends no later than the database's own."""
         self._operation = operation
         self._on_stuck = on_stuck
         self._step: Step | None = None
-        self._moved_at = self._renewed_at = _now()
+        self._moved_at = self._renewed_at = asked_at
         self._lost = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{operation.pk}", daemon=True)
@@ -48,16 +49,16 @@ class Heartbeat:
 
     def check(self) -> None:
         """Raises LeaseLost where the lease is another's, or may be by now."""
-        if self._lost or _now() - self._renewed_at > lease.LEASE.total_seconds():
+        if self._lost or now() - self._renewed_at > lease.LEASE.total_seconds():
             raise LeaseLost(str(self._operation.pk))
 
     def watch(self, step: Step | None) -> None:
         """From now on this step is under way, or none."""
-        self._step, self._moved_at = step, _now()
+        self._step, self._moved_at = step, now()
 
     def moved(self) -> None:
         """The step has given a sign of progress."""
-        self._moved_at = _now()
+        self._moved_at = now()
 
     def _beat(self) -> None:
         try:
@@ -72,7 +73,7 @@ class Heartbeat:
             connection.close()
 
     def _renew(self) -> bool:
-        asked_at = _now()
+        asked_at = now()
         try:
             renewed = lease.renew(self._operation)
         except Exception as error:  # the database is away: keep trying until the lease itself runs out
@@ -83,7 +84,7 @@ class Heartbeat:
 
     def _is_stuck(self) -> bool:
         step = self._step
-        return step is not None and _now() - self._moved_at > step.deadline.total_seconds()
+        return step is not None and now() - self._moved_at > step.deadline.total_seconds()
 
     def _give_up(self) -> None:
         """A thread cannot be stopped from outside but its process can, and the journal survives that."""
@@ -98,6 +99,6 @@ class Heartbeat:
             end_process()
 
 
-def _now() -> float:
+def now() -> float:
     """Seconds that no change of the clock moves, and that pass while the machine is suspended too."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -244,7 +244,7 @@ def test_a_kind_nobody_knows_waits_for_a_worker_that_does(
 def test_what_is_wrong_in_the_engine_is_not_taken_for_a_bad_message(
     operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(operation: Operation) -> None:
+    def broken(operation: Operation, asked_at: float) -> None:
         raise ValueError("a bug")
 
     monkeypatch.setattr(engine, "_work_on_guarded", broken)

@@ -16,6 +16,7 @@ from django.utils import timezone
 from portal.core.errors import Conflict
 from portal.core.ids import uuid7
 from portal.operations import endings, engine, heartbeat, lanes, lease, services, worker, workflow
+from portal.operations.journal import Journal
 from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.workflow import LookAgain, Step, StepFailed, TransientError
@@ -44,8 +45,8 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_more(
     world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sleep_past_the_lease(context: Any) -> None:
-        real, later = heartbeat._now, lease.LEASE.total_seconds() + 1
-        monkeypatch.setattr(heartbeat, "_now", lambda: real() + later)
+        real, later = heartbeat.now, lease.LEASE.total_seconds() + 1
+        monkeypatch.setattr(heartbeat, "now", lambda: real() + later)
         with pytest.raises(lease.LeaseLost):
             context.check()
         context.progress(0.5, "still here")
@@ -54,6 +55,26 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_does_nothing_more(
     engine.run(operation.pk)
     assert fresh(operation).state == State.RUNNING, "left as it was, for whoever takes it over"
     assert world.log == ["run one"]
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.UNWINDING])
+def test_a_worker_that_is_stopped_right_after_its_claim_does_nothing_either(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    """The lease counts from before the claim, not from when the worker wakes up."""
+    claim, real = lease.claim, heartbeat.now
+    Operation.objects.unscoped("test").filter(pk=operation.pk).update(state=state)
+    operation.steps.filter(name="one").update(state="done")
+
+    def claim_and_sleep(operation_id: Any) -> Operation | None:
+        claimed = claim(operation_id)
+        monkeypatch.setattr(heartbeat, "now", lambda: real() + lease.LEASE.total_seconds() + 1)
+        return claimed
+
+    monkeypatch.setattr(engine, "claim", claim_and_sleep)
+    engine.run(operation.pk)
+    assert world.log == []
+    assert fresh(operation).is_active
 
 
 def test_fences_rise_from_operation_to_operation(world: World, operation: Operation, target: Tenant) -> None:
@@ -118,6 +139,31 @@ def test_a_step_that_cannot_be_repeated_is_not_run_again_after_a_crash(
     world.trouble["two done"] = [Killed()]
     with pytest.raises(Killed):
         engine.run(operation.pk)
+    done = run_to_the_end(operation)
+    assert (done.state, done.error["code"]) == (State.FAILED, "interrupted")
+    assert world.log.count("run two") == 1
+    assert world.made == set()
+
+
+@pytest.mark.parametrize("moment", ["turning round", "an older Berth turned round"])
+def test_a_step_that_cannot_be_repeated_is_not_run_again_after_a_crash_while_its_failure_is_noted(
+    world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    change_step(world, monkeypatch, "two", repeatable=False)
+    world.trouble["two"] = [StepFailed("no_space", "full")]
+    move = Journal.move
+
+    def killed(journal: Journal, state: State, **fields: Any) -> None:
+        if state == State.UNWINDING:
+            raise Killed
+        move(journal, state, **fields)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "move", killed)
+        with pytest.raises(Killed):
+            engine.run(operation.pk)
+    if moment != "turning round":
+        operation.steps.filter(name="two").update(state="failed")
     done = run_to_the_end(operation)
     assert (done.state, done.error["code"]) == (State.FAILED, "interrupted")
     assert world.log.count("run two") == 1
