@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -38,6 +39,20 @@ def test_an_active_one_goes_on_at_once_with_its_whole_time(state: State) -> None
     assert taken.state == (State.RUNNING if state == State.QUEUED else state)
     assert taken.fence > 1000, "a host may have seen later attempts than the backup has"
     assert timedelta(minutes=14) < taken.deadline_at - timezone.now() <= TIME
+
+
+def test_the_same_backup_can_be_restored_twice() -> None:
+    """A host remembers the attempts that were made after the first time."""
+    first, again = operation(State.QUEUED, fence=7), operation(State.QUEUED, fence=7)
+    settle()
+    taken = claim(first.pk)
+    assert taken is not None
+    Operation.objects.unscoped("test").filter(pk=again.pk).update(fence=7)
+    time.sleep(0.01)
+    settle()
+    later = claim(again.pk)
+    assert later is not None
+    assert later.fence > taken.fence
 
 
 def test_one_that_never_began_keeps_its_time() -> None:
