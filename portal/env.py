@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import environ
@@ -30,15 +32,25 @@ def secret_key() -> str:
         return str(key)
     path = DATA_DIR / "secret-key"
     DATA_DIR.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
+    if not path.exists():
+        _make_secret_key(path)
+    return path.read_text().strip()
+
+
+def _make_secret_key(path: Path) -> None:
+    """Whole under its name at once, or not at all; of several that make one at a time, the first one's counts."""
     from django.core.management.utils import get_random_secret_key
 
-    with os.fdopen(descriptor, "w") as file:
-        file.write(get_random_secret_key())
-    return path.read_text().strip()
+    descriptor, beside = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(get_random_secret_key())
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(beside, path)
+    finally:
+        Path(beside).unlink()
 
 
 def database() -> dict[str, object]:
