@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from portal.api.references import tenant_in
-from portal.api.serializers import Id, Input, Text
+from portal.api.serializers import Id, Input, Moment, Text
 from portal.api.views import ApiView
 from portal.events import selectors
 from portal.tenancy.roles import Permission
@@ -21,8 +21,8 @@ class EventFilter(Input):
     target = Id(required=False, help_text="The id of what it happened to.")
     actor = Text(required=False, max_length=150, help_text="A user name, or “system”.")
     kind = Text(required=False, max_length=60, help_text="A kind such as “vm.renamed”, or the beginning of some: “vm”.")
-    since = serializers.DateTimeField(required=False, help_text="From this time on.")
-    until = serializers.DateTimeField(required=False, help_text="Before this time.")
+    since = Moment(required=False, help_text="From this time on.")
+    until = Moment(required=False, help_text="Before this time.")
 
 
 class TargetOut(serializers.Serializer[Any]):

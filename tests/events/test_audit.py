@@ -105,7 +105,9 @@ class TestConditions:
         assert told("actor=admin") == ["tenant.renamed"]
         assert told("kind=quota") == ["quota.changed"]
         assert told("since=2101-01-01T00:00:00Z") == []
-        assert world.caller("auditor").get("events?since=yesterday").status_code == 400
+        for nonsense in ("yesterday", "2026-W01", "2026-01-01", "2026-01-01T00:00:00", "٢٠٢٦-01-01T00:00:00Z"):
+            assert world.caller("auditor").get(f"events?since={nonsense}").status_code == 400, nonsense
+            assert world.caller("auditor").get(f"events?until={nonsense}").status_code == 400, nonsense
         assert world.caller("auditor").get("events?kind=" + "x" * 61).status_code == 400
 
 
