@@ -19,7 +19,7 @@ from portal.backup.manifest import Manifest, Stored
 
 _CHUNK = 1024 * 1024
 _ROOM_TO_LEAVE_BYTES = 64 * 1024 * 1024
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError)
+_DAMAGED = (zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, KeyError)
 
 
 def digest(path: Path) -> Stored:
@@ -53,6 +53,8 @@ def opened(path: Path, work: Path) -> Iterator[zipfile.ZipFile]:
             sealing.unseal(outer, plain, sealing.passphrase(confirm=False))
             with zipfile.ZipFile(plain) as inner:
                 yield inner
+    except zipfile.BadZipFile:
+        raise Refused("This is no backup of Berth, or it is damaged: it cannot be read as a zip file.") from None
     except _DAMAGED as error:
         raise Refused(f"The backup is damaged, or it is none: {error}") from None
     except OSError as error:

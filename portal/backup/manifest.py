@@ -50,7 +50,7 @@ def parse(text: bytes) -> Manifest:
         number = None
     if isinstance(number, int) and number > FORMAT:
         raise Refused("This backup was made by a newer Berth. Upgrade Berth first, then restore.")
-    if number != FORMAT:
+    if type(number) is not int or number != FORMAT:
         raise Refused("This is no backup of Berth.")
     try:
         manifest = _checked(values)

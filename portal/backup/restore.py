@@ -15,7 +15,7 @@ from zipfile import ZipFile
 
 import django
 
-from portal.backup import archive, places
+from portal.backup import archive, contents, places
 from portal.backup.databases import Database, database
 from portal.backup.errors import Refused
 from portal.backup.manifest import Manifest
@@ -115,6 +115,7 @@ def _extract(zipped: ZipFile, manifest: Manifest) -> None:
         if name != places.DATABASE and not _is_there(_place(name), stored):
             targets[name] = _staged(_place(name))
     archive.extract(zipped, manifest, targets)
+    contents.require_files(targets)
 
 
 def _is_there(path: Path, stored: object) -> bool:
@@ -130,8 +131,11 @@ def _bring_up_to_date(target: Database, manifest: Manifest) -> None:
 
     target.point_to_staged(connection.settings_dict)
     try:
-        _require_known(applied_migrations(), manifest.version)
+        applied = applied_migrations()
+        _require_known(applied, manifest.version)
+        contents.require_history(applied, manifest.migrations)
         call_command("migrate", interactive=False, verbosity=0)
+        contents.require_schema()
         settle()
     except DatabaseError as error:
         raise Refused(f"The backup's database cannot be brought up to date: {error}") from error

@@ -25,6 +25,9 @@ _POSTGRESQL = """
     CREATE OR REPLACE TRIGGER {name} BEFORE {what} ON events_event FOR EACH ROW EXECUTE FUNCTION events_append_only()
 """
 NAMES = {"UPDATE": "event_is_never_changed", "DELETE": "event_is_never_removed"}
+_NEVER_REPLACED = "event_is_never_replaced"
+# All that a database of Berth has of triggers and functions.
+OBJECTS = frozenset({*NAMES.values(), _NEVER_REPLACED, "events_append_only"})
 
 
 def install(apps: Any, schema_editor: Any) -> None:
@@ -37,6 +40,14 @@ def install(apps: Any, schema_editor: Any) -> None:
         schema_editor.execute(trigger.format(name=name, what=what, refused=_REFUSED))
     if vendor == "sqlite":
         schema_editor.execute(_SQLITE_REPLACE.format(refused=_REFUSED))
+
+
+def reinstall(schema_editor: Any) -> None:
+    """As a migration has made them, whatever they were meanwhile."""
+    remove(None, schema_editor)
+    if schema_editor.connection.vendor == "sqlite":
+        schema_editor.execute(f"DROP TRIGGER IF EXISTS {_NEVER_REPLACED}")
+    install(None, schema_editor)
 
 
 def remove(apps: Any, schema_editor: Any, only: str = "") -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ FORGED: dict[str, Callable[[Parts], Parts]] = {
         with_file(parts, "secret-key", b"x"), lambda values: values["files"]["secret-key"].update({"bytes": True})
     ),
     "a version of a megabyte": lambda parts: with_manifest(parts, lambda values: values.update(version="x" * 10**6)),
+    "a format that is true": lambda parts: with_manifest(parts, lambda values: values.update(format=True)),
     "another format": lambda parts: with_manifest(parts, lambda values: values.update(format=2)),
     "too many files": lambda parts: with_manifest(
         parts, lambda values: values["files"].update({f"images/{n}.qcow2": stored(b"") for n in range(10_001)})
@@ -184,7 +186,7 @@ def test_what_is_cut_off(part: float, backup: Path, tmp_path: Path) -> None:
 def test_what_is_none(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "none.zip"
     file.write_bytes(content)
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="This is no backup of Berth"):
         read(file, tmp_path)
 
 
@@ -223,6 +225,17 @@ def broken_page(parts: Parts) -> Parts:
     return with_file(parts, "database", bytes(database))
 
 
+def edited(script: str) -> Callable[[Parts], Parts]:
+    def edit(parts: Parts) -> Parts:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.deserialize(parts["database"])
+            connection.executescript(script)
+            return with_file(parts, "database", connection.serialize())
+
+    return edit
+
+
+TRIGGER = "CREATE TRIGGER helpful AFTER INSERT ON accounts_user BEGIN UPDATE accounts_user SET is_active = 1; END"
 UNFIT: dict[str, tuple[Callable[[Parts], Parts], str]] = {
     "traversal": (lambda parts: with_file(parts, "../x", b"x"), "no backup has"),
     "newer format": (lambda parts: with_manifest(parts, lambda values: values.update(format=2)), "newer Berth"),
@@ -240,7 +253,24 @@ UNFIT: dict[str, tuple[Callable[[Parts], Parts], str]] = {
     ),
     "a database of garbage": (garbage, "database"),
     "a database with a broken page": (broken_page, "damaged"),
-    "a database of something else": (not_a_portal, "cannot be brought up to date"),
+    "a database of something else": (not_a_portal, "none of Berth's"),
+    "an empty database": (lambda parts: with_file(parts, "database", b""), "none of Berth's"),
+    "a database without a table": (edited("DROP TABLE vms_consoleticket"), "lacks the table vms_consoleticket"),
+    "a database without a column": (edited("ALTER TABLE vms_nic DROP COLUMN ip"), "lacks the table vms_nic"),
+    "a database with a trigger": (edited(TRIGGER), "no database of Berth has: helpful"),
+    "a database with a view": (edited("CREATE VIEW more AS SELECT 1"), "no database of Berth has: more"),
+    "a database of another history": (edited("DELETE FROM django_migrations WHERE app = 'vms'"), "other migrations"),
+    "a manifest of another history": (
+        lambda parts: with_manifest(parts, lambda values: values["migrations"].remove("vms.0001_initial")),
+        "other migrations",
+    ),
+    "an empty secret key": (lambda parts: with_file(parts, "secret-key", b" \n"), "its secret key is empty"),
+    "a secret key that is no text": (
+        lambda parts: with_file(parts, "secret-key", b"\xff\xfe"),
+        "secret-key is no text",
+    ),
+    "a first login that is no JSON": (lambda parts: with_file(parts, "first-login.json", b"admin"), "no JSON"),
+    "a first login of another shape": (lambda parts: with_file(parts, "first-login.json", b"[]"), "no JSON"),
 }
 
 
