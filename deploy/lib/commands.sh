@@ -86,10 +86,10 @@ command_token() {
     manage token "$@"
 }
 
-# First what lies on the hosts, then the rows that know of it.
+# First what lies on the hosts, then the rows that know of it. LEFT is what stays there, in words.
 wipe_database() {
     manage migrate --check >/dev/null 2>&1 || return 0
-    manage wipe_hosts || die "The hosts could not be cleaned; nothing was deleted." "./run doctor looks for the cause."
+    LEFT=$(manage wipe_hosts) || die "The hosts could not be cleaned; nothing was deleted." "./run doctor looks for the cause."
     case ${DATABASE_URL:-} in
         "") ;; # the file in the data directory goes with it
         sqlite:///*) rm -f "${DATABASE_URL#sqlite:///}" "${DATABASE_URL#sqlite:///}-journal" ;; # its log refuses deletes
@@ -99,10 +99,12 @@ wipe_database() {
 
 command_reset() {
     if [ "${1:-}" != --yes ]; then
-        echo "This deletes all machines, disks, accounts and settings of the instance $BERTH_INSTANCE, and $BERTH_DATA."
+        echo "This deletes all machines, disks, images and accounts of the instance $BERTH_INSTANCE, on its hosts and in"
+        echo "$BERTH_DATA; only the backups there, and downloads in cache, stay."
         read -r -p "Type reset to go on: " answer || true
         [ "${answer:-}" = reset ] || die "Nothing was changed." "Without a terminal: ./run reset --yes."
     fi
+    LEFT=
     if [ -x "$PYTHON" ]; then
         "$PYTHON" deploy/supervisor.py stop
         wipe_database
@@ -110,5 +112,9 @@ command_reset() {
     # By name: the directory may hold what is not ours. Downloads in cache/ stay, and so do backups/.
     (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key* first-login.* started last-start.env images static log beat-schedule* \
         redis.sock supervisor.* restored.env* restore.* backup.lock backup.partial parts.lock)
-    echo "Everything of the instance $BERTH_INSTANCE is deleted. ./run sets it up anew."
+    if [ -n "$LEFT" ]; then
+        printf '%s\n' "$LEFT" "All that the instance $BERTH_INSTANCE knew of is deleted; the above stays on its host."
+    else
+        echo "Everything of the instance $BERTH_INSTANCE is deleted. ./run sets it up anew."
+    fi
 }

@@ -76,7 +76,7 @@ class Driver(Protocol):
         """Everything there is, looked at anew: also what was changed on the host's disk behind the daemon's back."""
 
     def delete_pool(self, name: str) -> None:
-        """Stop the pool and remove its definition; its files stay. No effect where it is gone."""
+        """Remove the pool, and its directory where that is empty; files stay. No effect where it is gone."""
 
     def delete_network(self, name: str) -> None:
         """Stop and remove the network; no effect where it is gone."""

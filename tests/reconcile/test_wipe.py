@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import PowerState
+from hosts.driver.types import DiskSpec, PowerState
 from tests.audit.mirror import mirrored
 from tests.audit.test_audit import guest, volume
 from tests.world import World
 
 pytestmark = pytest.mark.django_db
+DISK, BASE = f"{uuid4()}.qcow2", f"{uuid4()}.qcow2"
 
 
 @pytest.fixture
@@ -43,3 +47,36 @@ def test_copies_under_way_are_ended_before_their_volumes_go(world: World, host: 
     host.copies[layer.pk] = ("berth", layer.file_name)
     call_command("wipe_hosts")
     assert host.copies == {}
+
+
+def test_a_machine_made_since_a_restored_backup_goes_too(world: World, host: MemoryHost) -> None:
+    """It bears our tenant's id, and its disks lie in our pool; the image under them goes last."""
+    lost = guest("berth-lost", owner=str(world.acme.pk), disks=(DiskSpec("berth", DISK, "vda"),))
+    host.domains[lost.uuid] = (lost, PowerState.RUNNING)
+    host.volumes["berth", DISK] = replace(volume(DISK), backing=BASE)
+    host.volumes["berth", BASE] = replace(volume(BASE), backing=world.image.file_name)
+    out = io.StringIO()
+    call_command("wipe_hosts", stdout=out)
+    assert (host.domains, host.volumes, host.pools, out.getvalue()) == ({}, {}, {}, "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"owner": str(uuid4())},
+        {"owner": ""},
+        {"disks": (DiskSpec("berth", DISK, "vda"), DiskSpec("theirs", "x", "vdb"))},
+    ],
+    ids=["another's mark", "no mark", "a disk elsewhere"],
+)
+def test_what_may_be_anothers_stays_and_is_told(world: World, host: MemoryHost, change: dict[str, Any]) -> None:
+    mine = {"owner": str(world.acme.pk), "disks": (DiskSpec("berth", DISK, "vda"),)}
+    theirs = guest("berth-theirs", **{**mine, **change})
+    host.domains[theirs.uuid] = (theirs, PowerState.RUNNING)
+    host.volumes["berth", DISK] = volume(DISK)
+    out = io.StringIO()
+    call_command("wipe_hosts", stdout=out)
+    assert set(host.domains) == {theirs.uuid}
+    assert "one: domain berth-theirs (running) stays" in out.getvalue()
+    assert f"one: {DISK} stays" in out.getvalue()
+    assert host.networks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import libvirt
@@ -93,4 +94,7 @@ def _delete_pool(connect: libvirt.virConnect, name: str) -> None:
     pool = connect.storagePoolLookupByName(name)
     if pool.isActive():
         pool.destroy()
+    if parse.pool(pool.XMLDesc())[0] == PoolKind.DIR:  # of others it would take what lies in them
+        with suppress(libvirt.libvirtError):  # it is not empty, or is no longer there
+            pool.delete()
     pool.undefine()
