@@ -27,7 +27,7 @@ def place(
     A host that is away for the moment still takes machines: the work waits for it and says so. `fits` is asked of a
     host on which all that is claimed, and raises NoCapacity where something else is in the way.
     """
-    ready = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.is_ready]
+    ready = [host for host in Host.objects.filter(state=HostState.ENABLED) if host.takes_machines]
     if not ready:
         raise NoCapacity(selectors.why_none_takes_machines())
     candidates = [host for host in ready if host.has_firmware(firmware)]
@@ -51,7 +51,7 @@ def place(
 
 def place_on(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
     """Claim `wanted` on this host, for what can be nowhere else. Raises NoCapacity."""
-    if host.state != HostState.ENABLED or not host.is_ready:
+    if not host.takes_machines:
         raise NoCapacity("The host of this machine takes no new machines at the moment. Try again later.")
     resize(host, holder_id, wanted)
 

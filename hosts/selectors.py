@@ -60,12 +60,14 @@ def why_none_takes_machines() -> str:
     """Why no host takes a new machine now, in words for tenants; "" where one does."""
     hosts = list(Host.objects.all())
     offered = [host for host in hosts if host.state == HostState.ENABLED]
-    if any(host.is_ready for host in offered):
+    if any(host.takes_machines for host in offered):
         return ""
     if not hosts:
         return "There is no host. An administrator adds one under Provider, Hosts."
     if not offered:
         return "All hosts are cordoned and take no new machines. An administrator uncordons them under Provider, Hosts."
+    if any(host.is_ready for host in offered):
+        return "A backup was restored, and the hosts are being read anew. Try again in a minute."
     return "No host is ready to run machines. An administrator sees why under Provider, Hosts."
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from uuid import UUID
 
+from django.db import transaction
+
+from hosts.driver.types import Inventory
 from hosts.models import Host
 from portal.core.errors import Conflict
-from vms.models import Nic
+from vms.models import Nic, UnknownNic
 
 # The network, the gateway and the broadcast address are nobody's.
 _RESERVED_AT_START = 2
@@ -26,17 +29,35 @@ def mac_for(host_id: UUID, ip: str) -> str:
 
 
 def free_address(host: Host) -> tuple[str, str]:
-    """The lowest free address of the host's network, and its MAC.
+    """The lowest free address of the host's network, and its MAC; none that something unknown has there.
 
     The caller holds the host's ledger account, so nobody races. Raises Conflict where none is free.
     """
-    taken = set(Nic.objects.filter(host=host).values_list("ip", flat=True))
+    unknown = UnknownNic.objects.filter(host=host).values_list("ip", "mac")
+    taken = {*Nic.objects.filter(host=host).values_list("ip", flat=True), *(ip for ip, _ in unknown)}
+    macs = {mac for _, mac in unknown}
     for ip in _addresses(host):
         mac = mac_for(host.pk, ip)
         # digests may meet: then a machine of another host has this MAC, and the address is passed over
-        if ip not in taken and not Nic.objects.filter(mac=mac).exists():
+        if ip not in taken and mac not in macs and not Nic.objects.filter(mac=mac).exists():
             return ip, mac
     raise Conflict("The network has no free address; delete a machine or ask an administrator.", code="no_address")
+
+
+def note_unknown(host_id: UUID, inventory: Inventory, known: Collection[str]) -> None:
+    """Keep what has a MAC on the host that is not `known`, and forget what is there no more.
+
+    A reservation whose MAC is the one of its address was a machine's, and waits for the next one.
+    """
+    reserved = inventory.dhcp_hosts or {}
+    macs = {mac for domain in inventory.domains for mac in domain.macs}
+    macs |= {mac for mac, ip in reserved.items() if mac != mac_for(host_id, ip)}
+    found = {(mac, reserved.get(mac)) for mac in macs if mac not in known}
+    rows = UnknownNic.objects.filter(host_id=host_id)
+    if found != set(rows.values_list("mac", "ip")):
+        with transaction.atomic():
+            rows.delete()
+            UnknownNic.objects.bulk_create(UnknownNic(host_id=host_id, mac=mac, ip=ip) for mac, ip in found)
 
 
 def _addresses(host: Host) -> Iterator[str]:

@@ -335,7 +335,7 @@ class DomainFacts:
 
     `owner` is our mark in its metadata, None where there is none. `vcpus` and `memory_mib` are what it starts with, the
     `_max` ones what it may grow to without a restart. `outline` is the rest of it in words (hosts.driver.xml.outline);
-    `running_outline` that of the guest which runs now, None where none does.
+    `running_outline` that of the guest which runs now, None where none does. `macs` are of its interfaces ("52:54:..").
     """
 
     uuid: UUID
@@ -350,6 +350,7 @@ class DomainFacts:
     outline: frozenset[str] = frozenset()
     running_outline: frozenset[str] | None = None
     reason: Reason = Reason.NONE
+    macs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class Host(Row):
     checked_at = models.DateTimeField(null=True)
     seen_at = models.DateTimeField(null=True)
     last_error = models.CharField(max_length=300, blank=True)
+    # a backup was restored, and nobody has looked since what machines it has and which addresses are taken
+    is_unknown = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["name"]
@@ -65,6 +67,11 @@ class Host(Row):
     def is_ready(self) -> bool:
         """A preflight found a way to run guests."""
         return bool(self.accelerator)
+
+    @property
+    def takes_machines(self) -> bool:
+        """New ones, as far as there is room."""
+        return self.state == HostState.ENABLED and self.is_ready and not self.is_unknown
 
     def has_firmware(self, firmware: str) -> bool:
         """Whether a guest can start with it there; every host has a BIOS."""

@@ -91,3 +91,8 @@ def set_policy(
 def _check_ratio(value: Decimal, field: str, most: Decimal) -> None:
     if not value.is_finite() or not Decimal("0.1") <= value <= most:
         raise Invalid(f"Use a ratio from 0.1 to {most}.", field=field)
+
+
+def forget_what_they_have() -> None:
+    """After a restore: a host may have machines that nobody knows, and takes no new ones before it was read."""
+    Host.objects.update(is_unknown=True)

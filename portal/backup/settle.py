@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from django.contrib.sessions.models import Session
 from django.db import transaction
@@ -11,6 +12,9 @@ from django.db.models.functions import Greatest
 
 from portal.operations.lease import CLAIMABLE
 from portal.operations.models import Operation
+
+# What apps above do in the same transaction.
+listeners: list[Callable[[], object]] = []
 
 
 @transaction.atomic
@@ -28,4 +32,6 @@ def settle() -> int:
         begin_anew = {"started_at": None, "deadline_at": operation.created_at + whole}
         rows.filter(pk=operation.pk).update(**nobody, **begin_anew)
     Session.objects.all().delete()
+    for listener in listeners:
+        listener()
     return len(active)

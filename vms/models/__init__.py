@@ -14,7 +14,7 @@ from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
-from vms.models.vm import VM, Lifecycle, Nic, Power
+from vms.models.vm import VM, Lifecycle, Nic, Power, UnknownNic
 from vms.models.volume import Layer, Volume
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDisk",
     "SnapshotState",
+    "UnknownNic",
     "Visibility",
     "Volume",
 ]

@@ -117,9 +117,30 @@ class VM(TenantOwned):
         return str(Power.STOPPED if self.is_binned else self.desired_power)
 
     @property
+    def problem(self) -> str:
+        """What is wrong with it, for people; "" where nothing is."""
+        if self.lifecycle == Lifecycle.READY and self.is_missing:
+            return "Its host does not know it any more. Ask an administrator, or delete it."
+        return self.error if self.lifecycle == Lifecycle.ERROR else ""
+
+    @property
     def wanted(self) -> dict[str, int]:
         """What it takes of a host; a tenant's quota counts the machine itself as well."""
         return {"vcpus": self.vcpus, "memory_mib": self.memory_mib, "disk_gib": self.disk_gib}
+
+
+class UnknownNic(models.Model):
+    """A MAC, and its address where that is known, that something on a host has and no row does, by the last inventory.
+
+    As after a backup was restored that is older than a machine: neither is given to another one.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
+    mac = models.CharField(max_length=17)
+    ip = models.GenericIPAddressField(protocol="IPv4", null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "mac"], name="one_unknown_nic_per_host_and_mac")]
 
 
 class Nic(models.Model):

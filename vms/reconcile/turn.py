@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from hosts.driver.types import DomainFacts, Inventory
 from hosts.models import Host
+from vms import addresses
 from vms.audit import books, compare, run
 from vms.audit import rows as of_rows
-from vms.audit.findings import Finding
+from vms.audit.findings import Finding, Kind
 from vms.audit.rows import HostRow, Machine, Rows
 from vms.reconcile import helpers, power
 from vms.reconcile.inbox import Inbox
@@ -42,9 +44,21 @@ class Reconciler:
                     self._take(host, reading, rows)
 
     def _take(self, host: HostRow, inventory: Inventory, rows: Rows) -> None:
-        findings = [*compare.findings(host, inventory, rows), *_power(host, inventory, rows)]
+        addresses.note_unknown(host.id, inventory, rows.names)
+        Host.objects.filter(pk=host.id, is_unknown=True).update(is_unknown=False)
+        findings = _with_lost_disks([*compare.findings(host, inventory, rows), *_power(host, inventory, rows)])
         self._inbox.take_host(host.id, findings, rows, inventory)
         helpers.end_left(host, inventory, rows)
+
+
+def _with_lost_disks(findings: list[Finding]) -> list[Finding]:
+    """What is told of a machine says as well that it has lost a disk, without which it is not to be restored."""
+    missing = [each for each in findings if each.kind == Kind.DISK_MISSING and not each.evidence.get("can_be_made")]
+    lost = {each.vm_id: each.object for each in missing if each.vm_id}
+    return [
+        replace(each, evidence={**each.evidence, "lost_disk": lost[each.vm_id]}) if each.vm_id in lost else each
+        for each in findings
+    ]
 
 
 @contextmanager

@@ -54,6 +54,7 @@ def _domain_facts(host: MemoryHost, uuid: UUID) -> DomainFacts:
         outline=outline.of_spec(spec),
         running_outline=outline.of_spec(_as_it_runs(host, spec)) if uuid in host.running else None,
         reason=Reason.NONE if power is PowerState.RUNNING else host.reasons.get(uuid, Reason.UNKNOWN),
+        macs=frozenset(nic.mac.lower() for nic in spec.nics),
     )
 
 

@@ -131,7 +131,13 @@ def domain(
         outline=definition,
         running_outline=_running(running_xml, pools, definition) if running_xml else None,
         reason=reason,
+        macs=_macs(root) | (_macs(_root(running_xml)) if running_xml else frozenset()),
     )
+
+
+def _macs(root: Element) -> frozenset[str]:
+    addresses = (_attribute(mac, "address") for mac in root.iterfind("devices/interface/mac"))
+    return frozenset(address.lower() for address in addresses if address)
 
 
 def _with_volumes(root: Element, pools: Mapping[str, str]) -> Element:
