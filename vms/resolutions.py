@@ -67,6 +67,8 @@ def verdict(resolution: Resolution, facts: Facts) -> Verdict:
 
 
 def _why_not_restore(facts: Facts) -> str:
+    if (lost := facts.evidence.get("lost_disk")) and facts.kind != Kind.DISK_MISSING:
+        return f"Its disk {lost} is missing. Put that back into the pool first, or let its owner delete the machine."
     if facts.kind in _RESTORED or facts.evidence.get("can_be_made"):
         return ""
     if facts.kind == Kind.DISK_MISSING and facts.evidence.get("is_image"):
@@ -79,6 +81,10 @@ def _why_not_restore(facts: Facts) -> str:
         return "It goes when the machine is stopped and started again, which its owner does."
     if facts.kind == Kind.DUPLICATE_DOMAIN:
         return "Look on both hosts which one runs, and remove the other by hand: both write to the same name."
+    if facts.kind == Kind.DUPLICATE_ADDRESS:
+        return "Look on the host which of them is wanted, and shut down or change the other by hand."
+    if facts.kind == Kind.DISK_LARGER:
+        return "A disk cannot shrink without a loss. Adopt its size, or ignore this."
     return "There is nothing in the database to restore it from."
 
 
@@ -93,6 +99,10 @@ def _why_not_adopt(facts: Facts) -> str:
         return "Its definition has nothing of it to take over."
     if facts.kind in (Kind.UNDEFINED_OUTSIDE, Kind.DISK_MISSING, Kind.DISK_CHANGED):
         return "That would delete a tenant's machine, which its owner alone does."
+    if facts.kind == Kind.DISK_LARGER:
+        return (
+            "Only a machine's first disk of whole GiB is taken over. Its owner grows another to the size that it has."
+        )
     if facts.kind == Kind.FOREIGN_DOMAIN:
         return "It belongs to no tenant, and Berth does not know its disks."
     return "There is nothing of a machine in it to take over."

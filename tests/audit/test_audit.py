@@ -19,7 +19,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import Accelerator, DiskSpec, DomainSpec, PowerState, VolumeFacts
+from hosts.driver.types import Accelerator, DiskSpec, DomainSpec, Inventory, NicSpec, PowerState, VolumeFacts
 from portal.operations.models import Operation
 from portal.quotas.models import Account, Claim
 from tests.audit.mirror import mirrored, put
@@ -94,6 +94,7 @@ LIES: dict[Kind, list[Lie]] = {
         lambda world, host: change_disk(world, host, format="raw"),
         lambda world, host: change_disk(world, host, capacity_bytes=512),
     ],
+    Kind.DISK_LARGER: [lambda world, host: change_disk(world, host, capacity_bytes=3 << 30)],
     Kind.ADDRESS_MISSING: [
         lambda world, host: host.dhcp_hosts["berth"].pop(world.machines[WEB].nics.get().mac),
         lambda world, host: host.dhcp_hosts["berth"].update({world.machines[WEB].nics.get().mac: "10.75.9.9"}),
@@ -103,7 +104,10 @@ LIES: dict[Kind, list[Lie]] = {
         lambda world, host: host.domains.update({uuid4(): (guest("renamed", owner="acme"), PowerState.STOPPED)}),
     ],
     Kind.VOLUME_WITHOUT_OWNER: [lambda world, host: host.volumes.update({("berth", "lost"): volume("lost")})],
-    Kind.UNFINISHED_VOLUME: [lambda world, host: host.unfinished.add(("berth", world.image.file_name))],
+    Kind.UNFINISHED_VOLUME: [
+        lambda world, host: host.unfinished.add(("berth", f"{uuid4()}.qcow2")),
+        lambda world, host: host.unfinished.add(("berth", f"image-{'0' * 31}1.qcow2")),
+    ],
     Kind.ADDRESS_WITHOUT_OWNER: [
         lambda world, host: host.dhcp_hosts["berth"].update({"52:54:00:00:00:99": "10.75.9.9"})
     ],
@@ -175,7 +179,7 @@ def test_each_lie_is_found_once(world: World, host: MemoryHost, kind: Kind, lie:
 
 
 def test_every_kind_has_its_test() -> None:
-    tested_below = {Kind.DUPLICATE_DOMAIN, Kind.FOREIGN_DOMAIN, Kind.RUNNING_CHANGED}
+    tested_below = {Kind.DUPLICATE_DOMAIN, Kind.DUPLICATE_ADDRESS, Kind.FOREIGN_DOMAIN, Kind.RUNNING_CHANGED}
     of_the_inbox = {Kind.STARTED_OUTSIDE, Kind.STOPPED_OUTSIDE}
     assert set(LIES) | tested_below | of_the_inbox == set(Kind)
 
@@ -195,9 +199,39 @@ def test_what_was_given_to_a_running_machine_alone(
     assert only(Kind.RUNNING_CHANGED).detail == "of web as it runs, disk vdb /etc/hostname as raw was added"
 
 
-def test_a_disk_that_is_larger_than_its_row_is_left_of_a_resize_that_failed(world: World, host: MemoryHost) -> None:
-    change_disk(world, host, capacity_bytes=1 << 50)
-    assert audit() == []
+@pytest.mark.parametrize(("capacity", "size"), [(3 << 30, {"disk_gib": 3}), ((3 << 30) + 512, None)])
+def test_a_disk_that_is_larger_than_its_row(
+    world: World, host: MemoryHost, capacity: int, size: dict[str, int] | None
+) -> None:
+    """As after a resize of the time since an older backup; whole GiB can be taken over."""
+    change_disk(world, host, capacity_bytes=capacity)
+    finding = only(Kind.DISK_LARGER)
+    assert (finding.vm_id, finding.evidence["size"]) == (world.machines[WEB].pk, size)
+
+
+def test_two_guests_with_one_address(world: World, host: MemoryHost) -> None:
+    """As after an older backup was restored, when a new machine got what one made since runs on with."""
+    nic = world.machines[WEB].nics.get()
+    twin = guest("somebody-elses", nics=(NicSpec("berth", nic.mac.upper(), nic.ip),))
+    host.domains[twin.uuid] = (twin, PowerState.RUNNING)
+    finding = only(Kind.DUPLICATE_ADDRESS)
+    assert (finding.object, finding.vm_id) == (nic.mac, world.machines[WEB].pk)
+    assert finding.detail.startswith("somebody-elses (running) and web (running)")
+    host.domains.pop(world.machines[WEB].pk)
+    assert kinds() == ["undefined_outside"], "what others do among themselves is not Berth's matter"
+
+
+def test_uploads_are_judged_but_for_what_operations_may_be_bringing(world: World, host: MemoryHost) -> None:
+    """One clone that takes hours hides nothing else of its host."""
+    busy, lost = world.machines["busy"], f"{uuid4()}.qcow2"
+    operations(world).update(lane=str(world.host.pk))
+    theirs = (busy.boot_volume.layer.file_name, busy.seed_volume, world.image.file_name)
+    for name in (*theirs, lost):
+        host.volumes.pop(("berth", name), None)
+        host.unfinished.add(("berth", name))
+    assert {finding.object for finding in audit() if finding.kind == Kind.UNFINISHED_VOLUME} == {lost}
+    operations(world).update(state="failed", finished_at=long_ago())
+    assert {finding.object for finding in audit() if finding.kind == Kind.UNFINISHED_VOLUME} == {*theirs, lost}
 
 
 def test_a_domain_on_two_hosts(world: World, host: MemoryHost) -> None:
@@ -214,7 +248,19 @@ def test_what_belongs_to_others_is_no_finding(world: World, host: MemoryHost) ->
     for spec in (guest("somebody-elses"), elsewhere):
         host.domains[spec.uuid] = (spec, PowerState.RUNNING)
     host.volumes["their-pool", "x"] = volume("x")
+    for name in (f"berth-copy-{uuid4()}", f"berth-absorb-{uuid4()}", "berth-preflight-0123abcd"):
+        helper = guest(name, disks=(DiskSpec("their-pool", "x", "vda"),))
+        host.domains[helper.uuid] = (helper, PowerState.PAUSED)
     assert audit() == []
+    (kind,) = {str(found.kind) for found in compare.findings(*_read(world))}
+    assert kind == "foreign_domain"
+    told = {found.object for found in compare.findings(*_read(world))}
+    assert told == {"somebody-elses", "berth-of-another-installation"}, "what is gone in a moment is no card"
+
+
+def _read(world: World) -> tuple[of_rows.HostRow, Inventory, of_rows.Rows]:
+    found = of_rows.load(of_rows.note())
+    return found.hosts[0], driver_for(world.host).inventory(["berth"], "berth"), found
 
 
 def test_what_is_kept_for_later_is_no_finding(world: World, host: MemoryHost) -> None:

@@ -26,6 +26,7 @@ from tests.world import World
 from vms.audit.run import audit
 from vms.models import VM, Drift, Layer, Volume
 from vms.resolutions import Facts, Resolution, verdict
+from vms.services.change import resize
 from vms.services.drift import resolve
 from vms.states import Action
 from vms.workflows.power import WORKFLOWS
@@ -131,16 +132,51 @@ def test_a_pool_that_is_off_sends_for_the_hosts_check(world: World, host: Memory
     assert all_is_well(turn)
 
 
-def test_a_restore_that_fails_keeps_the_wish(world: World, host: MemoryHost, act: Act, turn: Turn, work: Work) -> None:
+def test_a_restore_that_fails_keeps_the_wish_and_leaves_no_definition(
+    world: World, host: MemoryHost, act: Act, turn: Turn
+) -> None:
+    """What it says of itself, that all was undone, is so: the machine does not look well, and its card stays."""
     web = world.machines["web"]
     host.domains.pop(web.pk)
     host.fail_next("start", errors.NoMemory("full"))
     assert act("restore") == "failed"
-    assert fresh(web).desired_power == "running"
-    assert turn() == []
-    (again,) = work()
-    assert (again.source, again.state) == ("system", "succeeded"), "defined, off, and nobody stopped it"
+    assert web.pk not in host.domains
+    assert (fresh(web).desired_power, fresh(web).is_missing) == ("running", True)
+    assert turn() == ["undefined_outside"]
+    assert act("restore") == "succeeded"
     assert all_is_well(turn)
+
+
+def test_a_restore_that_fails_leaves_the_definition_that_was_there(world: World, host: MemoryHost, act: Act) -> None:
+    change(host, world.machines["cold"].pk, cdroms=())
+    driver_for(world.host).start(world.machines["cold"].pk)
+    driver_for(world.host).destroy(world.machines["cold"].pk)
+    host.fail_next("ensure_dhcp_host", errors.Invalid("no"))
+    assert act("restore") == "failed"
+    assert world.machines["cold"].pk in host.domains
+
+
+def test_a_machine_that_has_lost_its_disk_is_not_restored(world: World, host: MemoryHost, turn: Turn) -> None:
+    web = world.machines["web"]
+    layer = web.boot_volume.layer
+    host.domains.pop(web.pk)
+    disk = host.volumes.pop(("berth", layer.file_name))
+    turn(), turn()
+    cards = {card.kind: card for card in Drift.objects.unscoped("test").select_related("host", "vm__tenant")}
+    assert set(cards) == {"undefined_outside", "disk_missing"}
+    actor = actor_for(world.people["admin"])
+    with pytest.raises(Conflict, match=f"Its disk {layer.file_name} is missing"):
+        resolve(actor=actor, drift=cards["undefined_outside"], resolution=Resolution.RESTORE)
+    host.volumes["berth", layer.file_name] = disk
+    turn()
+    card = Drift.objects.unscoped("test").select_related("host", "vm__tenant").get(kind="undefined_outside")
+    operation = resolve(actor=actor, drift=card, resolution=Resolution.RESTORE)
+    host.volumes.pop(("berth", layer.file_name))  # again, before the worker comes
+    assert operation is not None
+    engine.run(operation.pk)
+    operation.refresh_from_db()
+    assert (operation.state, (operation.error or {})["code"]) == ("failed", "disk_missing")
+    assert web.pk not in host.domains
 
 
 # -- adopt ---------------------------------------------------------------------------------------------------------
@@ -161,6 +197,48 @@ def test_a_size_is_adopted_with_its_claims(world: World, host: MemoryHost, act: 
     change(host, web.pk, vcpus=3, memory_mib=64)
     assert act("adopt") == "succeeded"
     assert fresh(web).wanted == {"vcpus": 3, "memory_mib": 64, "disk_gib": 1}
+    assert all_is_well(turn)
+
+
+def test_the_size_of_a_disk_is_adopted_with_its_claims(world: World, host: MemoryHost, act: Act, turn: Turn) -> None:
+    """As after a resize of the time since the backup that was restored."""
+    web = world.machines["web"]
+    key = "berth", web.boot_volume.layer.file_name
+    host.volumes[key] = replace(host.volumes[key], capacity_bytes=3 << 30)
+    with pytest.raises(Conflict, match="cannot shrink"):
+        act("restore")
+    assert act("adopt") == "succeeded"
+    assert fresh(web).wanted == {"vcpus": 1, "memory_mib": 128, "disk_gib": 3}
+    boot = fresh(web).boot_volume
+    assert (boot.size_gib, boot.layer.size_gib) == (3, 3)
+    assert all_is_well(turn)
+
+
+def test_a_disk_beyond_the_quota_is_not_adopted(world: World, host: MemoryHost, act: Act) -> None:
+    used, web = ledger.used(world.acme.pk), world.machines["web"]
+    Quota.objects.filter(tenant=world.acme).update(disk_gib=used["disk_gib"])
+    key = "berth", web.boot_volume.layer.file_name
+    host.volumes[key] = replace(host.volumes[key], capacity_bytes=3 << 30)
+    with pytest.raises(ledger.Exceeded):
+        act("adopt")
+    assert (fresh(web).disk_gib, ledger.used(world.acme.pk)) == (1, used)
+
+
+def test_a_disk_that_a_failed_resize_has_grown_is_accounted_for(
+    world: World, host: MemoryHost, turn: Turn, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cold, grow = world.machines["cold"], MemoryDriver.grow_volume
+
+    def grow_and_fail(driver: MemoryDriver, pool: str, name: str, capacity_bytes: int) -> None:
+        grow(driver, pool, name, capacity_bytes)
+        raise errors.Invalid("the answer is nonsense")
+
+    monkeypatch.setattr(MemoryDriver, "grow_volume", grow_and_fail)
+    resize(actor=actor_for(world.people["owner"]), vm=fresh(cold), flavor="large")
+    assert [operation.state for operation in work()] == ["failed"]
+    assert fresh(cold).wanted == {"vcpus": 1, "memory_mib": 128, "disk_gib": 2}
+    assert fresh(cold).flavor == world.flavor
+    assert Event.objects.unscoped("test").filter(kind="vm.resized", target_id=cold.pk).exists()
     assert all_is_well(turn)
 
 

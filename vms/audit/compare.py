@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from hosts.driver.types import DomainFacts, Inventory, PoolContents, VolumeFacts
+from portal.core.units import GIB
 from vms.addresses import mac_for
 from vms.audit import names
 from vms.audit.definition import differences, running_differences
@@ -52,6 +53,7 @@ class _Comparison:
         yield from self._volumes(settled)
         yield from self._addresses(settled)
         yield from self._duplicates()
+        yield from self._duplicate_addresses()
 
     def _is_settled(self, machine: Machine) -> bool:
         """What was built and is not about to go should be there in full; of a failed delete anything may be left."""
@@ -83,6 +85,22 @@ class _Comparison:
                 evidence = {"is": {"host": self.host.name, "power": domain.power}, "should": {"host": own}}
                 yield self._of(machine, Kind.DUPLICATE_DOMAIN, domain.name, words, evidence)
 
+    def _duplicate_addresses(self) -> Iterator[Finding]:
+        """Guests that answer to one MAC, and so to one address; one of them at least is Berth's."""
+        users: dict[str, list[DomainFacts]] = {}
+        for domain in self.inventory.domains:
+            for mac in domain.macs:
+                users.setdefault(mac, []).append(domain)
+        for mac, those in sorted(users.items()):
+            own = [self.rows.machines[domain.uuid] for domain in those if domain.uuid in self.rows.machines]
+            is_settled = self.rows.busy.isdisjoint(domain.uuid for domain in those)
+            if len(those) > 1 and is_settled and (own or any(is_ours(domain, self.host.pools) for domain in those)):
+                ids = {machine.id: machine.name for machine in own}
+                told = sorted(f"{ids.get(domain.uuid, domain.name)} ({domain.power})" for domain in those)
+                words = f"{' and '.join(told)} have the same MAC, and so the same address"
+                vm_id = own[0].id if own else None
+                yield self._finding(Kind.DUPLICATE_ADDRESS, mac, words, {"is": {"domains": told}}, vm_id)
+
     @property
     def is_being_checked(self) -> bool:
         """Its check makes the pool and the network, and a guest with a disk that are gone in a moment."""
@@ -97,6 +115,8 @@ class _Comparison:
             kind, words = Kind.FOREIGN_DOMAIN, f"it is {domain.power}, and not Berth's"
             if is_ours(domain, self.host.pools):
                 kind, words = Kind.DOMAIN_WITHOUT_VM, f"it is {domain.power}, and no machine has its id"
+            elif names.is_short_lived(domain.name):  # another installation is at work
+                continue
             volumes = [disk.volume for disk in domain.disks]
             helper = is_helper(domain, self.host.pools)
             if (shared := self._machines_of(volumes)) and not helper:
@@ -134,7 +154,6 @@ class _Comparison:
         yield from self._unknown_volumes(pool, contents, there)
 
     def _file(self, file: File, found: VolumeFacts | None) -> Iterator[Finding]:
-        """A larger one is let be: growth cannot be taken back, so a resize that failed may leave one."""
         name = self._name_of(file)
         backing = file.backing or (found.backing if found else None)  # an image may have been replaced since
         if found is None:
@@ -145,6 +164,14 @@ class _Comparison:
             should = {"format": "qcow2", "bytes": file.bytes, "backing": backing}
             words = f"{name} has another disk than was made for it"
             yield self._finding(Kind.DISK_CHANGED, file.name, words, {"is": present, "should": should}, file.vm_id)
+        elif found.capacity_bytes > file.bytes and file.is_boot is not None:
+            there, rest = divmod(found.capacity_bytes, GIB)
+            # other volumes are grown to that size by their owner, which changes nothing on the host
+            size = {"disk_gib": there} if file.is_boot and file.vm_id and not rest else None
+            present, should = {"bytes": found.capacity_bytes}, {"bytes": file.bytes}
+            words = f"{name} has a larger disk than it holds of its quota and its host"
+            evidence = {"is": present, "should": should, "size": size}
+            yield self._finding(Kind.DISK_LARGER, file.name, words, evidence, file.vm_id)
 
     def _name_of(self, file: File) -> str:
         machine = self.rows.machines.get(file.vm_id) if file.vm_id else None
@@ -176,10 +203,9 @@ class _Comparison:
             evidence = {"is": facts, "is_ours": names.is_ours(name), "user": users.get(name, ""), "pool": pool}
             words = f"no machine has it, but {users[name]} does" if name in users else "no machine and no image has it"
             yield self._finding(Kind.VOLUME_WITHOUT_OWNER, name, words, evidence)
-        if str(self.host.id) not in self.rows.busy_lanes:  # an image is brought by any operation that needs it
-            for name in sorted(set(contents.unfinished) - self.rows.being_written):
-                evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name), "pool": pool}
-                yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way", evidence)
+        for name in sorted(set(contents.unfinished) - self.rows.moving):
+            evidence = {"is": {"volume": "unfinished"}, "is_ours": names.is_ours(name), "pool": pool}
+            yield self._finding(Kind.UNFINISHED_VOLUME, name, "its upload ended half-way", evidence)
 
     def _addresses(self, settled: list[Machine]) -> Iterator[Finding]:
         there = self.inventory.dhcp_hosts

@@ -23,11 +23,13 @@ class Kind(StrEnum):
     RUNNING_CHANGED = "running_changed"
     DISK_MISSING = "disk_missing"
     DISK_CHANGED = "disk_changed"
+    DISK_LARGER = "disk_larger"
     ADDRESS_MISSING = "address_missing"
     # what nobody here knows
     DOMAIN_WITHOUT_VM = "domain_without_vm"
     FOREIGN_DOMAIN = "foreign_domain"
     DUPLICATE_DOMAIN = "duplicate_domain"
+    DUPLICATE_ADDRESS = "duplicate_address"
     VOLUME_WITHOUT_OWNER = "volume_without_owner"
     UNFINISHED_VOLUME = "unfinished_volume"
     ADDRESS_WITHOUT_OWNER = "address_without_owner"

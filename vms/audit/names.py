@@ -22,3 +22,8 @@ def is_probe(domain: str) -> bool:
 def is_helper(domain: str) -> bool:
     """A QEMU that copies or merges volumes."""
     return bool(_HELPER.fullmatch(domain))
+
+
+def is_short_lived(domain: str) -> bool:
+    """Of an operation, of whichever installation of Berth, and gone with it."""
+    return is_probe(domain) or is_helper(domain)

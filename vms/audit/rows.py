@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -68,7 +68,8 @@ class File:
     """A layer as it should lie in a pool of its host; `backing` is the file of its parent, None where it has none.
 
     `owners` are all that a change of it would touch: its volumes and their machines, also those of what stands on it.
-    `vm_id` is the machine that has it, where that is one alone; otherwise `what` says whose it is.
+    `vm_id` is the machine that has it, where that is one alone; otherwise `what` says whose it is. `is_boot`: it is the
+    disk that a machine starts from; None for what is no disk.
     """
 
     host_id: UUID
@@ -79,6 +80,7 @@ class File:
     owners: frozenset[UUID]
     vm_id: UUID | None
     what: str = "a volume"
+    is_boot: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +109,9 @@ class Rows:
     """`claims` are the amounts by account and holder; `accounts` their owners' words.
 
     `busy` has the ids of all that operations under way work on, or worked on since the hosts were read: what belongs
-    to these may change under the reader's eyes. `busy_lanes` are the hosts of those operations. `names` are all volumes
-    and MACs that a row has, or had before the hosts were read; `being_written` are files of backups under way,
-    by whichever host.
+    to these may change under the reader's eyes. `moving` are the volumes among it, the images that these operations may
+    be bringing, and files of backups under way, by whichever host. `names` are all volumes and MACs that a row has, or
+    had before the hosts were read.
     """
 
     at: datetime
@@ -118,12 +120,11 @@ class Rows:
     files: Sequence[File]
     holdings: Mapping[UUID, Holding]
     names: frozenset[str]
-    being_written: frozenset[str]
     claims: Mapping[tuple[UUID, UUID], Amounts]
     accounts: Mapping[UUID, str]
     operations: Sequence[Operation]
     busy: frozenset[UUID]
-    busy_lanes: frozenset[str]
+    moving: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,12 @@ def _image_files() -> list[str]:
     """Of images, also of some that are gone by now, and what is copied to become one."""
     copies = ImageCopy.objects.order_by().values_list("pk", "sha256")
     rows = Image.objects.unscoped("audit").order_by().values_list("pk", "sha256").union(copies)
-    return [image_file(sha256) if sha256 else f"{id}.qcow2" for id, sha256 in rows]
+    return [_file_of(id, sha256) for id, sha256 in rows]
+
+
+def _file_of(image_id: UUID, sha256: str) -> str:
+    """In a pool. One that is copied to become an image has no checksum yet."""
+    return image_file(sha256) if sha256 else f"{image_id}.qcow2"
 
 
 def load(before: Before) -> Rows:
@@ -178,19 +184,21 @@ def load(before: Before) -> Rows:
         vm.host = hosts[vm.host_id]
         # how guests run there may be unknown for the moment; it is not compared
         vm.host.accelerator = vm.host.accelerator or Accelerator.TCG
+    owners = _owners(layers, volumes, snapshots)
+    boots = {volume.layer_id for volume in volumes if volume.is_boot}
+    memories = {point.memory_volume for point in snapshots if point.vm_id in busy}
     return Rows(
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
         hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
-        files=[*_files(layers, volumes, snapshots, {vm.pk: vm for vm in vms}), *backup_files],
+        files=[*_files(layers, owners, boots, {vm.pk: vm for vm in vms}), *backup_files],
         holdings={**dict(_holdings(vms, volumes, images, uploads, backups)), **dict(_of_snapshots(snapshots))},
         names=before.names | names,
-        being_written=being_written,
         claims=claims,
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
         operations=[operation for operation in lately if operation.state not in FINAL],
         busy=busy,
-        busy_lanes=frozenset(operation.lane for operation in lately),
+        moving=_moving(busy, vms, owners, layers, images) | being_written | memories,
     )
 
 
@@ -227,24 +235,21 @@ def _vms() -> list[VM]:
     return list(rows.select_related("image").prefetch_related("volumes__layer__pool__storage_class", "nics"))
 
 
-def _files(
-    layers: Sequence[Layer], volumes: Sequence[Volume], snapshots: Sequence[Snapshot], vms: Mapping[UUID, VM]
-) -> list[File]:
-    """Of machines that are built and not about to go; of a failed delete anything may be left."""
+def _owners(
+    layers: Sequence[Layer], volumes: Sequence[Volume], snapshots: Sequence[Snapshot]
+) -> Mapping[UUID, set[UUID]]:
+    """Of each layer, the volumes that stand on it, and their machines."""
     by_id = {layer.pk: layer for layer in layers}
     owners: dict[UUID, set[UUID]] = {id: set() for id in by_id}
-    unsettled: set[UUID] = set()
-    for layer_id, its in _owners(volumes, snapshots):
+    for layer_id, its in _users(volumes, snapshots):
         layer: Layer | None = by_id.get(layer_id)
         while layer is not None:
             owners[layer.pk] |= its
-            if any(id in vms and not vms[id].is_settled for id in its):
-                unsettled.add(layer.pk)
             layer = by_id.get(layer.parent_id) if layer.parent_id else None
-    return [_file(layer, by_id, owners[layer.pk], vms) for layer in layers if layer.pk not in unsettled]
+    return owners
 
 
-def _owners(volumes: Sequence[Volume], snapshots: Sequence[Snapshot]) -> Iterator[tuple[UUID, set[UUID]]]:
+def _users(volumes: Sequence[Volume], snapshots: Sequence[Snapshot]) -> Iterator[tuple[UUID, set[UUID]]]:
     """Layers that are somebody's by themselves, and whose."""
     for volume in volumes:
         yield volume.layer_id, {volume.pk, *([volume.vm_id] if volume.vm_id else [])}
@@ -253,7 +258,20 @@ def _owners(volumes: Sequence[Volume], snapshots: Sequence[Snapshot]) -> Iterato
             yield disk.layer_id, {disk.volume_id, point.vm_id}
 
 
-def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], vms: Mapping[UUID, VM]) -> File:
+def _files(
+    layers: Sequence[Layer], owners: Mapping[UUID, set[UUID]], boots: Collection[UUID], vms: Mapping[UUID, VM]
+) -> list[File]:
+    """Of machines that are built and not about to go; of a failed delete anything may be left."""
+    unsettled = {id for id, vm in vms.items() if not vm.is_settled}
+    by_id = {layer.pk: layer for layer in layers}
+    found = []
+    for layer in layers:
+        if unsettled.isdisjoint(owners[layer.pk]):
+            found.append(_file(layer, by_id, owners[layer.pk], layer.pk in boots, vms))
+    return found
+
+
+def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], is_boot: bool, vms: Mapping[UUID, VM]) -> File:
     machines = [id for id in owners if id in vms]
     return File(
         host_id=layer.pool.host_id,
@@ -263,7 +281,22 @@ def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], vms: Map
         bytes=layer.size_bytes,
         owners=frozenset([layer.pk, *owners]),
         vm_id=machines[0] if len(machines) == 1 else None,
+        is_boot=is_boot,
     )
+
+
+def _moving(
+    busy: frozenset[UUID],
+    vms: Sequence[VM],
+    owners: Mapping[UUID, set[UUID]],
+    layers: Sequence[Layer],
+    images: Sequence[Image],
+) -> frozenset[str]:
+    own = [vm for vm in vms if vm.pk in busy]
+    files = [layer.file_name for layer in layers if layer.pk in busy or not owners[layer.pk].isdisjoint(busy)]
+    brought = [image for image in images if image.pk in busy | {vm.image_id for vm in own}]
+    seeds = [vm.seed_volume for vm in own]
+    return frozenset([*files, *seeds, *(_file_of(image.pk, image.sha256) for image in brought)])
 
 
 def _backup_files() -> list[File]:

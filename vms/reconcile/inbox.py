@@ -21,7 +21,9 @@ LONGEST_NAME = 200
 Key = tuple[UUID | None, str, str]
 # Told elsewhere: a host's page, the list of operations.
 _NOT_HERE = frozenset({Kind.HOST_UNREAD, Kind.VM_WITHOUT_OPERATION, Kind.OPERATION_ABANDONED, Kind.OPERATION_STUCK})
-_OF_VOLUMES = frozenset({Kind.DISK_MISSING, Kind.DISK_CHANGED, Kind.VOLUME_WITHOUT_OWNER, Kind.UNFINISHED_VOLUME})
+_OF_VOLUMES = frozenset(
+    {Kind.DISK_MISSING, Kind.DISK_CHANGED, Kind.DISK_LARGER, Kind.VOLUME_WITHOUT_OWNER, Kind.UNFINISHED_VOLUME}
+)
 _OF_ADDRESSES = frozenset({Kind.ADDRESS_MISSING, Kind.ADDRESS_WITHOUT_OWNER})
 
 
@@ -88,7 +90,7 @@ def _is_judged(drift: Drift, rows: Rows, inventory: Inventory) -> bool:
     """Whether this reading of its host would have shown it, were it still so."""
     if rows.busy & {drift.pk, drift.vm_id, drift.host_id}:
         return False
-    if drift.kind == Kind.UNFINISHED_VOLUME and str(drift.host_id) in rows.busy_lanes:
+    if drift.kind == Kind.UNFINISHED_VOLUME and drift.object in rows.moving:
         return False
     is_seen = None not in inventory.pools.values() or drift.kind not in _OF_VOLUMES
     return is_seen and (inventory.dhcp_hosts is not None or drift.kind not in _OF_ADDRESSES)

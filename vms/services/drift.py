@@ -49,7 +49,7 @@ def _refuse(verdict: Verdict) -> None:
 
 def _adopt(actor: Actor, drift: Drift) -> Operation:
     vm = _machine(drift)
-    size = drift.evidence.get("size") if drift.kind == Kind.DEFINITION_CHANGED else None
+    size = drift.evidence.get("size") if drift.kind in (Kind.DEFINITION_CHANGED, Kind.DISK_LARGER) else None
     if size:
         _hold_for(vm, size)
     params = {"drift": str(drift.pk), "size": size, "power": drift.evidence["is"].get("power")}

@@ -1,4 +1,4 @@
-"""Adopt: what a machine has become on its host is wanted from now on. Its power state, or its size."""
+"""Adopt: what a machine has become on its host is wanted from now on: its power state, its size, its disk's size."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hosts.driver.base import Driver
+from hosts.driver.types import DomainFacts
 from hosts.errors import translate
+from portal.core.units import GIB
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM
-from vms.workflows.common import driver_of, machine, note_size, observe_now
+from vms.workflows.common import driver_of, machine, note_size, observe_now, take_disk_size
 
 
 def look(context: StepContext) -> Output:
@@ -22,16 +25,26 @@ def look(context: StepContext) -> Output:
     driver, params = driver_of(context, vm), context.params
     found = driver.inventory([], vm.host.network_name)
     domain = next((each for each in found.domains if each.uuid == vm.pk), None)
-    there = domain and {"vcpus": domain.vcpus, "memory_mib": domain.memory_mib}
-    is_same = domain and (there == params["size"] if params["size"] else domain.power == params["power"])
-    if not is_same:
+    if domain is None or not _is_same(driver, vm, domain, params):
         raise StepFailed("changed_since", "The machine has changed since. Look at the drift again.")
     return None
 
 
+def _is_same(driver: Driver, vm: VM, domain: DomainFacts, params: Mapping[str, Any]) -> bool:
+    size = params["size"]
+    if not size:
+        return bool(domain.power == params["power"])
+    if "disk_gib" in size:
+        layer = vm.boot_volume.layer
+        disk = driver.volume(layer.pool.name, layer.file_name)
+        return disk is not None and disk.capacity_bytes == size["disk_gib"] * GIB
+    return bool(size == {"vcpus": domain.vcpus, "memory_mib": domain.memory_mib})
+
+
 def define(context: StepContext) -> Output:
-    """A definition of our own with that size: what else was changed by hand does not stay."""
-    if size := context.params["size"]:
+    """Of another size, a definition of our own with that: what else was changed by hand does not stay."""
+    size = context.params["size"]
+    if size and "disk_gib" not in size:
         vm = machine(context.operation)
         driver_of(context, vm).define(replace(domain_spec(vm, vm.host, context.fence), **size))
     observe_now(context)
@@ -43,6 +56,8 @@ def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     if size := operation.params["size"]:
         before = machine(operation).wanted
         rows.update(**size)
+        if "disk_gib" in size:
+            take_disk_size(machine(operation), size["disk_gib"])
         note_size(operation, before)
     else:
         rows.update(desired_power=operation.params["power"])
@@ -64,7 +79,7 @@ ADOPT = register(
         permission=Permission.HOST_WRITE,
         steps=(
             Step("look", "Looking at the machine on its host", look),
-            Step("define", "Defining it with its new size", define),
+            Step("define", "Taking over what it has become", define),
         ),
         succeeded=take,
         unwound=settle,

@@ -13,7 +13,6 @@ from hosts.errors import translate
 from hosts.models import Host
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
-from portal.operations.states import ACTIVE
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
@@ -74,11 +73,11 @@ def _unfinished(driver: Driver, drift: Drift, host: Host, found: Inventory) -> N
     if contents is None or name not in contents.unfinished:
         return
     is_image = name.startswith("image-")  # of which the next machine brings a whole one
-    if not names.is_ours(name) or (name in rows.note().names and not is_image):
+    known = rows.load(rows.note())
+    if not names.is_ours(name) or (name in known.names and not is_image):
         raise _has_owner("It has an owner, or its name is not Berth's.")
-    others = Operation.objects.unscoped("workflow").filter(lane=str(host.pk), state__in=ACTIVE)
-    if others.exclude(target_id=drift.pk).exists():
-        raise StepFailed("resource_busy", "Operations on this host may be bringing it. Try again when they are done.")
+    if name in known.moving or host.pk in known.busy:
+        raise StepFailed("resource_busy", "An operation may be bringing it. Try again when that is done.")
     _refuse_if_used(name, found)
     driver.delete_volume(pool, name)
 

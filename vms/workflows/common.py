@@ -13,7 +13,7 @@ from portal.operations.models import Operation
 from portal.operations.workflow import StepContext
 from portal.tenancy.gate import Actor
 from vms import observed
-from vms.models import VM
+from vms.models import VM, Layer, Volume
 
 
 def machine(operation: Operation) -> VM:
@@ -39,3 +39,11 @@ def note_size(operation: Operation, before: Mapping[str, int]) -> None:
     actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
     vm = machine(operation)
     log.record("vm.resized", actor=actor, target=vm, operation_id=operation.pk, before=before, after=vm.wanted)
+
+
+def take_disk_size(vm: VM, disk_gib: int) -> None:
+    """The disk that it starts from has that size; whoever calls settles what is held for it."""
+    boot = vm.boot_volume
+    VM.objects.unscoped("workflow").filter(pk=vm.pk).update(disk_gib=disk_gib)
+    Volume.objects.unscoped("workflow").filter(pk=boot.pk).update(size_gib=disk_gib)
+    Layer.objects.filter(pk=boot.layer_id).update(size_gib=disk_gib)

@@ -8,15 +8,39 @@ from typing import Any
 from hosts.driver.types import PowerState
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.quotas.models import Claim
 from portal.tenancy.roles import Permission
-from vms.models import Power
+from vms.models import Layer, Power
 from vms.workflows import create, power
 from vms.workflows.common import driver_of, machine, observe_now
 
 _OFF = (PowerState.STOPPED, PowerState.CRASHED)
+
+
+def look_for_disks(context: StepContext) -> Output:
+    """What was on a disk cannot be made anew, so without one nothing is. Also whether the machine is defined now."""
+    vm = machine(context.operation)
+    driver = driver_of(context, vm)
+    for volume in vm.volumes.select_related("layer__pool"):
+        layer: Layer | None = volume.layer
+        while layer is not None:
+            if driver.volume(layer.pool.name, layer.file_name) is None:
+                words = f"Its disk {layer.file_name} is not in the pool {layer.pool.name}. Nothing was changed."
+                raise StepFailed("disk_missing", words)
+            layer = layer.parent
+    return {"was_defined": driver.state(vm.pk) is not None}
+
+
+def undefine_what_was_made(context: StepContext) -> None:
+    """Only a definition of this operation's own, and not under a guest that runs after all."""
+    vm = machine(context.operation)
+    driver = driver_of(context, vm)
+    state = driver.state(vm.pk)
+    if not context.outputs.get("was_defined", True) and state is not None and state.power in _OFF:
+        driver.undefine(vm.pk)
+    observe_now(context)
 
 
 def make_missing_seed(context: StepContext) -> Output:
@@ -59,7 +83,7 @@ def settle_claims(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 
 def keep_the_wish(operation: Operation) -> None:
-    """What its owner wants stays wanted, and what was repaired so far stays so: the way back is the broken state."""
+    """What its owner wants stays wanted, and what helps was kept. It is not left defined where it was not before."""
 
 
 REPAIR = register(
@@ -67,11 +91,14 @@ REPAIR = register(
         kind="vm.repair",
         doing="repairing",
         done="repaired",
+        version=2,
+        continues=frozenset({1}),
         permission=Permission.HOST_WRITE,
         steps=(
+            Step("disks", "Looking for its disks", look_for_disks),
             Step("seed", "Looking for the first-boot settings", make_missing_seed),
             Step("address", "Reserving the address", create.reserve_address),
-            Step("define", "Defining the machine", create.define),
+            Step("define", "Defining the machine", create.define, undo=undefine_what_was_made),
             Step("power", "Bringing it to the power state that is wanted", bring_power, weight=3),
         ),
         succeeded=settle_claims,

@@ -14,8 +14,8 @@ from portal.operations.workflow import Output, Step, StepContext, Workflow, regi
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
-from vms.models import VM, Layer, Volume
-from vms.workflows.common import driver_of, machine, note_size
+from vms.models import VM
+from vms.workflows.common import driver_of, machine, note_size, take_disk_size
 
 
 def _define(context: StepContext, size: Mapping[str, int]) -> None:
@@ -40,26 +40,35 @@ def grow_disk(context: StepContext) -> Output:
     return None
 
 
+def keep_grown_disk(context: StepContext) -> None:
+    """A disk cannot shrink: where it has grown, the machine has that size from now on."""
+    vm = machine(context.operation)
+    layer = vm.boot_volume.layer
+    disk = driver_of(context, vm).volume(layer.pool.name, layer.file_name)
+    if disk is not None and disk.capacity_bytes // GIB > layer.size_gib:
+        take_disk_size(vm, disk.capacity_bytes // GIB)
+
+
 def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     size = operation.params["after"]
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
     rows.update(flavor_id=operation.params["flavor"], **size)
-    boot = rows.get().boot_volume
-    Volume.objects.unscoped("workflow").filter(pk=boot.pk).update(size_gib=size["disk_gib"])
-    Layer.objects.filter(pk=boot.layer_id).update(size_gib=size["disk_gib"])
-    _settle(operation, size)
+    take_disk_size(machine(operation), size["disk_gib"])
+    _settle(operation)
     note_size(operation, operation.params["before"])
 
 
 def give_back(operation: Operation) -> None:
-    _settle(operation, operation.params["before"])
+    _settle(operation)
+    if machine(operation).wanted != operation.params["before"]:
+        note_size(operation, operation.params["before"])
 
 
-def _settle(operation: Operation, size: Mapping[str, int]) -> None:
+def _settle(operation: Operation) -> None:
     """From the larger of both sizes down to the one it has; that never exceeds anything."""
     vm = machine(operation)
-    ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **size}, {})
-    placement.resize(vm.host, vm.pk, size)
+    ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
+    placement.resize(vm.host, vm.pk, vm.wanted)
 
 
 RESIZE = register(
@@ -70,7 +79,7 @@ RESIZE = register(
         permission=Permission.VM_WRITE,
         steps=(
             Step("define", "Defining the new size", define_new, undo=define_old),
-            Step("disk", "Growing the disk", grow_disk),
+            Step("disk", "Growing the disk", grow_disk, undo=keep_grown_disk),
         ),
         succeeded=take,
         unwound=give_back,
