@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import structlog
@@ -37,3 +38,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {name: {"level": "WARNING"} for name in ("django_structlog", "uvicorn.access", "celery", "kombu")},
 }
+
+
+def leave_to_words() -> None:
+    """For commands that tell people in words what goes wrong: no lines of the log among these."""
+    logging.getLogger().setLevel(logging.CRITICAL)

@@ -83,6 +83,10 @@ class OperationOut(OperationBrief):
     resource = ResourceOut(source="*")
     error = serializers.SerializerMethodField()
     cancellable = serializers.SerializerMethodField(help_text="Whether you can cancel it now.")
+    cancel_requested_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="When it was asked to cancel. One that has succeeded all the same was asked too late.",
+    )
     deadline_at = serializers.DateTimeField(help_text="When it gives up waiting, and undoes what was done.")
     needs_attention = serializers.BooleanField(help_text="It is stuck: an administrator retries or unwinds it.")
     created_by = serializers.CharField(source="actor")

@@ -8,6 +8,7 @@ import "./copy.js";
 import "./toast.js";
 import "./time.js";
 import "./once.js";
+import "./answer.js";
 import "./confirm.js";
 import "./errors.js";
 import "./select.js";

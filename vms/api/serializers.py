@@ -135,7 +135,7 @@ class VMOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     tenant = serializers.CharField(source="tenant.slug")
     status = serializers.ChoiceField(choices=selectors.STATUSES)
-    error = serializers.CharField(help_text="What went wrong, for people; empty where nothing did.")
+    error = serializers.CharField(source="problem", help_text="What went wrong, for people; empty where nothing did.")
     flavor = serializers.CharField(source="flavor.slug")
     image = serializers.CharField(source="image.slug")
     vcpus = serializers.IntegerField()

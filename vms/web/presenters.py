@@ -17,7 +17,7 @@ from portal.operations.states import State
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from vms import selectors
-from vms.models import VM, Flavor, Lifecycle, Nic
+from vms.models import VM, Flavor, Nic
 from vms.services import power
 from vms.states import Action, Verdict
 
@@ -199,7 +199,7 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
         header_url=f"{reverse('vm-header', args=[slug, vm.pk])}?tab={current}",
         tabs=_tabs(vm, slug, current),
         slug=slug,
-        error=vm.error if vm.lifecycle == Lifecycle.ERROR else _missing(vm),
+        error=vm.problem,
         is_emulated=vm.host.accelerator == "qemu",
         host_silent=not vm.host.is_reachable,
         mac=nic.mac if nic else "",
@@ -313,10 +313,6 @@ def _is_address_late(vm: VM, nic: Nic | None) -> bool:
 
 def _tabs(vm: VM, slug: str, current: str) -> list[Tab]:
     return [Tab(label, reverse(name, args=[slug, vm.pk]), name == current) for name, label in TABS.items()]
-
-
-def _missing(vm: VM) -> str:
-    return "Its host does not know it any more. Ask an administrator, or delete it." if vm.is_missing else ""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class OperationRow:
 
 @dataclass(frozen=True)
 class OperationView(OperationRow):
-    """An operation on a page of its own, with its steps."""
+    """An operation on a page of its own, with its steps. `cancelled_late_at`: when that was asked for, in vain."""
 
     kind: str
     percent: int
@@ -114,6 +114,7 @@ class OperationView(OperationRow):
     unwind_url: str
     go_on_url: str
     is_cancelling: bool
+    cancelled_late_at: datetime | None
 
 
 def row(operation: Operation) -> OperationRow:
@@ -142,6 +143,7 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         unwind_url=_rescue_url(actor, operation, "operation-unwind"),
         go_on_url=_rescue_url(actor, operation, "operation-retry"),
         is_cancelling=operation.is_active and operation.cancel_requested_at is not None,
+        cancelled_late_at=operation.cancel_requested_at if operation.state == State.SUCCEEDED else None,
     )
 
 
