@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -40,6 +42,13 @@ LOGGING = {
 }
 
 
-def leave_to_words() -> None:
+@contextmanager
+def left_to_words() -> Iterator[None]:
     """For commands that tell people in words what goes wrong: no lines of the log among these."""
-    logging.getLogger().setLevel(logging.CRITICAL)
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(before)

@@ -48,6 +48,25 @@ def test_a_form_sent_twice_without_our_script_creates_once(form: Page, one_is_ma
     form.locator("form", has=form.get_by_role("button", name="Create VM")).evaluate(SEND_TWICE)
 
 
+def test_going_back_to_a_form_that_was_corrected_shows_it(form: Page, one_is_made: None) -> None:
+    """And not the browser's own page about a form that it has to send again."""
+    field = form.get_by_label("Name")
+    name = field.input_value()
+    field.evaluate("input => input.removeAttribute('pattern')")
+    field.fill("Not A Name")
+    form.get_by_role("button", name="Create VM").click()
+    expect(form.locator(".field__error").first).to_be_visible()
+    field.fill(name)
+    form.get_by_role("button", name="Create VM").click()
+    expect(form.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    form.go_back()
+    expect(form.get_by_role("button", name="Create VM")).to_be_visible()
+    form.reload()
+    expect(form.get_by_role("button", name="Create VM")).to_be_visible()
+    form.goto("/t/demo/vms/")
+    form.get_by_role("link", name=name, exact=True).click()
+
+
 def test_going_back_gives_a_new_form_rather_than_the_one_that_was_sent(form: Page, one_is_made: None) -> None:
     name = form.get_by_label("Name").input_value()
     form.get_by_role("button", name="Create VM").click()

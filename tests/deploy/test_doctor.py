@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import shutil
 import socket
 from collections import namedtuple
@@ -30,6 +31,21 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) ->
     settings.IMAGE_DIR = tmp_path / "images"
     settings.REDIS_URL = f"unix://{tmp_path}/nobody.sock"
     return tmp_path
+
+
+def test_people_who_read_along_get_words_only(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def examine() -> list[Finding]:
+        logging.getLogger("hosts.connections").info("host call")
+        logging.getLogger("vms.audit.run").error("a host answers nonsense")
+        return []
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    call_command("doctor", stdout=io.StringIO())
+    assert caplog.records == []
+    examine()
+    assert len(caplog.records) == 2, "and later ones are heard"
 
 
 def found(subject: str) -> Finding:

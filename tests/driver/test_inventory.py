@@ -34,6 +34,7 @@ def test_all_that_there_is(rig: Rig, echo_image: Path) -> None:
     assert (domain.vcpus, domain.vcpus_max, domain.memory_mib, domain.memory_max_mib) == (2, 2, 32, 32)
     assert set(domain.disks) == {DiskFacts("vda", POOL, "disk"), DiskFacts("sda", POOL, "seed")}
     assert domain.outline == outline.of_spec(spec)
+    assert domain.macs == {MAC}
     contents = found.pools[POOL]
     assert contents is not None
     backing = {volume.name: volume.backing for volume in contents.volumes}

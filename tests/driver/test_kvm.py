@@ -354,6 +354,17 @@ def test_an_upload_takes_constant_memory_and_arrives_whole(rig: Rig, tmp_path: P
     assert max(largest) - before < 48 * MIB
 
 
+def test_a_pool_leaves_no_empty_directory(kvm_rig: Rig) -> None:
+    path = Path(kvm_rig.driver.facts().pools[0].path)
+    kvm_rig.driver.delete_pool(POOL)
+    assert not path.exists()
+    kvm_rig.driver.ensure_pool(POOL, path)
+    kvm_rig.driver.upload(POOL, "kept", b"x" * 4096, "raw")
+    kvm_rig.driver.delete_pool(POOL)
+    assert (path / "kept").read_bytes() == b"x" * 4096
+    kvm_rig.driver.ensure_pool(POOL, path)
+
+
 @contextmanager
 def small_pool(rig: Rig, lab_host: LabHost, size: str) -> Iterator[str]:
     """The name of a pool that is soon full."""

@@ -23,6 +23,15 @@ def owner(browser: Browser) -> Client:
     return browser("owner")
 
 
+def test_a_machine_that_is_missing_is_in_error_for_the_same_reason_everywhere(world: World, owner: Client) -> None:
+    web = world.machines["web"]
+    VM.objects.unscoped("test").filter(pk=web.pk).update(is_missing=True)
+    told = world.caller("owner").get(f"vms/{web.pk}").json()
+    assert told["status"] == "error"
+    assert told["error"].startswith("Its host does not know it any more.")
+    assert told["error"] in words(owner.get(address(web)))
+
+
 class TestAddress:
     def running_for(self, world: World, seconds: int, seen: bool) -> None:
         since, now = timezone.now() - timedelta(seconds=seconds), timezone.now()

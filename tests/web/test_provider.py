@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from hosts.models import Host
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, User
 from portal.operations.models import Operation
-from portal.operations.services import active_on
+from portal.operations.services import active_on, cancel
 from portal.quotas.models import Quota
+from portal.tenancy.gate import actor_for
 from portal.tenancy.models import Membership
 from tests.web.conftest import Browser
 from tests.world import SSH_KEY, World
@@ -264,3 +266,14 @@ class TestOperations:
         page = words(owner.post(f"/operations/{operation.pk}/cancel/", follow=True))
         assert "It stops at the next safe point" in page
         assert "It is being cancelled." in page
+        assert "Cancelling…" in page
+        assert "Cancelling…" in words(owner.get(f"/t/acme/vms/{operation.target_id}/"))
+
+    def test_a_cancel_that_came_too_late_is_told(self, world: World, browser: Browser) -> None:
+        operation = Operation.objects.unscoped("test").get()
+        cancel(actor=actor_for(world.people["owner"]), operation=operation)
+        Operation.objects.unscoped("test").update(state="succeeded", finished_at=timezone.now())
+        page = words(browser("owner").get(f"/operations/{operation.pk}/"))
+        assert "It was asked to cancel just now, which was too late" in page
+        told = world.caller("owner").get(f"operations/{operation.pk}").json()
+        assert (told["status"], told["cancel_requested_at"] is not None) == ("succeeded", True)

@@ -32,3 +32,9 @@ def test_signing_in_needs_no_cache(client: Client) -> None:
     answer = client.post("/accounts/login/", {"login": "ann", "password": "correct horse battery"})
     assert answer.status_code == 302, "its rate limit is without a memory for that time"
     assert ForgivingRedisCache._away_until > 0, "the cache was asked"
+
+
+def test_password_managers_know_the_fields(client: Client) -> None:
+    page = client.get("/accounts/login/").content.decode()
+    assert 'autocomplete="username"' in page
+    assert 'autocomplete="current-password"' in page

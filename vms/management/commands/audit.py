@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from portal.logs import leave_to_words
+from portal.logs import left_to_words
 from vms.audit.findings import Finding
 from vms.audit.run import audit
 
@@ -23,8 +23,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the findings as a JSON list.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        leave_to_words()
-        findings = audit()
+        with left_to_words():
+            findings = audit()
         if options["json"]:
             self.stdout.write(json.dumps([_public(finding) for finding in findings], indent=2))
         else:

@@ -20,7 +20,7 @@ from hosts.models import Host
 from portal.core import health
 from portal.core.units import GIB
 from portal.env import BASE_DIR, DATA_DIR
-from portal.logs import leave_to_words
+from portal.logs import left_to_words
 from vms import image_store
 from vms.imaging import jail
 from vms.models import Image
@@ -57,8 +57,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print the findings as a JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        leave_to_words()
-        findings = examine()
+        with left_to_words():
+            findings = examine()
         if options["json"]:
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
         else:
