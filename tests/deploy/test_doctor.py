@@ -37,7 +37,7 @@ def test_people_who_read_along_get_words_only(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def examine() -> list[Finding]:
-        logging.getLogger("hosts.connections").info("host call")
+        logging.getLogger("portal").info("host call")
         logging.getLogger("vms.audit.run").error("a host answers nonsense")
         return []
 

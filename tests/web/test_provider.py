@@ -274,6 +274,6 @@ class TestOperations:
         cancel(actor=actor_for(world.people["owner"]), operation=operation)
         Operation.objects.unscoped("test").update(state="succeeded", finished_at=timezone.now())
         page = words(browser("owner").get(f"/operations/{operation.pk}/"))
-        assert "It was asked to cancel just now, which was too late" in page
+        assert "It was asked to cancel just now , which was too late" in page
         told = world.caller("owner").get(f"operations/{operation.pk}").json()
         assert (told["status"], told["cancel_requested_at"] is not None) == ("succeeded", True)
