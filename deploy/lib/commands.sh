@@ -100,7 +100,7 @@ wipe_database() {
 command_reset() {
     if [ "${1:-}" != --yes ]; then
         echo "This deletes all machines, disks, images and accounts of the instance $BERTH_INSTANCE, on its hosts and in"
-        echo "$BERTH_DATA; only the backups there, and downloads in cache, stay."
+        echo "$BERTH_DATA; only the backups there, downloads in cache, and backups of machines in their targets stay."
         read -r -p "Type reset to go on: " answer || true
         [ "${answer:-}" = reset ] || die "Nothing was changed." "Without a terminal: ./run reset --yes."
     fi

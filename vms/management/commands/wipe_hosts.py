@@ -17,7 +17,6 @@ from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.audit import names
 from vms.audit.compare import is_ours
-from vms.audit.rows import pools_of
 from vms.models import VM, Image, Layer
 
 
@@ -44,7 +43,7 @@ class Command(BaseCommand):
 
 def _wipe(host: Host) -> list[str]:
     """What stays: another installation may have the same pool, and then it has the network of that name as well."""
-    driver, pools = driver_for(host), pools_of([host])[host.pk]
+    driver, pools = driver_for(host), [pool.name for pool in host.storage_pools.all()]
     for machine_id in set(Claim.objects.filter(account_id=host.pk).values_list("holder_id", flat=True)):
         _remove(driver, machine_id)
     unknown = _unknown_machines(driver, host, pools)
@@ -88,7 +87,7 @@ def _wipe_disks(driver: Driver, host: Host, pools: Iterable[str], disks: set[tup
     """These, what they alone stand on, and images; nothing that others have, or a disk of theirs stands on."""
     used = {disk.volume for domain in driver.inventory([], host.network_name).domains for disk in domain.disks}
     images = {image.file_name for image in Image.objects.unscoped("reset")}
-    for pool in pools:
+    for pool in (pool.name for pool in driver.facts().pools if pool.active and pool.name in pools):
         wanted = images | {name for place, name in disks if place == pool and names.is_ours(name)}
         while there := {volume.name: volume.backing for volume in driver.list_volumes(pool)}:
             removable = (wanted & there.keys()) - set(there.values()) - used
