@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from hosts.errors import translate
 from portal.operations.models import Operation
@@ -13,6 +15,8 @@ from portal.tenancy.roles import Permission
 from vms.models import VM, Lifecycle
 from vms.workflows import create, repair
 
+TIME_TO_TRY_AGAIN = timedelta(hours=1)
+
 
 def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
@@ -20,10 +24,15 @@ def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 
 def lay_back(operation: Operation) -> None:
-    """Into the bin, for as long as it would have lain there."""
-    before = {name: datetime.fromisoformat(operation.params[name]) for name in ("binned_at", "purge_at")}
+    """Into the bin, for as long as it would have lain there, and long enough to try again."""
+    binned_at, purge_at = (datetime.fromisoformat(operation.params[name]) for name in ("binned_at", "purge_at"))
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
-    rows.update(lifecycle=Lifecycle.DELETING, name=operation.params["name"], **before)
+    rows.update(
+        lifecycle=Lifecycle.DELETING,
+        name=operation.params["name"],
+        binned_at=binned_at,
+        purge_at=max(purge_at, timezone.now() + TIME_TO_TRY_AGAIN),
+    )
 
 
 RESTORE = register(
