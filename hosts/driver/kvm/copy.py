@@ -33,7 +33,8 @@ _COPY = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_
 _OVERTAKEN = frozenset(
     {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID}
 )
-PARAMETERS: dict[str, int] = {}  # of QEMU's job; tests make it slow
+# Of QEMU's job: large pieces, as many at once as ROOM_BYTES. Tests add a bandwidth, to make it slow.
+PARAMETERS: dict[str, int] = {"granularity": 1 << 20, "buf-size": ROOM_BYTES}
 _DESCRIPTION = libvirt.VIR_DOMAIN_METADATA_DESCRIPTION
 
 
