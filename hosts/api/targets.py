@@ -21,7 +21,7 @@ from portal.tenancy.roles import Permission
 
 class BackupTargetIn(Input):
     slug = Text(max_length=40, help_text="Its name in the API: lower-case letters, digits and hyphens.")
-    name = Text(max_length=100, required=False, default="")
+    name = Text(max_length=100, required=False)
     path = Text(max_length=300, help_text="An absolute path of a directory, the same on every host.")
 
 

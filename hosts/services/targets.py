@@ -22,7 +22,7 @@ _OURS_TO_LEAVE_ALONE = ("/", "/bin", "/boot", "/dev", "/etc", "/lib", "/proc", "
 
 
 @transaction.atomic
-def add_target(*, actor: Actor, slug: str, name: str, path: str) -> tuple[BackupTarget, Operation]:
+def add_target(*, actor: Actor, slug: str, path: str, name: str = "") -> tuple[BackupTarget, Operation]:
     """Register a directory; the check finds out which hosts reach it. The first one is the default."""
     actor.require(Permission.HOST_WRITE)
     text.slug(slug, field="slug")

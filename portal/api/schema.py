@@ -75,6 +75,8 @@ TAGS = {
     "flavors": "Sizes of machines",
     "schedules": "Snapshots and backups by the clock, and how many of them are kept",
     "volumes": "Disks: attached to a machine, or waiting for one",
+    "backups": "Copies of machines on storage of their own, which outlive them",
+    "backup-targets": "Where backups are kept",
     "snapshots": "Points of a machine in time, to which it can be returned",
     "storage-classes": "Kinds of storage, with what each disk is held to",
     "networks": "What machines are connected to",

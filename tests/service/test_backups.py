@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,12 @@ class Guest:
             "[sys.stdout.write(data.decode()) for data in iter(lambda: s.recv(4096), b'')]"
         )
         command = [*self.host.inside, "python3", "-c", ask]
-        return subprocess.run(command, input=script, capture_output=True, text=True, timeout=400).stdout
+        for _ in range(20):
+            done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=400)
+            if "refused" not in done.stderr:  # it listens anew after each script
+                break
+            time.sleep(0.5)
+        return done.stdout
 
     def write(self, name: str, size_kib: int) -> None:
         wait_until(lambda: self.run("echo here; exit\n", 10) == "here\n", 400, "a guest that listens")
