@@ -30,6 +30,7 @@ _WORDS = {
     "operation.retry_requested": "is to go on after all",
     "vm.power_changed": "changed its power, not by Berth",
     "vm.powered_off_inside": "was powered off from inside",
+    "snapshot.renamed": "was renamed",
     "schedule.created": "was set up",
     "schedule.changed": "was changed",
     "schedule.removed": "was removed",
