@@ -34,7 +34,7 @@ class Users:
     @property
     def words(self) -> str:
         """`web, db and 3 machines of others stand on it.`; "" where none does."""
-        names = [vm.name for vm in self.named]
+        names = [f"{vm.name} (in the bin)" if vm.binned_at else vm.name for vm in self.named]
         if self.visible > len(names):
             names.append(_machines(self.visible - len(names), "more"))
         if self.others:

@@ -87,7 +87,7 @@ def test_it_goes_when_nobody_has_used_it_for_long(image: Image, host: MemoryHost
     rows.update(used_at=long_ago)
     services.evict_unused()
     assert work() == []
-    delete_vm(actor=SYSTEM, vm=VM.objects.unscoped("test").get(pk=operation.target_id))
+    delete_vm(actor=SYSTEM, vm=VM.objects.unscoped("test").get(pk=operation.target_id), purge=True)
     work()
     work()
     services.evict_unused()
@@ -121,6 +121,20 @@ class TestDelete:
         assert not ImageCopy.objects.filter(sha256=image.sha256).exists()
         assert image.file_name not in {name for _, name in host.volumes}
         assert not Image.objects.unscoped("test").filter(pk=image.pk).exists()
+
+    def test_an_eviction_that_was_cut_off_is_gone_on_with(self, world: World, image: Image, work: Work) -> None:
+        copies.claim(image, world.host.default_pool)
+        rows = ImageCopy.objects.filter(sha256=image.sha256)
+        rows.update(evicting_at=timezone.now())
+        delete_image(actor=SYSTEM, image=image)
+        work()
+        assert not rows.exists()
+
+    def test_one_that_was_given_up_may_be_used_again(self, world: World, image: Image) -> None:
+        copies.claim(image, world.host.default_pool)
+        ImageCopy.objects.filter(sha256=image.sha256).update(evicting_at=timezone.now() - timedelta(hours=2))
+        services.evict_unused()
+        copies.claim(image, world.host.default_pool)
 
     def test_a_file_that_another_image_names_stays(self, world: World, image: Image, work: Work) -> None:
         twin = Image.objects.create(

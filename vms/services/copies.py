@@ -18,6 +18,7 @@ from vms.models import ImageCopy
 from vms.workflows.image_evict import EVICT
 
 MOST_AT_ONCE = 50
+ABANDONED_AFTER = timedelta(hours=1)
 
 
 @transaction.atomic
@@ -33,6 +34,7 @@ def evict_copy(*, actor: Actor, copy: ImageCopy) -> Operation:
 
 def evict_unused() -> None:
     """Those that nobody has used for BERTH_IMAGE_CACHE_DAYS and nobody stands on."""
+    _free_abandoned()
     since = timezone.now() - timedelta(days=settings.IMAGE_CACHE_DAYS)
     stale = (
         ImageCopy.objects.filter(used_at__lt=since, evicting_at=None).select_related("pool__host").order_by("used_at")
@@ -43,3 +45,10 @@ def evict_unused() -> None:
             evict_copy(actor=SYSTEM, copy=copy)
         except Conflict:  # somebody was faster
             continue
+
+
+def _free_abandoned() -> None:
+    """What an image's deletion began to remove and never did, for it was given up, may be used again."""
+    for copy in ImageCopy.objects.filter(evicting_at__lt=timezone.now() - ABANDONED_AFTER):
+        if operations.active_on("imagecopy", copy.pk) is None:
+            copies.end_eviction(copy.pk)

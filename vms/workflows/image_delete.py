@@ -11,6 +11,7 @@ from hosts.connections import fenced_driver
 from hosts.driver.errors import DriverError
 from hosts.errors import translate
 from portal.operations.models import Operation
+from portal.operations.services import active_on
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
@@ -39,8 +40,11 @@ def delete_copies(context: StepContext) -> Output:
 
 
 def _evict(context: StepContext, copy: ImageCopy) -> None:
+    """One whose eviction an earlier run began, and was cut off, is gone on with; that of an operation is left to it."""
+    if active_on("imagecopy", copy.pk) is not None:
+        return
     with transaction.atomic():
-        if not copies.begin_eviction(copy):
+        if copy.evicting_at is None and not copies.begin_eviction(copy):
             return
     try:
         remove_from_host(fenced_driver(copy.pool.host, context.check), copy)
