@@ -31,7 +31,7 @@ def _claims(rows: Rows) -> Iterator[Finding]:
             continue
         others = {account for account, holder in rows.claims if holder == id and account not in holding.wanted}
         for account in (*holding.wanted, *others):
-            held, right = rows.claims.get((account, id), {}), holding.wanted.get(account, {})
+            held, right = _amounts(rows.claims.get((account, id))), _amounts(holding.wanted.get(account))
             if held != right:
                 words = f"{holding.name} holds {_words(held)} of {rows.accounts.get(account)}, and is {_words(right)}"
                 name, evidence = f"{id} of {account}", {"is": held, "should": right}
@@ -67,6 +67,11 @@ def _operation(operation: Operation, now: datetime) -> Iterator[Finding]:
     if now - due > UNATTENDED_AFTER:
         words = f"{operation.title}: due since {due:%Y-%m-%d %H:%M:%S} UTC, and nobody works on it"
         yield Finding(Kind.OPERATION_ABANDONED, "", name, words)
+
+
+def _amounts(amounts: Amounts | None) -> Amounts:
+    """A claim of nothing is as good as none."""
+    return {resource: amount for resource, amount in (amounts or {}).items() if amount}
 
 
 def _words(amounts: Amounts) -> str:
