@@ -29,21 +29,27 @@ class Console:
         before, _, self._said = self._said.partition(words)
         return before + words
 
-    def become_root(self, seconds: float = 90) -> None:
-        """From wherever it stands: a login prompt may have been printed before anybody looked."""
+    def become_root(self, seconds: float = 240) -> None:
+        """From wherever it stands: still booting, at a login prompt that nobody saw, or at somebody's shell."""
         until = time.monotonic() + seconds
-        while True:
-            self._connection.sendall(b"\n")
-            try:
-                self.wait_for("login: ", 3)
-                break
-            except AssertionError:
-                if time.monotonic() > until:
-                    raise
+        while not self._is_at("login: "):
+            assert time.monotonic() < until, f"nobody asks for a login:\n{self._said}"
         self._connection.sendall(b"tiny\n")
-        self.wait_for(PROMPT, 20)
+        self.wait_for(PROMPT, 30)
         self._connection.sendall(b"su -\n")
-        self.wait_for("# ", 20)
+        self.wait_for("# ", 30)
+
+    def _is_at(self, prompt: str) -> bool:
+        """Whether it is after a key press; a shell that somebody left is ended."""
+        self._connection.sendall(b"\n")
+        try:
+            self.wait_for(prompt, 3)
+        except AssertionError:
+            if self._said.rstrip().endswith(("#", "$", "[6n")):
+                self._connection.sendall(b"exit\n")
+            self._said = ""
+            return False
+        return True
 
     def log_out(self) -> None:
         """So that whoever comes next finds a login prompt."""
