@@ -23,6 +23,8 @@ PAGES = {
     "vm-bin": ("demo", "/t/demo/vms/bin/"),
     "vm-schedules": ("demo", "/t/demo/vms/{vm}/schedules/"),
     "backup-targets": ("admin", "/provider/backup-targets/"),
+    "volume-detail": ("demo", "/t/demo/volumes/{volume}/"),
+    "storage": ("admin", "/provider/storage/"),
     "image-list": ("demo", "/t/demo/images/"),
     "image-detail": ("demo", "/t/demo/images/{image}/"),
     "host": ("admin", "/provider/hosts/local/"),
@@ -47,7 +49,9 @@ def main() -> None:
                 image = new_image(stack, vms[2])
                 set_up_schedules(stack, vms[0])
                 stack.succeeded("DELETE", f"/vms/{stack.create('old-web')['id']}")
-                take(stack, vms[0], image)
+                body = {"name": "projects", "size_gib": 20, "tenant": "demo", "vm": vms[0]["id"]}
+                volume = stack.succeeded("POST", "/volumes", body)["volume"]
+                take(stack, {"vm": vms[0]["id"], "image": image, "volume": volume["id"]})
     finally:
         lab.down()
 
@@ -83,7 +87,8 @@ def virsh(uri: str, *arguments: str) -> None:
     subprocess.run(["virsh", "-q", "-c", uri, *arguments], check=True)
 
 
-def take(stack: Stack, vm: dict[str, Any], image: str) -> None:
+def take(stack: Stack, ids: dict[str, str]) -> None:
+    """`ids` are what the addresses name."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -95,7 +100,7 @@ def take(stack: Stack, vm: dict[str, Any], image: str) -> None:
         }
         for name, (user, address) in PAGES.items():
             page = pages[user]
-            page.goto(stack.url + address.format(vm=vm["id"], image=image))
+            page.goto(stack.url + address.format(**ids))
             page.wait_for_timeout(8_000 if name == "vm-console" else 500)
             page.screenshot(path=IMAGES / f"{name}.png")
         upload(pages["demo"], stack)
