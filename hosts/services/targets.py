@@ -34,7 +34,7 @@ def add_target(*, actor: Actor, slug: str, path: str, name: str = "") -> tuple[B
     except IntegrityError as error:
         field = "slug" if BackupTarget.objects.filter(slug=slug).exists() else "path"
         raise Conflict("There is a backup target with this name or path.", code="duplicate", field=field) from error
-    log.record("backup_target.added", actor=actor, target=target, after={"path": target.path})
+    log.record("backup-target.added", actor=actor, target=target, after={"path": target.path})
     return target, check(actor=actor, target=target)
 
 
@@ -57,7 +57,7 @@ def change(*, actor: Actor, target: BackupTarget, **wanted: Any) -> BackupTarget
     for name, value in wanted.items():
         setattr(target, name, value)
     target.save(update_fields=list(wanted) or None)
-    log.record("backup_target.changed", actor=actor, target=target, before=before, after=wanted)
+    log.record("backup-target.changed", actor=actor, target=target, before=before, after=wanted)
     return target
 
 
@@ -65,7 +65,7 @@ def change(*, actor: Actor, target: BackupTarget, **wanted: Any) -> BackupTarget
 def forget(*, actor: Actor, target: BackupTarget) -> None:
     """Only while no backup is there. Its directory, and whatever else is in it, stays as it is."""
     actor.require(Permission.HOST_WRITE)
-    log.record("backup_target.removed", actor=actor, target=target, before={"path": target.path})
+    log.record("backup-target.removed", actor=actor, target=target, before={"path": target.path})
     try:
         target.delete()
     except models.ProtectedError as error:

@@ -86,7 +86,7 @@ def not_done(operation: Operation) -> None:
 
 CHECK_TARGET = register(
     Workflow(
-        kind="backup_target.check",
+        kind="backup-target.check",
         doing="checking",
         done="checked",
         permission=Permission.HOST_WRITE,

@@ -223,7 +223,7 @@ def forget_new(operation: Operation) -> None:
 
 RESTORE_AS_NEW = register(
     Workflow(
-        kind="backup.restore_as_new",
+        kind="backup.restore-as-new",
         doing="restoring",
         done="made from a backup",
         permission=Permission.VM_WRITE,

@@ -124,7 +124,7 @@ class Restore(OfBackups):
 
 
 class RestoreAsNew(OfBackups):
-    kind = "backup.restore_as_new"
+    kind = "backup.restore-as-new"
     seconds = 60
 
     def request(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Drop(OfBackups):
 class CheckTarget(OfBackups):
     """What it leaves is what it saw."""
 
-    kind = "backup_target.check"
+    kind = "backup-target.check"
 
     def prepare(self) -> None:
         self.make_target()
