@@ -8,7 +8,10 @@ from uuid import UUID
 
 from hosts.driver.types import (
     Accelerator,
+    BackupDiskSpec,
+    BackupSpec,
     CdromSpec,
+    Consistency,
     DiskLimits,
     DiskSpec,
     DomainSpec,
@@ -17,6 +20,8 @@ from hosts.driver.types import (
     PoolKind,
     PoolSpec,
 )
+from hosts.driver.xml.backup import backup_xml, checkpoint_xml
+from hosts.driver.xml.copy import absorber_xml
 from hosts.driver.xml.domain import domain_xml
 from hosts.driver.xml.layers import Overlay, merger_xml, snapshot_xml
 from hosts.driver.xml.network import dhcp_host_xml, network_xml
@@ -79,7 +84,18 @@ INSTALLER = replace(
 
 OVERLAYS = [Overlay("vda", "/var/lib/berth/pool/a & b.qcow2", False), Overlay("vdb", "/dev/vg0/data", True)]
 
+BACKUP = BackupSpec(
+    pool="backups",
+    disks=(BackupDiskSpec("vda", "two.qcow2", parent="one.qcow2"), BackupDiskSpec("vdb", "new.qcow2")),
+    checkpoint="two",
+    since="one",
+)
+BACKUP_FILES = {"vda": "/srv/berth & co/two.qcow2", "vdb": "/srv/berth & co/new.qcow2"}
+
 DOCUMENTS = {
+    "backup": backup_xml(BACKUP, BACKUP_FILES),
+    "checkpoint": checkpoint_xml(BACKUP, Consistency.FROZEN),
+    "absorber": absorber_xml(UUID(int=7), "backups", "two.qcow2"),
     "domain-installer": domain_xml(INSTALLER),
     "snapshot-disks": snapshot_xml(OVERLAYS, ["vdc", "sda"], None),
     "snapshot-memory": snapshot_xml(OVERLAYS, [], "/var/lib/berth/pool/now.memory"),
