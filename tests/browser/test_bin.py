@@ -41,7 +41,7 @@ def test_a_name_that_was_taken_meanwhile_is_asked_for(sign_in: SignIn, stack: St
     heir = stack.create(vm["name"])
     page = sign_in()
     page.goto(f"/t/demo/vms/{vm['id']}/")
-    expect(page.get_by_text("It is in the bin")).to_be_visible()
+    expect(page.get_by_text("It is in the bin", exact=True)).to_be_visible()
     page.get_by_role("button", name="Restore").click()
     expect(page.get_by_text("Another machine has the name")).to_be_visible()
     page.get_by_label("Name").fill(f"{vm['name']}-2")

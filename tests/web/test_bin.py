@@ -37,7 +37,8 @@ def test_the_choice(world: World, browser: Browser, purge: dict[str, str], kind:
 
 
 def test_it_is_in_the_bin_and_not_in_the_list(world: World, browser: Browser) -> None:
-    world.binned("old")
+    vm = world.binned("old")
+    assert browser("owner").get(f"/t/acme/vms/{vm.pk}/row/").status_code == 204
     listed = browser("owner").get("/t/acme/vms/").content.decode()
     assert ">old<" not in listed
     assert "Bin (1)" in listed

@@ -93,7 +93,9 @@ class ScheduleForm(forms.Form):
     """The rules are the service's."""
 
     kind = forms.ChoiceField(label="What")
-    every = forms.ChoiceField(label="How often", choices=[(each.value, each.capitalize()) for each in Every])
+    every = forms.ChoiceField(
+        label="How often", initial=Every.DAY.value, choices=[(each.value, each.capitalize()) for each in Every]
+    )
     at = forms.TimeField(
         label="At", initial="03:00", input_formats=["%H:%M"], widget=forms.TimeInput(attrs={"type": "time"})
     )

@@ -58,11 +58,13 @@ def vm_list(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_safe
 def vm_row(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
-    """One row of the list, for a page that heard of news; 204 where the machine is gone."""
+    """One row of the list, for a page that heard of news; 204 where the machine is gone, or in the bin."""
     tenant_of(request, slug, Permission.VM_READ)
     try:
         vm, operation = vm_of(request, slug, vm_id)
     except NotFound:
+        return HttpResponse(status=204)
+    if vm.is_binned:
         return HttpResponse(status=204)
     row = presenters.row(actor_of(request), vm, operation, slug)
     return render(request, "vms/_row.html", {"row": row, "tenant": vm.tenant, **_rights(request, vm.tenant)})
