@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from hosts.driver import errors
 from hosts.driver.types import Merge, MergeFacts
@@ -29,6 +30,7 @@ from vms.workflows.snapshot_steps import end_or_hide, measure, settle
 # A small layer is merged while one waits; a large one keeps no worker meanwhile.
 LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 20, 0.1, 2.0
 MOST_TRIES = 3
+QUIET = timedelta(minutes=1)
 
 
 def merge_all(context: StepContext) -> Output:
@@ -150,6 +152,11 @@ def clear_up_soon(vm_id: UUID) -> None:
 
 
 def clear_up_all() -> None:
-    """What was left where a machine was busy, ran on another branch, or had clones that are gone since."""
-    for vm_id in snapshot_layers.machines_with_spare_layers():
+    """What was left where a machine was busy, ran on another branch, or had clones that are gone since.
+
+    Whoever works with a machine is not to find it busy in between, so it is let be until it was quiet for a while.
+    """
+    since = timezone.now() - QUIET
+    lately = Operation.objects.unscoped("by the clock").filter(finished_at__gt=since)
+    for vm_id in snapshot_layers.machines_with_spare_layers() - set(lately.values_list("target_id", flat=True)):
         clear_up_soon(vm_id)
