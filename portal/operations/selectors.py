@@ -12,7 +12,7 @@ from portal.operations.models import Operation, OperationHold, OperationStep
 from portal.operations.states import ACTIVE, PUBLIC, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
-from portal.tenancy.gate import Actor
+from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 
@@ -44,9 +44,13 @@ def operation(actor: Actor, id: UUID | str, permission: Permission = Permission.
     return gate.get(Operation, actor, permission, id, related=("tenant",))
 
 
-def last_operation(actor: Actor, target_id: UUID) -> Operation | None:
-    """The newest one that worked on it, as its target or beside that; it may be gone by now."""
-    return operations(actor, target=target_id).first()
+def last_operation(actor: Actor, target_id: UUID, *, is_asked_for: bool = False) -> Operation | None:
+    """The newest one that worked on it, as its target or beside that; it may be gone by now.
+
+    `is_asked_for`: by somebody, and not by Berth itself.
+    """
+    rows = operations(actor, target=target_id)
+    return (rows.exclude(source=SYSTEM.source) if is_asked_for else rows).first()
 
 
 def active_on_each(object_ids: Iterable[UUID]) -> dict[UUID, Operation]:

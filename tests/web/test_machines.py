@@ -14,7 +14,7 @@ from django.utils import timezone
 from hosts.models import Host
 from portal.operations.models import Operation
 from portal.operations.services import active_on
-from portal.tenancy.gate import SYSTEM
+from portal.tenancy.gate import actor_for
 from tests.web.conftest import Browser
 from tests.world import World, forget_machines
 from vms.models import VM, Power
@@ -294,7 +294,7 @@ class TestSettings:
     @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
     def test_its_page_tells_how_a_clone_ended(self, world: World, owner: Client, end: str) -> None:
         cold = world.machines["cold"]
-        new, operation = clone_vm(actor=SYSTEM, vm=cold, name="copy")
+        new, operation = clone_vm(actor=actor_for(world.people["owner"]), vm=cold, name="copy")
         operation.holds.update(is_active=False)
         Operation.objects.unscoped("test").filter(pk=operation.pk).update(state=end)
         page = owner.get(f"/t/acme/vms/{cold.pk}/")

@@ -143,7 +143,7 @@ def clear_up_soon(vm_id: UUID) -> None:
                 CLEAR_UP,
                 actor=SYSTEM,
                 target=vm,
-                title=f"Clear up after snapshots of {vm.name}",
+                title=f"Tidy up the disks of {vm.name}",
                 lane=vm.host_id,
                 holds=[layer for layer, _ in snapshot_layers.spare_layers(vm)],
             )

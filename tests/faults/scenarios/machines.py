@@ -6,6 +6,7 @@ import secrets
 from typing import Any, ClassVar
 
 from tests.faults.scenarios.base import LARGE, SMALL, Scenario
+from tests.stack import wait_until
 
 GIB = 1024**3
 
@@ -166,12 +167,15 @@ class Clone(Scenario):
         return dict(accepted["operation"])
 
     def effect(self) -> bool:
-        source = self.vm(self.source_id)
-        assert source is not None
-        assert source["operation"] is None
+        wait_until(self.is_source_free, 60, "a source that nothing works on: what was frozen for a copy is merged")
         self.status_becomes(self.source_id, "running" if self.is_live else "stopped")
         assert self.host.copiers() == []
         return exists(self, self.vm_id)
+
+    def is_source_free(self) -> bool:
+        source = self.vm(self.source_id)
+        assert source is not None
+        return source["operation"] is None
 
     def check(self, operation: dict[str, Any]) -> None:
         super().check(operation)

@@ -36,7 +36,7 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
     """What the frame of all tabs shows."""
     actor = actor_of(request)
     steps = list(operation.steps.all()) if operation else []
-    last = last_operation(actor, vm.pk) if operation is None and tab == "vm-detail" else None
+    last = last_operation(actor, vm.pk, is_asked_for=True) if operation is None and tab == "vm-detail" else None
     return {
         "cloned": presenters.cloned(vm, last) if last else None,
         "tenant": vm.tenant,
