@@ -26,7 +26,7 @@ from vms.audit.run import audit
 from vms.models import VM, Layer, Volume
 from vms.services.clone import clone_vm
 from vms.services.delete import delete_vm
-from vms.workflows.clear_up import clear_up_all
+from vms.workflows.clear_up import clear_up_soon
 from vms.workflows.clone import FULL, LINKED
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -184,12 +184,12 @@ def test_whoever_goes_first_the_other_keeps_what_it_stands_on(world: World, host
 def test_what_only_a_clone_stood_on_is_merged_once_that_is_gone(world: World, host: MemoryHost) -> None:
     source = world.machines["web"]
     new, _ = clone(source, LINKED)
-    clear_up_all()
+    clear_up_soon(source.pk)
     assert active_on_each([source.pk]) == {}, "the clone stands on it"
     Volume.objects.unscoped("test").filter(vm=new, is_boot=False).delete()
     Layer.objects.filter(volume=None, children=None, snapshot_disk=None).delete()
     assert worked(delete_vm(actor=SYSTEM, vm=fresh(new), purge=True)).status == "succeeded"
-    clear_up_all()
+    clear_up_soon(source.pk)
     assert worked(active_on_each([source.pk])[source.pk]).status == "succeeded"
     assert all(volume.layer.parent is None for volume in fresh(source).volumes.all())
 
