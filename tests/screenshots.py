@@ -19,6 +19,7 @@ PAGES = {
     "vm-create": ("demo", "/t/demo/vms/create/"),
     "vm-detail": ("demo", "/t/demo/vms/{vm}/"),
     "vm-console": ("demo", "/t/demo/vms/{vm}/console/"),
+    "vm-snapshots": ("demo", "/t/demo/vms/{vm}/disks/"),
     "vm-backups": ("demo", "/t/demo/vms/{vm}/backups/"),
     "vm-bin": ("demo", "/t/demo/vms/bin/"),
     "vm-schedules": ("demo", "/t/demo/vms/{vm}/schedules/"),
@@ -48,6 +49,7 @@ def main() -> None:
                 back_up(stack, vms[0], host.directory / "backups")
                 image = new_image(stack, vms[2])
                 set_up_schedules(stack, vms[0])
+                take_snapshots(stack, vms[0])
                 stack.succeeded("DELETE", f"/vms/{stack.create('old-web')['id']}")
                 body = {"name": "projects", "size_gib": 20, "tenant": "demo", "vm": vms[0]["id"]}
                 volume = stack.succeeded("POST", "/volumes", body)["volume"]
@@ -62,6 +64,19 @@ def back_up(stack: Stack, vm: dict[str, Any], path: Path) -> None:
     stack.succeeded("POST", "/backup-targets", body, user="admin")
     made = [stack.succeeded("POST", f"/vms/{vm['id']}/backups", {})["backup"]["id"] for _ in range(2)]
     stack.succeeded("POST", f"/backups/{made[0]}/actions/verify")
+
+
+def take_snapshots(stack: Stack, vm: dict[str, Any]) -> None:
+    """A tree with a branch: what came after the second one was returned from."""
+    path, made = f"/vms/{vm['id']}/snapshots", []
+    for body in (
+        {"name": "clean install", "description": "Before anything was changed"},
+        {"name": "configured", "memory": True},
+        {"name": "upgrade tried"},
+    ):
+        made.append(stack.succeeded("POST", path, body)["snapshot"]["id"])
+    stack.succeeded("POST", f"/snapshots/{made[1]}/actions/revert", {"safety": True})
+    stack.succeeded("POST", path, {"name": "upgrade done"})
 
 
 def set_up_schedules(stack: Stack, vm: dict[str, Any]) -> None:
