@@ -26,12 +26,12 @@ def claim(image: Image, pool: StoragePool) -> ImageCopy:
     now = timezone.now()
     defaults = {"size_bytes": image.size_bytes, "used_at": now}
     with transaction.atomic():
-        copy, _ = ImageCopy.objects.get_or_create(pool=pool, sha256=image.sha256, defaults=defaults)
+        rows = ImageCopy.objects.select_for_update(no_key=True)
+        copy, _ = rows.get_or_create(pool=pool, sha256=image.sha256, defaults=defaults)
         if copy.evicting_at is not None:
             raise TransientError("the end of the removal of the image's file from the host")
         if now - copy.used_at > _USE_IS_NOTED_EVERY:
-            rows = ImageCopy.objects.filter(pk=copy.pk, evicting_at=None)
-            rows.update(used_at=now)
+            ImageCopy.objects.filter(pk=copy.pk).update(used_at=now)
     return copy
 
 

@@ -169,7 +169,7 @@ class Driver(Protocol):
         other one is the caller's to delete. What has merged the wrong way round because the host lost power
         meanwhile is merged again. The guest is not switched to another file before `may_switch`: by then the caller has
         written down that this may happen, as only that tells afterwards which file has its last bytes.
-        InvalidState where it cannot be done while that domain runs; NoSpace.
+        CannotMerge where the domain that runs has no way to; NoSpace.
         """
 
     def end_merge(self, job: UUID, merge: Merge) -> None:

@@ -81,6 +81,10 @@ class InvalidState(DriverError):
     code = "invalid_state"
 
 
+class CannotMerge(InvalidState):
+    """Two layers cannot become one as things are: the domain runs on another branch of their tree."""
+
+
 class Unsupported(DriverError):
     """This host cannot do that."""
 

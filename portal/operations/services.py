@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
@@ -205,9 +206,16 @@ def retry(*, actor: Actor, operation_id: UUID) -> Operation:
 def _hold_again(operation: Operation) -> None:
     """What it has let go by now (Step.lets_go), if nobody else works on that."""
     let_go = operation.holds.filter(is_active=False)
+    _lock_held(let_go)
     for hold in let_go:
         _refuse_if_busy(hold.object_type, hold.object_id, hold.is_shared)
     let_go.update(is_active=True)
+
+
+def _lock_held(holds: Iterable[OperationHold]) -> None:
+    """Their rows, as whoever submits an operation on one of them does."""
+    models_by_name = {model._meta.model_name: model for model in apps.get_models()}
+    _lock(models_by_name[hold.object_type](pk=hold.object_id) for hold in holds)
 
 
 def _known(operation: Operation, code: str) -> Workflow:

@@ -39,7 +39,7 @@ def merge_all(context: StepContext) -> Output:
     while (work := snapshot_layers.next_work(machine(context.operation), passed_over)) is not None:
         try:
             _do(context, work, passed_over)
-        except errors.InvalidState:  # it runs on another branch, from which those below cannot be told otherwise
+        except errors.CannotMerge:  # it runs on another branch, from which those below cannot be told otherwise
             passed_over.append(str(work.layer.pk))
     _delete_memory(context)
     vm = machine(context.operation)

@@ -96,8 +96,10 @@ class _Merging:
     def _switch(self, domain: libvirt.virDomain, target: str) -> None:
         if domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING:
             domain.suspend()
-        domain.blockJobAbort(target, _PIVOT)
-        _let_run(domain, self._merge)
+        try:
+            domain.blockJobAbort(target, _PIVOT)
+        finally:  # switched or not, its guest goes on
+            _let_run(domain, self._merge)
 
     def _begin(self, domain: libvirt.virDomain, target: str, chain: list[Link]) -> MergeFacts:
         way = self._way(chain)
@@ -105,7 +107,7 @@ class _Merging:
         at = [link.volume for link in chain].index(self._merge.child)
         layer, child = chain[at + 1], chain[at]
         if layer.volume != self._merge.layer:
-            raise errors.InvalidState(f"{child.volume} stands on {layer.volume}, not on {self._merge.layer}")
+            raise errors.CannotMerge(f"{child.volume} stands on {layer.volume}, not on {self._merge.layer}")
         try:
             if way is _Way.PULL:
                 below = f"{target}[{chain[at + 2].index}]" if len(chain) > at + 2 else None
@@ -138,7 +140,7 @@ class _Merging:
 
     def _cheaper(self, ways: set[_Way]) -> _Way:
         if not ways:
-            raise errors.InvalidState(f"{self._merge.layer} cannot be merged with {self._merge.child} as things are")
+            raise errors.CannotMerge(f"{self._merge.layer} cannot be merged with {self._merge.child} as things are")
         if len(ways) == 1:
             return ways.pop()
         above, below = (self._facts(name).allocation_bytes for name in (self._merge.child, self._merge.layer))

@@ -107,7 +107,7 @@ def _kept(host: MemoryHost, merge: Merge) -> str:
     written = _written(host, merge)
     must_pull = len(merge.heirs) > 1
     if must_pull and (merge.keep == merge.layer or written not in (None, merge.child)):
-        raise errors.InvalidState(f"{merge.layer} cannot be merged with {merge.child} as things are")
+        raise errors.CannotMerge(f"{merge.layer} cannot be merged with {merge.child} as things are")
     return merge.keep or (merge.child if must_pull else merge.layer)
 
 
