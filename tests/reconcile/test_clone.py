@@ -93,6 +93,7 @@ def test_all_disks_are_there_and_nothing_is_left_over(world: World, host: Memory
         backing = host.volumes["berth", volume.layer.file_name].backing
         assert backing == (before[target].file_name if mode == LINKED else None)
     is_frozen = machine == "web" or mode == LINKED
+    clear_up_soon(source.pk)
     merging = active_on_each([source.pk]).get(source.pk)
     assert (merging is not None) is (machine == "web" and mode == FULL), "what nothing stands on is merged"
     if merging is not None:
@@ -119,6 +120,7 @@ def test_one_that_fails_leaves_both_as_they_should_be(
     with monkeypatch.context() as patch:
         patch.setattr(engine, "step_hook", hook)
         assert worked(operation).status == "failed"
+    clear_up_soon(source.pk)
     for merging in active_on_each([source.pk]).values():
         assert worked(merging).status == "succeeded"
     assert Layer.objects.filter(parent__volume=None).exclude(parent=None).count() == 0, "nothing is left of the freeze"

@@ -1,7 +1,8 @@
 """Clone: a create whose disks stand on those of another machine, or are copies of them.
 
 A source that is off and copied in full is read as it is. Else its disks are frozen first (vms.workflows.layers): it
-goes on with layers of its own on top, and what lies below serves both.
+goes on with layers of its own on top, and what lies below serves both. Once nothing else stands on that, the clock
+merges it when the machine was quiet for a while (vms.workflows.clear_up).
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
-
-from django.db import transaction
 
 from hosts.driver.types import CopyFacts
 from hosts.errors import translate
@@ -24,7 +23,6 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Layer, Volume
 from vms.workflows import create, layers
-from vms.workflows.clear_up import clear_up_soon
 from vms.workflows.common import driver_of, machine
 
 FULL, LINKED = "full", "linked"
@@ -96,7 +94,6 @@ def delete_disks(context: StepContext) -> None:
 def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
     create.finish(operation, outputs)
     _tell_source(operation, "vm.cloned")
-    _merge_soon(operation)
 
 
 def forget(operation: Operation) -> None:
@@ -108,13 +105,6 @@ def forget(operation: Operation) -> None:
         volume.delete()
         volume.layer.delete()
     create.forget_machine(operation.target_id)
-    _merge_soon(operation)
-
-
-def _merge_soon(operation: Operation) -> None:
-    """What was frozen for copies alone, or for nothing; where a clone stands on it, it waits until that is gone."""
-    source = UUID(operation.params["source"])
-    transaction.on_commit(lambda: clear_up_soon(source))
 
 
 def _tell_source(operation: Operation, kind: str) -> None:
