@@ -27,7 +27,8 @@ AGENT = (
     + r"""
 port=$(grep -l org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name)
 exec 3<>/dev/$(basename $(dirname $port))
-while read -r line <&3; do
+while :; do
+  read -r line <&3 || { sleep 1; continue; }  # the host connects once the port is open
   id=$(echo "$line" | sed -n 's/.*"id": *\([0-9]*\).*/\1/p')
   case $line in
     *guest-sync*) echo "{\"return\": $id}" >&3 ;;
