@@ -14,12 +14,14 @@ from portal.api.models import KeptAnswer
 from tests.matrix import ROUTES
 from tests.world import PASSWORD, Caller, World
 
+PIECES = ("api/v1/uploads/<uuid:id>", "PATCH")  # bytes as they are: tests/api/test_uploads.py
 WRITES = [
     pytest.param(route, method, id=f"{method} {route}")
     for route, entry in ROUTES.items()
     for method, call in entry.methods.items()
-    if method in ("POST", "PUT", "PATCH") and call.body
+    if method in ("POST", "PUT", "PATCH") and call.body and (route, method) != PIECES
 ]
+TAKES_FORMS = ("api/v1/images", "POST")
 QUOTA = ("vms", "vcpus", "memory_mib", "disk_gib", "snapshots", "image_mib", "backup_mib")
 FIELDS = [
     pytest.param(route, method, name, id=f"{method} {route} {name}")
@@ -142,7 +144,8 @@ def test_what_is_not_json(world: World, route: str, method: str, headers: dict[s
     path = entry.path(world)
     before = rows()
     answer = program.request(method, path, raw, **headers)
-    assert answer.status_code == 415
+    is_form = (route, method) == TAKES_FORMS and headers.get("content_type", "").startswith("multipart/")
+    assert answer.status_code == (400 if is_form else 415)
     check_refusal(answer)
     assert rows() == before
 
