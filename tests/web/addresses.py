@@ -121,7 +121,7 @@ def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]
     return {
         "rename": (MEMBERS_DO, lambda world: {"intent": "rename", "name": "renamed"}),
         "resize": (MEMBERS_DO, lambda world: {"intent": "resize", "flavor": str(world.large.pk)}),
-        "clone": (MEMBERS_DO, lambda world: {"intent": "clone", "name": "copy"}),
+        "clone": (MEMBERS_DO, lambda world: {"intent": "clone", "name": "copy", "mode": "full"}),
         "publish": (MEMBERS_DO, lambda world: {"intent": "publish", "name": "Golden"}),
         "protect": (MEMBERS_DO, lambda world: {"intent": "protect", "protected": "on"}),
         "delete": (MEMBERS_DO, lambda world: {"intent": "delete", "confirmation": "cold"}),
