@@ -20,7 +20,7 @@ BUDGETS = {
     "/t/acme/": 8,
     "/t/acme/vms/create/": 14,
     "/t/acme/activity/": 6,
-    "/t/acme/images/": 6,
+    "/t/acme/images/": 10,
 }
 
 
