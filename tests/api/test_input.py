@@ -11,10 +11,9 @@ from django.apps import apps
 from django.test import Client
 
 from portal.api.models import KeptAnswer
-from tests.matrix import ROUTES
+from tests.matrix import PIECES, ROUTES
 from tests.world import PASSWORD, Caller, World
 
-PIECES = ("api/v1/uploads/<uuid:id>", "PATCH")  # bytes as they are: tests/api/test_uploads.py
 WRITES = [
     pytest.param(route, method, id=f"{method} {route}")
     for route, entry in ROUTES.items()
