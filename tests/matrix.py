@@ -105,7 +105,7 @@ def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _
     return Route(_machine(machine, f"/actions/{name}"), {"POST": _call(_MEMBERS.format(202), body)})
 
 
-# The pieces of an upload: bytes as they are, told apart by their offset; what becomes of them is told when all are there.
+# The pieces of an upload: bytes as they are, told apart by their offset; the log tells when all of them are there.
 PIECES = ("api/v1/uploads/<uuid:id>", "PATCH")
 ROUTES: dict[str, Route] = {
     # -- machines
