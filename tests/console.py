@@ -42,8 +42,9 @@ class Console:
         self.wait_for(PROMPT, 60)
         self._connection.sendall(b"su -\n")
         self.wait_for("# ", 60)
-        self._connection.sendall(b"stty -echo; cat | sh 2>&1\n")
-        self.command("true")
+        # what arrives before the shell has given the terminal away is taken by its line editor
+        self._connection.sendall(b"stty -echo; echo terminal''-is-free; cat | sh 2>&1\n")
+        self.wait_for("terminal-is-free", 60)
 
     def _asks_for_login(self) -> bool:
         """After a key press; a shell that somebody left is ended."""
