@@ -23,7 +23,7 @@ from portal.operations.journal import Journal
 from portal.operations.lease import LeaseLost, claim
 from portal.operations.models import Operation, OperationStep
 from portal.operations.services import ring_next
-from portal.operations.states import State, StepState
+from portal.operations.states import BEGUN, State, StepState
 from portal.operations.workflow import LookAgain, Step, StepContext, StepFailed, TransientError, Workflow, workflow_of
 from portal.tenancy.gate import Actor
 
@@ -105,7 +105,7 @@ class _Run:
 
     def _forward(self) -> None:
         try:
-            if not self.workflow.goes_on_with(self.operation.version):
+            if not self.workflow.goes_on_with(self.operation.version) and not self._is_past_return():
                 raise StepFailed("upgraded", "Berth was upgraded in the middle of this, and it could not go on.")
             self._run_steps()
         except (LeaseLost, Paused, OperationalError, InterfaceError):
@@ -159,7 +159,9 @@ class _Run:
         """Wait and try again, or turn round."""
         self.heartbeat.watch(None)
         row, step = self._under_way()
-        if isinstance(error, TransientError | LookAgain):
+        if self._is_past_return():
+            error = _to_be_repeated(error)
+        elif isinstance(error, TransientError | LookAgain):
             error = self._reason_to_stop(row, step, error) or error
         if isinstance(error, TransientError):
             endings.wait(self.journal, str(error), is_lane_down=error.is_lane_down)
@@ -177,6 +179,10 @@ class _Run:
         if timezone.now() >= self.operation.deadline_at:
             return StepFailed("deadline_exceeded", f"Waited too long: {error}")
         return None
+
+    def _is_past_return(self) -> bool:
+        """Whether a final step is begun, whose effect nobody can take back."""
+        return any(step.is_final and row.state in BEGUN for row, step in self.pairs)
 
     def _under_way(self) -> tuple[OperationStep, Step] | tuple[None, None]:
         return next(((row, step) for row, step in self.pairs if row.state == StepState.RUNNING), (None, None))
@@ -258,7 +264,7 @@ class _Run:
         self.heartbeat.check()
         if is_shutting_down():
             raise Paused
-        if is_begun:
+        if is_begun or self._is_past_return():
             return
         if self.journal.cancel_requested():
             raise Cancelled
@@ -276,6 +282,13 @@ class _Run:
             "operation %s: %s: %s", self.operation.pk, type(error).__name__, error
         )  # tenants see no such text
         return translated
+
+
+def _to_be_repeated(error: Exception) -> Exception:
+    """What a final step runs into, whatever it is, is waited for."""
+    if isinstance(error, TransientError | LookAgain):
+        return error
+    return TransientError(f"another try: {_problem(error)['detail']}")
 
 
 class _Target:

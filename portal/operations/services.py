@@ -17,7 +17,7 @@ from portal.events import live, log
 from portal.operations import lanes
 from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
 from portal.operations.selectors import active_on_each
-from portal.operations.states import State, StepState
+from portal.operations.states import BEGUN, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
@@ -179,7 +179,10 @@ def ring_next(lane: str) -> None:
 
 @transaction.atomic
 def unwind(*, actor: Actor, operation_id: UUID) -> Operation:
-    """Let a stuck operation try its undo once more."""
+    """Let a stuck operation try its undo once more. Conflict where it has begun what cannot be undone."""
+    operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
+    if _is_past_return(operation, _known(operation, "not_undoable")):
+        raise Conflict("It has begun what cannot be undone. Retry it.", code="not_undoable")
     return _wake_stuck(actor, operation_id, "operation.unwind_requested", state=State.UNWINDING)
 
 
@@ -187,7 +190,8 @@ def unwind(*, actor: Actor, operation_id: UUID) -> Operation:
 def retry(*, actor: Actor, operation_id: UUID) -> Operation:
     """Let a stuck operation go forward again, from its first step: an undo may have got half-way at any of them.
 
-    Steps look before they leap; those that cannot are left alone where they are done.
+    Steps look before they leap; those that cannot are left alone where they are done. One that has begun what cannot
+    be undone goes on from there.
     """
     operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
     workflow = _known(operation, "not_retryable")
@@ -197,6 +201,8 @@ def retry(*, actor: Actor, operation_id: UUID) -> Operation:
     _hold_again(operation)
     deadline = timezone.now() + workflow.deadline
     operation = _wake_stuck(actor, operation_id, "operation.retry_requested", deadline_at=deadline, **fresh)
+    if _is_past_return(operation, workflow):
+        return operation
     once = [step.name for step in workflow.steps if not step.repeatable]
     again = operation.steps.exclude(state=StepState.DONE, name__in=once)
     again.update(state=StepState.WAITING, detail="", kept={}, started_at=None, finished_at=None, **NOTHING_MOVED)
@@ -216,6 +222,10 @@ def _lock_held(holds: Iterable[OperationHold]) -> None:
     """Their rows, as whoever submits an operation on one of them does."""
     models_by_name = {model._meta.model_name: model for model in apps.get_models()}
     _lock(models_by_name[hold.object_type](pk=hold.object_id) for hold in holds)
+
+
+def _is_past_return(operation: Operation, workflow: Workflow) -> bool:
+    return operation.steps.filter(name__in=workflow.final_steps, state__in=BEGUN).exists()
 
 
 def _known(operation: Operation, code: str) -> Workflow:

@@ -48,3 +48,6 @@ class StepState(TextChoices):
     DONE = "done"
     FAILED = "failed"
     UNDONE = "undone"
+
+
+BEGUN = frozenset({StepState.RUNNING, StepState.DONE})

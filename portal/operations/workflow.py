@@ -58,6 +58,8 @@ class Step:
     `undo` removes what `run` may have left, also when `run` was cut off half-way; it too may be run twice.
     `deadline` is how long either may go on without a word of progress before the worker is taken for stuck.
     `lets_go`: when it is done, what the operation holds beside its target is free for others; no undo may need it then.
+    `is_final`: what it does cannot be undone. Once it is begun neither a cancel, nor the deadline, nor any error turns
+    the operation round: it is tried until it is done. What may fail for good is looked at in a step before it.
     `repeatable` False is for the few that cannot look: not tried again, and not after a crash in the middle.
     """
 
@@ -69,6 +71,7 @@ class Step:
     deadline: timedelta = timedelta(minutes=5)
     repeatable: bool = True
     lets_go: bool = False
+    is_final: bool = False
 
 
 class TransientError(Exception):
@@ -128,6 +131,11 @@ class Workflow:
     version: int = 1
     continues: frozenset[int] = frozenset()
     former: tuple[Step, ...] = ()
+
+    @property
+    def final_steps(self) -> frozenset[str]:
+        """The names of those from which there is no way back."""
+        return frozenset(step.name for step in (*self.steps, *self.former) if step.is_final)
 
     def goes_on_with(self, version: int) -> bool:
         return version == self.version or version in self.continues

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from hosts.models import BackupTarget, TargetReach
+from hosts.models import BackupTarget, StoragePool, TargetReach
 from portal.operations.models import Operation
 from portal.quotas.models import Claim, Quota
 from tests.world import Caller, World
-from vms.models import Backup, Lifecycle
+from vms.models import Backup, Layer, Lifecycle
+from vms.services import pools
 
 Call = Callable[..., Caller]
 
@@ -22,6 +24,12 @@ def path(world: World, name: str = "web") -> str:
 
 def held(backup_id: str) -> int:
     return sum(Claim.objects.filter(holder_id=backup_id, resource="backup_mib").values_list("amount", flat=True))
+
+
+def pool_gib(world: World) -> int:
+    """What is promised of the host's default pool."""
+    promised: int = pools._promised([world.host.default_pool])[world.host.default_pool.pk]
+    return promised
 
 
 def end_operations() -> None:
@@ -124,6 +132,18 @@ class TestRestore:
         assert answer.status_code == 202
         assert answer.json()["vm"]["id"] == str(world.machines["web"].pk)
         assert answer.json()["operation"]["kind"] == "backup.restore"
+
+    def test_where_there_is_no_room_beside_what_it_has(self, world: World, call: Call) -> None:
+        backup, layers = world.backup(), Layer.objects.count()
+        counted = {"checked_at": timezone.now(), "capacity_bytes": 2**30 + pool_gib(world) * 2**30 - 1}
+        StoragePool.objects.filter(pk=world.host.default_pool.pk).update(**counted)
+        answer = self.to(call, backup)
+        assert (answer.status_code, answer.json()["code"]) == (409, "no_capacity")
+        assert Layer.objects.count() == layers
+        published = call("owner").post(f"vms/{world.machines['cold'].pk}/actions/publish", {"name": "Golden"})
+        assert (published.status_code, published.json()["code"]) == (409, "no_capacity")
+        StoragePool.objects.update(capacity_bytes=counted["capacity_bytes"] + 1)
+        assert self.to(call, backup).status_code == 202
 
     def test_as_a_new_machine(self, world: World, call: Call) -> None:
         answer = self.to(call, world.backup(), {"name": "again"})

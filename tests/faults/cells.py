@@ -60,5 +60,5 @@ def _of_kind(kind: str) -> Iterator[Cell]:
 
 
 def can_be_undone(step: Step) -> bool:
-    """No power state is undone: of such a step the undo only looks at what became of it."""
-    return step.undo not in (workflow._nothing, observe_now)
+    """No power state is undone: of such a step the undo only looks at what became of it. Nor is a final step."""
+    return not step.is_final and step.undo not in (workflow._nothing, observe_now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import transaction
+from django.db.models import Q
 
 from hosts import placement
 from hosts.models import BackupTarget, Host
@@ -21,7 +22,7 @@ from vms.backup_selectors import actions, facts_of
 from vms.backup_states import BackupAction
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState, Layer, Volume
 from vms.models.backup import most_mib
-from vms.services import guard
+from vms.services import guard, pools
 from vms.services.create import boot_volume, new_machine
 from vms.states import Action
 from vms.workflows.backup import BACK_UP, disks_of
@@ -96,7 +97,7 @@ def verify(*, actor: Actor, backup: Backup) -> Operation:
 def delete(*, actor: Actor, backup: Backup) -> Operation:
     """For good. Those that stand on it take over what they need of it first."""
     _require(actor, backup, BackupAction.DELETE)
-    children = list(Backup.objects.unscoped("of one in hand").filter(parent=backup).select_for_update())
+    children = Backup.objects.unscoped("of one in hand").filter(parent=backup)
     holds = [*chain_of(backup)[:-1], *children]
     title = f"Delete the {backup}"
     return operations.submit(DROP_BACKUP, actor=actor, target=backup, title=title, lane=backup.target_id, holds=holds)
@@ -106,11 +107,12 @@ def delete(*, actor: Actor, backup: Backup) -> Operation:
 def restore(*, actor: Actor, backup: Backup) -> tuple[VM, Operation]:
     """Its machine gets the disks of then; what was written since is lost. One that runs is powered off meanwhile.
 
-    Volumes that it has now and had not then, or has no longer, stay as they are.
+    Volumes that it has now and had not then, or has no longer, stay as they are. Raises Forbidden, Conflict, or
+    NoCapacity where the pools have no room for the disks of then beside those of now.
     """
-    _require(actor, backup, BackupAction.RESTORE)
     vm = _its_machine(actor, backup)
-    guard.require(actor, vm, Action.RESTORE_BACKUP)
+    guard.require(actor, vm, Action.RESTORE_BACKUP)  # which locks the machine before its backups, as `back_up` does
+    _require(actor, backup, BackupAction.RESTORE)
     if not backup.target.reaches.filter(host=vm.host, is_reached=True).exists():
         raise Conflict("The machine's host does not reach the backup target. Restore it as a new machine.")
     volumes = {volume.pk: volume for volume in vm.volumes.select_related("layer__pool")}
@@ -118,6 +120,9 @@ def restore(*, actor: Actor, backup: Backup) -> tuple[VM, Operation]:
     if not files:
         raise Conflict("None of the disks in it is attached to the machine any more. Restore it as a new machine.")
     layers = {str(file.pk): _layer_for(volumes[file.volume_id], file) for file in files}
+    pools.require_room_beside(vm, layers.values())
+    for layer in layers.values():
+        layer.save(force_insert=True)
     return vm, operations.submit(
         RESTORE,
         actor=actor,
@@ -203,11 +208,11 @@ def _parent(vm: VM, target: BackupTarget) -> tuple[Backup | None, str]:
 
 
 def _require(actor: Actor, backup: Backup, action: BackupAction) -> None:
-    """Brings `backup` up to date, locked, and judges it as it is now."""
+    """Brings `backup` up to date, locked with its chain and those that stand on it, and judges it as it is now."""
     actor.require(Permission.VM_WRITE, backup.tenant_id)
     try:
-        rows = Backup.objects.unscoped("fetched through the gate").select_for_update()
-        backup.refresh_from_db(from_queryset=rows)
+        _lock(backup)
+        backup.refresh_from_db(from_queryset=Backup.objects.unscoped("fetched through the gate"))
     except Backup.DoesNotExist:
         raise NotFound("This backup is gone.") from None
     operation = active_on("backup", backup.pk)
@@ -220,6 +225,14 @@ def _require(actor: Actor, backup: Backup, action: BackupAction) -> None:
     raise Conflict(verdict.reason, code="backup_damaged" if backup.damage else "wrong_state")
 
 
+def _lock(backup: Backup) -> None:
+    """In one query, in the order of ids, so that no two who ask for something of one chain wait for each other."""
+    rows = Backup.objects.unscoped("fetched through the gate")
+    chain = [each.pk for each in chain_of(rows.get(pk=backup.pk))]
+    wanted = rows.filter(Q(pk__in=chain) | Q(parent=backup)).order_by("pk").select_for_update()
+    list(wanted.values_list("pk"))
+
+
 def _its_machine(actor: Actor, backup: Backup) -> VM:
     if backup.vm_id is None:
         raise Conflict("Its machine is gone. Restore it as a new one.", code="wrong_state")
@@ -228,7 +241,7 @@ def _its_machine(actor: Actor, backup: Backup) -> VM:
 
 def _layer_for(volume: Volume, file: BackupDisk) -> Layer:
     """As large as the volume is now: disks never shrink."""
-    return Layer.objects.create(pool=volume.layer.pool, size_gib=max(volume.size_gib, file.size_gib))
+    return Layer(pool=volume.layer.pool, size_gib=max(volume.size_gib, file.size_gib))
 
 
 def _new_volume(vm: VM, file: BackupDisk) -> Volume:

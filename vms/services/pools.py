@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from django.db import transaction
@@ -13,7 +14,7 @@ from hosts.placement import NoCapacity
 from portal.core.errors import Invalid
 from portal.operations.models import OperationHold
 from portal.quotas import ledger
-from vms.models import Layer, Volume
+from vms.models import VM, Layer, Volume
 
 _CHOOSE = "Choose a smaller size or another storage class, or try again later."
 
@@ -52,6 +53,19 @@ def require_room(pool: StoragePool, gib: int) -> None:
     """For a disk that grows where it lies. The caller holds the host's account. Raises NoCapacity."""
     if not _has_room(pool, _promised([pool])[pool.pk] + gib):
         raise NoCapacity(f"Its storage does not have {gib} GiB free. {_CHOOSE}", extra={"resource": "disk_gib"})
+
+
+def require_room_beside(vm: VM, layers: Iterable[Layer]) -> None:
+    """For new files beside the machine's own, each in its pool. Whoever counts the host's disks next waits.
+
+    Raises NoCapacity.
+    """
+    hold(vm.host, vm.pk, vm.wanted)
+    wanted: Counter[StoragePool] = Counter()
+    for layer in layers:
+        wanted[layer.pool] += layer.size_gib
+    for pool, gib in wanted.items():
+        require_room(pool, gib)
 
 
 def place(holder_id: UUID, wanted: StorageClass | None, gib: int) -> StoragePool:

@@ -15,7 +15,7 @@ from portal.tenancy.roles import Permission
 from vms import image_properties
 from vms.models import VM, Image, ImageFormat
 from vms.models.catalogue import image_amounts
-from vms.services import guard
+from vms.services import guard, pools
 from vms.services.uploads import NewImage, pending_image
 from vms.states import Action
 from vms.workflows.image_publish import PUBLISH
@@ -26,7 +26,7 @@ def publish_vm(*, actor: Actor, vm: VM, name: str, slug: str = "", description: 
     """A private image of the same tenant with a copy of the machine's boot disk, as it is.
 
     The machine is off, and stays so meanwhile. What is on the disk is in the image: accounts and their passwords, SSH
-    host keys, the machine id. Raises Invalid at the field, Forbidden, Exceeded (quota), or Conflict.
+    host keys, the machine id. Raises Invalid at the field, Forbidden, Exceeded (quota), NoCapacity, or Conflict.
     """
     guard.require(actor, vm, Action.PUBLISH)
     actor.require(Permission.IMAGE_WRITE, vm.tenant_id)
@@ -42,6 +42,7 @@ def publish_vm(*, actor: Actor, vm: VM, name: str, slug: str = "", description: 
     new = NewImage(text.label(name), ImageFormat.QCOW2, slug=text.slug(slug) if slug else "", properties=properties)
     id, least = uuid7(), 1  # until it is known how large the file becomes
     quotas.hold(vm.tenant, id, image_amounts(least))
+    pools.require_room_beside(vm, [vm.boot_volume.layer])  # of which a copy is made there
     image = pending_image(id, vm.tenant, new, least, actor.label)
     operation = operations.submit(
         PUBLISH,

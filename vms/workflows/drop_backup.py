@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import Q
+from django.utils import timezone
+
 from hosts.driver.base import Driver
 from hosts.errors import translate
 from portal.operations.models import Operation
@@ -26,9 +29,10 @@ from vms.workflows.backup_files import (
 
 
 def check_next(context: StepContext) -> Output:
-    """What is damaged must not be taken over: nobody could tell afterwards."""
+    """What is damaged must not be taken over: nobody could tell afterwards. A target out of reach shows here."""
+    driver = _driver(context)
     for child in _children(context):
-        check_files(context, _driver(context), child)
+        check_files(context, driver, child)
     return None
 
 
@@ -61,6 +65,16 @@ def delete(context: StepContext) -> Output:
     backup = backup_of(context.operation.target_id)
     delete_files(_driver(context), backup.target, backup.disks.all())
     return None
+
+
+def note_missing(context: StepContext) -> None:
+    """Of a journal that turned round here before this was a final step: nothing is to stand on what has gaps."""
+    backup, driver = backup_of(context.operation.target_id), _driver(context)
+    missing = [disk.target for disk in backup.disks.all() if not driver.volume(backup.target.pool_name, disk.file_name)]
+    if missing:
+        words = f"its deletion was begun; the file of disk {', '.join(missing)} is missing."
+        rows = Backup.objects.unscoped("workflow").filter(pk=backup.pk)
+        rows.update(verified_at=timezone.now(), damage=words[:300])
 
 
 def _absorb(context: StepContext, file: BackupDisk) -> None:
@@ -100,12 +114,14 @@ def forget(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 
 def keep(operation: Operation) -> None:
-    """It is there as before; what has taken over all that it needs stands on it no longer."""
+    """It is there, with what damage was noted; what has taken over all that it needs stands on it no longer."""
     _hand_on(backup_of(operation.target_id))
 
 
 def _hand_on(backup: Backup) -> None:
     rows = Backup.objects.unscoped("workflow")
+    both = rows.filter(Q(pk=backup.pk) | Q(parent=backup)).order_by("pk").select_for_update()
+    list(both.values_list("pk"))  # in the order of vms.services.backups
     for child in rows.filter(parent=backup):
         size = mib_of(sum(disk.size_bytes for disk in child.disks.all()))
         changes: dict[str, Any] = {"size_mib": size}
@@ -126,7 +142,7 @@ DROP_BACKUP = register(
             Step("check", "Checking what stands on it", check_next, weight=2),
             Step("hand-over", "Handing over what later backups need", hand_over, undo=take_back, weight=4),
             Step("sums", "Reading back what was written", settle, weight=2),
-            Step("files", "Deleting its files", delete),
+            Step("files", "Deleting its files", delete, undo=note_missing, is_final=True),
         ),
         succeeded=forget,
         unwound=keep,

@@ -191,7 +191,7 @@ RESTORE = register(
             Step("stop", "Powering it off", power_off, undo=power_on_again),
             Step("define", "Giving it the restored disks", define_restored, undo=define_as_before),
             Step("start", "Starting it as it was", power_on),
-            Step("replaced", "Deleting the replaced disks", drop_replaced),
+            Step("replaced", "Deleting the replaced disks", drop_replaced, is_final=True),
         ),
         succeeded=settle,
         unwound=forget_layers,

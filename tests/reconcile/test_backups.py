@@ -1,0 +1,136 @@
+"""Restores and deletions of backups to their end, on a host in memory, whatever stumbles or is cancelled on the way."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from hosts.connections import driver_for
+from hosts.driver import errors
+from hosts.driver.memory import MemoryHost
+from portal.operations import engine, services
+from portal.operations.models import Operation, OperationStep
+from portal.operations.states import State, StepState
+from portal.tenancy.gate import SYSTEM
+from tests.audit.mirror import put
+from tests.reconcile.conftest import fresh
+from tests.reconcile.test_clone import worked
+from tests.world import World
+from vms.models import VM, Backup, Layer, Volume
+from vms.services import backups
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ERRORS = [errors.NoSpace("no"), errors.DriverError("odd"), errors.Unreachable("away")]
+
+
+@pytest.fixture
+def vm(world: World, host: MemoryHost) -> VM:
+    """With two disks."""
+    vm = world.machines["web"]
+    layer = Layer.objects.create(pool=world.host.default_pool, size_gib=3)
+    Volume.objects.create(tenant=vm.tenant, vm=vm, name="data", target="vdb", size_gib=3, layer=layer)
+    driver, target = driver_for(world.host), world.target()
+    driver.destroy(vm.pk)
+    put(fresh(vm), world.host)
+    driver.ensure_pool(target.pool_name, Path(target.path))
+    driver.upload(target.pool_name, target.marker, b"target", "raw")
+    return fresh(vm)
+
+
+def back_up(vm: VM) -> Backup:
+    backup, operation = backups.back_up(actor=SYSTEM, vm=fresh(vm))
+    assert worked(operation).status == "succeeded", operation.error
+    return Backup.objects.unscoped("test").get(pk=backup.pk)
+
+
+def until_held(operation: Operation, step: str) -> None:
+    """It has begun the step, which stumbled once; then somebody asks for its end, and its time is over."""
+    engine.run(operation.pk)
+    assert operation.steps.get(name=step).state == StepState.RUNNING
+    rows = Operation.objects.unscoped("test").filter(pk=operation.pk)
+    services.cancel(actor=SYSTEM, operation=rows.get())
+    rows.update(deadline_at=timezone.now() - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_a_restore_that_has_deleted_an_old_disk_goes_on(
+    vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch, error: errors.DriverError
+) -> None:
+    from hosts.driver.memory import MemoryDriver
+
+    backup, old = back_up(vm), {volume.layer.file_name for volume in vm.volumes.all()}
+    _, operation = backups.restore(actor=SYSTEM, backup=backup)
+    deleted, delete = [], MemoryDriver.delete_volume
+
+    def second_stumbles(self: MemoryDriver, pool: str, name: str) -> None:
+        if deleted and name in old:
+            raise error
+        deleted.append(name)
+        delete(self, pool, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryDriver, "delete_volume", second_stumbles)
+        until_held(operation, "replaced")
+    assert len(deleted) == 1
+    assert worked(operation).state == State.SUCCEEDED
+    now = {volume.target: volume.layer.file_name for volume in fresh(vm).volumes.all()}
+    assert {disk.target: disk.volume for disk in host.running[vm.pk].values()}.items() >= now.items()
+    assert all(("berth", name) in host.volumes for name in now.values())
+    assert not old & {name for _, name in host.volumes}
+
+
+def test_a_deletion_that_has_deleted_a_file_goes_on(vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hosts.driver.memory import MemoryDriver
+
+    backup = back_up(vm)
+    names = {disk.file_name for disk in backup.disks.all()}
+    operation = backups.delete(actor=SYSTEM, backup=backup)
+    deleted, delete = [], MemoryDriver.delete_volume
+
+    def second_stumbles(self: MemoryDriver, pool: str, name: str) -> None:
+        if deleted:
+            raise errors.DriverError("odd")
+        deleted.append(name)
+        delete(self, pool, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryDriver, "delete_volume", second_stumbles)
+        until_held(operation, "files")
+    assert worked(operation).state == State.SUCCEEDED
+    assert not names & {name for _, name in host.volumes}
+    assert not Backup.objects.unscoped("test").filter(pk=backup.pk).exists()
+
+
+def test_a_target_out_of_reach_fails_before_anything_is_deleted(vm: VM, host: MemoryHost) -> None:
+    backup = back_up(vm)
+    operation = backups.delete(actor=SYSTEM, backup=backup)
+    backup.target.reaches.update(is_reached=False)
+    assert worked(operation).error["code"] == "target_unreachable"
+    assert Backup.objects.unscoped("test").get(pk=backup.pk).damage == ""
+
+
+def test_one_of_which_a_file_is_gone_is_damaged_and_nothing_stands_on_it(vm: VM, host: MemoryHost) -> None:
+    """As a journal that turned round in an earlier version has left it."""
+    backup = back_up(vm)
+    operation = backups.delete(actor=SYSTEM, backup=backup)
+    OperationStep.objects.filter(operation=operation, name="files").update(state=StepState.FAILED)
+    OperationStep.objects.filter(operation=operation).exclude(name="files").update(state=StepState.DONE)
+    Operation.objects.unscoped("test").filter(pk=operation.pk).update(state=State.UNWINDING)
+    first = backup.disks.all()[0]
+    driver_for(vm.host).delete_volume(backup.target.pool_name, first.file_name)
+    assert worked(operation).state == State.FAILED
+    left = Backup.objects.unscoped("test").get(pk=backup.pk)
+    assert f"the file of disk {first.target} is missing" in left.damage
+    assert back_up(vm).why_full == "Full, because the last one is damaged."
+
+
+def test_one_that_is_whole_is_there_as_before(vm: VM, host: MemoryHost) -> None:
+    first = back_up(vm)
+    back_up(vm)
+    operation = backups.delete(actor=SYSTEM, backup=first)
+    services.cancel(actor=SYSTEM, operation=operation)
+    assert worked(operation).state == State.CANCELLED
+    assert Backup.objects.unscoped("test").get(pk=first.pk).damage == ""
