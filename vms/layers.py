@@ -1,10 +1,11 @@
-"""Chains of files: which of them go with a machine."""
+"""Chains of files: which of them something needs, and which go with a machine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
+from portal.operations.models import OperationHold
 from vms.models import VM, Layer
 
 
@@ -48,6 +49,19 @@ def has_others(layer: Layer, child: Layer | None = None) -> bool:
         if rows.exists():
             return True
     return False
+
+
+def is_needed(layer: Layer) -> bool:
+    """By a row, or by an operation; that is asked first, for what it held may be some row's once it has ended."""
+    return OperationHold.objects.filter(object_id=layer.pk, is_active=True).exists() or has_others(layer)
+
+
+def unneeded(most: int) -> list[Layer]:
+    """Those that nothing stands on and that nothing refers to, oldest first."""
+    of_nobody = {relation.name: None for relation in Layer._meta.related_objects}
+    found = Layer.objects.filter(**of_nobody).select_related("pool__host", "parent__pool")
+    held = OperationHold.objects.filter(is_active=True).values("object_id")
+    return [layer for layer in found.exclude(pk__in=held)[:most] if not is_needed(layer)]
 
 
 def fresh_on(layer: Layer) -> Layer:

@@ -62,6 +62,14 @@ class TestIn:
         left = fresh(web).purge_at - timezone.now()  # type: ignore[operator]
         assert timedelta(hours=23.9) < left <= timedelta(hours=24)
 
+    def test_its_time_begins_when_it_is_there(self, web: VM, call: Api) -> None:
+        """Its host was away for longer than that."""
+        call("member").delete(f"vms/{web.pk}")
+        VM.objects.unscoped("test").filter(pk=web.pk).update(purge_at=timezone.now() - timedelta(days=2))
+        work()
+        left = fresh(web).purge_at - fresh(web).binned_at  # type: ignore[operator]
+        assert left == timedelta(hours=24)
+
     def test_it_is_off_and_whole_and_keeps_what_it_holds(self, world: World, binned: VM) -> None:
         state = driver_for(world.host).state(binned.pk)
         assert state is not None
@@ -181,6 +189,19 @@ class TestEnd:
         assert (operation.kind, operation.source) == ("vm.purge", "system")
         bin.empty(fresh(binned).purge_at)  # type: ignore[arg-type]  # another one, at the same moment
         assert Operation.objects.unscoped("test").filter(kind="vm.purge").count() == 1
+
+    def test_those_that_are_refused_hold_up_no_other(
+        self, world: World, binned: VM, call: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cold = world.machines["cold"]
+        call("member").delete(f"vms/{cold.pk}")
+        work()
+        call("member").post(f"vms/{binned.pk}/actions/purge")
+        monkeypatch.setattr(bin, "MOST_AT_ONCE", 1)
+        bin.empty(fresh(cold).purge_at)  # type: ignore[arg-type]
+        operation = active_on("vm", cold.pk)
+        assert operation is not None
+        assert operation.kind == "vm.purge"
 
     def test_data_volumes_outlive_it(self, world: World, binned: VM, call: Api) -> None:
         pool = binned.boot_volume.layer.pool

@@ -30,7 +30,7 @@ from vms.audit import compare
 from vms.audit import rows as of_rows
 from vms.audit.findings import Finding, Kind
 from vms.audit.run import audit
-from vms.models import VM
+from vms.models import VM, Layer
 from vms.workflows.create import forget_machine
 
 pytestmark = pytest.mark.django_db
@@ -132,6 +132,10 @@ LIES: dict[Kind, list[Lie]] = {
         lambda world, host: operations(world).update(created_at=long_ago(), state="running", lease_until=long_ago()),
         lambda world, host: operations(world).update(created_at=long_ago(), state="unwinding", not_before=long_ago()),
     ],
+    Kind.LAYER_UNNEEDED: [
+        lambda world, host: Layer.objects.create(pool=world.host.default_pool, size_gib=1),
+        lambda world, host: host.volumes.update({("berth", name := unneeded_file(world)): volume(name)}),
+    ],
     Kind.POOL_UNAVAILABLE: [lambda world, host: host.pools.clear()],
     Kind.NETWORK_UNAVAILABLE: [lambda world, host: host.networks.clear()],
     Kind.IMAGE_FILE_WITHOUT_IMAGE: [lambda world, host: forgotten_file()],
@@ -139,6 +143,10 @@ LIES: dict[Kind, list[Lie]] = {
     Kind.IMAGE_WITHOUT_OPERATION: [lambda world, host: world.own_image(state="pending")],
     Kind.HOST_UNREAD: [lambda world, host: host.fail_next("inventory", errors.Unreachable("it is off"))],
 }
+
+
+def unneeded_file(world: World) -> str:
+    return Layer.objects.create(pool=world.host.default_pool, size_gib=1).file_name
 
 
 def forgotten_file() -> None:

@@ -13,7 +13,7 @@ from hosts.driver.memory import MemoryHost
 from hosts.driver.types import PowerState
 from portal.events.models import Event
 from portal.operations import engine, services
-from portal.operations.models import Operation
+from portal.operations.models import Operation, OperationHold
 from portal.operations.selectors import active_on_each
 from portal.quotas.models import Claim
 from portal.tenancy.gate import SYSTEM
@@ -26,7 +26,7 @@ from vms.audit.run import audit
 from vms.models import VM, Layer, Volume
 from vms.services.clone import clone_vm
 from vms.services.delete import delete_vm
-from vms.workflows.clear_up import clear_up_soon
+from vms.workflows.clear_up import clear_up_soon, remove_unneeded
 from vms.workflows.clone import FULL, LINKED
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -215,3 +215,65 @@ def test_the_source_is_free_once_the_disks_are_there(
     worked(operation)
     assert ("before", "copy", True) in seen
     assert ("before", "seed", False) in seen
+
+
+def test_both_are_purged_at_one_moment(world: World, host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each finds that the other one needs what both stand on; the clock finds that nobody does."""
+    source = world.machines["cold"]
+    new, _ = clone(source, LINKED)
+    base = fresh(new).boot_volume.layer.parent
+    first, second = (delete_vm(actor=SYSTEM, vm=fresh(vm), purge=True) for vm in (source, new))
+
+    def hook(moment: str, name: str) -> None:
+        if (moment, name) == ("after", "volumes"):
+            monkeypatch.setattr(engine, "step_hook", None)
+            assert worked(second).status == "succeeded"
+
+    monkeypatch.setattr(engine, "step_hook", hook)
+    assert worked(first).status == "succeeded"
+    assert ("berth", base.file_name) in host.volumes
+    assert [each.object for each in audit() if each.kind is Kind.LAYER_UNNEEDED] == [str(base.pk)]
+    remove_unneeded()
+    assert ("berth", base.file_name) not in host.volumes
+    assert not Layer.objects.filter(pk=base.pk).exists()
+    assert Kind.LAYER_UNNEEDED not in {each.kind for each in audit()}
+    assert all_is_well(world)
+
+
+def test_a_clone_that_fails_when_its_source_is_gone(
+    world: World, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = world.machines["cold"]
+    Volume.objects.unscoped("test").filter(vm=source, is_boot=False).update(vm=None, target="")
+    base = source.boot_volume.layer
+    new, operation = clone_vm(actor=SYSTEM, vm=fresh(source), name="copy", mode=LINKED)
+
+    def hook(moment: str, name: str) -> None:
+        if (moment, name) == ("after", "seed"):
+            monkeypatch.setattr(engine, "step_hook", None)
+            assert worked(delete_vm(actor=SYSTEM, vm=fresh(source), purge=True)).status == "succeeded"
+            raise errors.NoSpace("the pool is full")
+
+    monkeypatch.setattr(engine, "step_hook", hook)
+    assert worked(operation).status == "failed"
+    assert not VM.objects.unscoped("test").filter(pk__in=[new.pk, source.pk]).exists()
+    remove_unneeded()
+    assert ("berth", base.file_name) not in host.volumes
+    assert not Layer.objects.filter(pk=base.pk).exists()
+    assert all_is_well(world)
+
+
+def test_the_clock_takes_a_whole_chain_and_leaves_what_an_operation_holds(world: World, host: MemoryHost) -> None:
+    driver, pool = driver_for(world.host), world.host.default_pool
+    base = Layer.objects.create(pool=pool, size_gib=1)
+    top, held = (Layer.objects.create(pool=pool, parent=parent, size_gib=1) for parent in (base, None))
+    for layer in (base, top, held):
+        driver.ensure_volume("berth", layer.file_name, layer.size_bytes)
+    _, operation = clone_vm(actor=SYSTEM, vm=world.machines["cold"], name="copy", mode=FULL)
+    OperationHold.objects.create(operation=operation, object_type="layer", object_id=held.pk)
+    host.fail_next("delete_volume", errors.Unreachable("it is off"))
+    remove_unneeded()
+    assert Layer.objects.filter(pk__in=[base.pk, top.pk]).count() == 2, "the host did not answer"
+    remove_unneeded()
+    assert {name for _, name in host.volumes} & {each.file_name for each in (base, top, held)} == {held.file_name}
+    assert list(Layer.objects.filter(pk__in=[base.pk, top.pk, held.pk])) == [held]

@@ -331,3 +331,42 @@ def test_a_list_takes_no_more_queries_for_more_volumes(bench: Bench, django_asse
         bench.create(name=f"data-{number}", size_gib=1, **({"vm": "web"} if number % 2 else {}))
     with django_assert_max_num_queries(12):
         assert len(bench.get("/volumes?tenant=acme").json()["results"]) == 10
+
+
+@pytest.fixture
+def survivor(bench: Bench) -> Volume:
+    """A volume of a machine that had a snapshot and is gone: it stands on a layer that was frozen for that."""
+    volume = bench.create(vm="web")
+    bench.succeed(bench.post(f"/vms/{bench.web.pk}/snapshots", {"name": "one"}).json())
+    bench.succeed(bench.delete(f"/vms/{bench.web.pk}?purge=true").json())
+    volume = bench.volume(str(volume.pk))
+    assert volume.layer.parent is not None
+    assert ("berth", volume.layer.parent.file_name) in bench.host.volumes
+    assert bench.is_clean()
+    return volume
+
+
+def test_what_only_it_stands_on_goes_with_it(bench: Bench, survivor: Volume) -> None:
+    layer = survivor.layer
+    bench.succeed(bench.delete(f"/volumes/{survivor.pk}").json())
+    assert not {("berth", layer.file_name), ("berth", layer.parent.file_name)} & set(bench.host.volumes)
+    assert not Layer.objects.filter(pk__in=[layer.pk, layer.parent_id]).exists()
+    assert bench.is_clean()
+
+
+def test_what_only_it_stood_on_goes_when_it_moves(bench: Bench, survivor: Volume) -> None:
+    old = survivor.layer
+    survivor = bench.act(survivor, "move", {"storage_class": "fast"})
+    assert survivor.layer.parent is None
+    assert not {("berth", old.file_name), ("berth", old.parent.file_name)} & set(bench.host.volumes)
+    assert not Layer.objects.filter(pk__in=[old.pk, old.parent_id]).exists()
+    assert bench.is_clean()
+
+
+def test_what_others_stand_on_too_stays(bench: Bench, survivor: Volume) -> None:
+    base = survivor.layer.parent
+    other = Layer.objects.create(pool=base.pool, parent=base, size_gib=base.size_gib)
+    Volume.objects.create(tenant=survivor.tenant, name="other", size_gib=other.size_gib, layer=other)
+    bench.succeed(bench.delete(f"/volumes/{survivor.pk}").json())
+    assert ("berth", base.file_name) in bench.host.volumes
+    assert Layer.objects.filter(pk=base.pk).exists()

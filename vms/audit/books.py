@@ -20,6 +20,7 @@ def findings(rows: Rows) -> Iterator[Finding]:
     yield from _claims(rows)
     yield from _unowned_claims(rows)
     yield from _machines(rows)
+    yield from _layers(rows)
     for operation in rows.operations:
         yield from _operation(operation, rows.at)
 
@@ -51,6 +52,13 @@ def _machines(rows: Rows) -> Iterator[Finding]:
         is_under_way = machine.lifecycle in _WITH_OPERATION_ONLY and not machine.is_settled
         if is_under_way and machine.id not in rows.busy:
             yield _of(machine, Kind.VM_WITHOUT_OPERATION, f"{machine.name} is {machine.lifecycle}, and nobody does it")
+
+
+def _layers(rows: Rows) -> Iterator[Finding]:
+    """In a minute the clock has removed them, if their host lets it."""
+    for id, words in rows.unneeded.items():
+        if id not in rows.busy:
+            yield Finding(Kind.LAYER_UNNEEDED, "", str(id), f"nothing needs {words}")
 
 
 def _of(machine: Machine, kind: Kind, words: str) -> Finding:

@@ -39,6 +39,8 @@ class Kind(StrEnum):
     VM_WITHOUT_OPERATION = "vm_without_operation"
     OPERATION_ABANDONED = "operation_abandoned"
     OPERATION_STUCK = "operation_stuck"
+    # a file that nothing needs, which the clock is to remove; for an audit only, as those of the image store
+    LAYER_UNNEEDED = "layer_unneeded"
     # the image store; for an audit only
     IMAGE_FILE_WITHOUT_IMAGE = "image_file_without_image"
     IMAGE_WITHOUT_OPERATION = "image_without_operation"

@@ -110,7 +110,8 @@ class Rows:
 
     `busy` has the ids of all that operations under way work on, or worked on since the hosts were read: what belongs
     to these may change under the reader's eyes. `moving` are the volumes among it, the images that these operations may
-    be bringing, and files of backups under way, by whichever host. `names` are all volumes and MACs that a row has, or
+    be bringing, and files of backups under way, by whichever host. `unneeded` are the layers that no volume and no
+    snapshot stands on, with words for where they lie. `names` are all volumes and MACs that a row has, or
     had before the hosts were read.
     """
 
@@ -118,6 +119,7 @@ class Rows:
     hosts: Sequence[HostRow]
     machines: Mapping[UUID, Machine]
     files: Sequence[File]
+    unneeded: Mapping[UUID, str]
     holdings: Mapping[UUID, Holding]
     names: frozenset[str]
     claims: Mapping[tuple[UUID, UUID], Amounts]
@@ -192,6 +194,7 @@ def load(before: Before) -> Rows:
         hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
         files=[*_files(layers, owners, boots, {vm.pk: vm for vm in vms}), *backup_files],
+        unneeded={layer.pk: _place(layer, hosts) for layer in layers if not owners[layer.pk]},
         holdings={**dict(_holdings(vms, volumes, images, uploads, backups)), **dict(_of_snapshots(snapshots))},
         names=before.names | names,
         claims=claims,
@@ -261,14 +264,18 @@ def _users(volumes: Sequence[Volume], snapshots: Sequence[Snapshot]) -> Iterator
 def _files(
     layers: Sequence[Layer], owners: Mapping[UUID, set[UUID]], boots: Collection[UUID], vms: Mapping[UUID, VM]
 ) -> list[File]:
-    """Of machines that are built and not about to go; of a failed delete anything may be left."""
+    """Of machines that are built and not about to go; of a failed delete anything may be left. None of nobody's."""
     unsettled = {id for id, vm in vms.items() if not vm.is_settled}
     by_id = {layer.pk: layer for layer in layers}
     found = []
     for layer in layers:
-        if unsettled.isdisjoint(owners[layer.pk]):
+        if owners[layer.pk] and unsettled.isdisjoint(owners[layer.pk]):
             found.append(_file(layer, by_id, owners[layer.pk], layer.pk in boots, vms))
     return found
+
+
+def _place(layer: Layer, hosts: Mapping[UUID, Host]) -> str:
+    return f"{layer.file_name} in {layer.pool.name} of {hosts[layer.pool.host_id].name}"
 
 
 def _file(layer: Layer, by_id: Mapping[UUID, Layer], owners: set[UUID], is_boot: bool, vms: Mapping[UUID, VM]) -> File:

@@ -15,10 +15,20 @@ logger = logging.getLogger(__name__)
 
 
 def empty(now: datetime) -> None:
-    """What is busy, or refused for another reason, is tried again the next time; it holds up no other."""
+    """What is busy, or refused for another reason, is passed over and tried again the next time."""
     rows = VM.objects.unscoped("emptying the bin").filter(purge_at__lte=now).exclude(binned_at=None)
-    for vm in rows.order_by("purge_at")[:MOST_AT_ONCE]:
-        try:
-            purge_vm(actor=SYSTEM, vm=vm)
-        except DomainError as refusal:
-            logger.info("machine %s stays in the bin: %s", vm.pk, refusal.detail)
+    begun = 0
+    for id in list(rows.order_by("purge_at").values_list("pk", flat=True)):
+        vm = rows.filter(pk=id).first()
+        begun += vm is not None and _is_begun(vm)
+        if begun == MOST_AT_ONCE:
+            return
+
+
+def _is_begun(vm: VM) -> bool:
+    try:
+        purge_vm(actor=SYSTEM, vm=vm)
+    except DomainError as refusal:
+        logger.info("machine %s stays in the bin: %s", vm.pk, refusal.detail)
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from datetime import timedelta
@@ -11,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.types import Merge, MergeFacts
 from hosts.errors import translate
@@ -22,8 +24,10 @@ from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
 from vms import snapshot_layers
 from vms.design import domain_spec
+from vms.layers import unneeded
 from vms.models import VM, Lifecycle, Power, Snapshot, SnapshotState
 from vms.snapshot_layers import ENDED, Joining, Removal, snapshots_of
+from vms.workflows import layers
 from vms.workflows.common import driver_of, machine
 from vms.workflows.snapshot_steps import end_or_hide, measure, settle
 
@@ -31,6 +35,8 @@ from vms.workflows.snapshot_steps import end_or_hide, measure, settle
 LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 20, 0.1, 2.0
 MOST_TRIES = 3
 QUIET = timedelta(minutes=1)
+MOST_AT_ONCE = 100
+logger = logging.getLogger(__name__)
 
 
 def merge_all(context: StepContext) -> Output:
@@ -160,3 +166,23 @@ def clear_up_all() -> None:
     lately = Operation.objects.unscoped("by the clock").filter(finished_at__gt=since)
     for vm_id in snapshot_layers.machines_with_spare_layers() - set(lately.values_list("target_id", flat=True)):
         clear_up_soon(vm_id)
+    remove_unneeded()
+
+
+def remove_unneeded() -> None:
+    """Files that were no machine's any more, or stood below two disks that went at one moment.
+
+    A host that does not answer, or lets go of one of them not, is asked again the next time.
+    """
+    passed_over: set[UUID] = set()
+    for layer in unneeded(MOST_AT_ONCE):
+        host = layer.pool.host
+        if host.pk in passed_over:
+            continue
+        try:
+            layers.remove(driver_for(host), layer)
+        except errors.DriverError as error:
+            logger.warning("layer %s stays on %s: %s", layer.pk, host.name, error)
+            passed_over.add(host.pk)
+            continue
+        layer.delete()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +13,7 @@ from portal.operations.workflow import Output, Step, StepContext, Workflow, regi
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
-from vms.layers import dying_with
-from vms.models import VM, Lifecycle, Snapshot, Volume
+from vms.models import VM, Layer, Lifecycle, Snapshot, Volume
 from vms.seed import seed_iso
 from vms.workflows import images
 from vms.workflows.common import driver_of, machine, observe_now
@@ -104,17 +103,21 @@ def forget(operation: Operation) -> None:
     forget_machine(operation.target_id)
 
 
-def forget_machine(vm_id: UUID) -> None:
-    """Its rows and all that it holds, in the caller's transaction. Volumes of data stay their tenant's."""
+def forget_machine(vm_id: UUID, removed: Iterable[UUID | str] | None = None) -> None:
+    """Its rows and all that it holds, in the caller's transaction. Volumes of data stay their tenant's.
+
+    `removed` are the layers whose files are gone, those that stood on others first; by default that of its boot volume
+    alone, as after a create that was undone. Any other that nothing needs now is the clock's (vms.workflows.clear_up).
+    """
     rows = VM.objects.unscoped("workflow").filter(pk=vm_id)
-    dying = dying_with(rows.get())
     forget_snapshots(vm_id)
     ledger.release(vm_id)
     volumes = Volume.objects.unscoped("workflow").filter(vm_id=vm_id)
     volumes.filter(is_boot=False).update(vm=None, target="")
+    boots = list(volumes.filter(is_boot=True).values_list("layer_id", flat=True))
     volumes.filter(is_boot=True).delete()
-    for layer in dying:
-        layer.delete()
+    for id in boots if removed is None else removed:
+        Layer.objects.filter(pk=id).delete()
     rows.delete()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.utils import timezone
 
 from hosts.errors import translate
@@ -29,11 +30,13 @@ def cut_power(context: StepContext) -> Output:
 
 
 def lay_into_bin(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    """Its name is free from now on."""
+    """Its name is free from now on, and its time begins, however long its host was waited for."""
     if operation.version < FIRST_WITH_A_BIN:
         purge.forget(operation, outputs)
         return
-    VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(binned_at=timezone.now())
+    now = timezone.now()
+    until = now + timedelta(hours=settings.BIN_HOURS)
+    VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(binned_at=now, purge_at=until)
 
 
 def keep(operation: Operation) -> None:

@@ -1,4 +1,7 @@
-"""Freezing: a machine's disks write to fresh layers from one moment on, and what they stood on stays as it was."""
+"""Freezing: a machine's disks write to fresh layers from one moment on, and what they stood on stays as it was.
+
+And the end of a layer, with all below it that nothing needs any more.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from hosts.driver.base import Driver
 from hosts.driver.types import FreshLayer, PowerState
 from portal.operations.workflow import StepContext
 from vms.design import domain_spec
-from vms.layers import has_others
+from vms.layers import has_others, is_needed
 from vms.models import VM, Layer, Snapshot, SnapshotDisk, SnapshotState, Volume
 from vms.workflows.common import driver_of
 
@@ -48,6 +51,21 @@ def unfreeze(context: StepContext, vm: VM, tops: Sequence[Layer]) -> None:
     for top in tops:
         driver.delete_volume(top.pool.name, top.file_name)
         top.delete()
+
+
+def remove(driver: Driver, layer: Layer) -> None:
+    """Remove its file, then those below that nothing needs any more, each file before its row.
+
+    Its own row stays, on nothing, for its file is gone; whoever had it deletes that.
+    """
+    below = layer.parent
+    driver.delete_volume(layer.pool.name, layer.file_name)
+    Layer.objects.filter(pk=layer.pk).update(parent=None)
+    while below is not None and not is_needed(below):
+        parent = below.parent
+        driver.delete_volume(below.pool.name, below.file_name)
+        below.delete()
+        below = parent
 
 
 def _fresh(vm: VM, tops: Sequence[Layer]) -> list[FreshLayer]:

@@ -32,21 +32,26 @@ def undefine(context: StepContext) -> Output:
 
 
 def delete_volumes(context: StepContext) -> Output:
-    """Those of its snapshots too, with what was kept of its memory."""
+    """Those of its snapshots too, with what was kept of its memory. Which layers went is kept for `forget`."""
     create.delete_seed(context)
     vm = machine(context.operation)
     driver = driver_of(context, vm)
-    for layer in dying_with(vm):
+    dying = dying_with(vm)
+    for layer in dying:
         driver.delete_volume(layer.pool.name, layer.file_name)
     for snapshot in snapshots_of(vm.pk):
         if snapshot.memory_pool is not None:
             driver.delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
-    return None
+    return {"removed_layers": [str(layer.pk) for layer in dying]}
 
 
 def forget(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    """Nothing of it is left on the host, so nothing of it is left here."""
-    create.forget_machine(operation.target_id)
+    """Nothing of it is left on the host, so nothing of it is left here.
+
+    Exactly the layers that were deleted: by now nothing may need another one, the file of which is there. Journals from
+    before that was written down leave all of them to the clock.
+    """
+    create.forget_machine(operation.target_id, outputs.get("removed_layers", ()))
 
 
 def keep(operation: Operation) -> None:

@@ -6,7 +6,7 @@ Every file is read and compared first, so a damaged backup changes nothing. The 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -127,10 +127,11 @@ def drop_replaced(context: StepContext) -> Output:
     """From here on there is no way back, so a file that the host does not let go of stays, and the audit shows it."""
     vm = machine(context.operation)
     driver = driver_of(context, vm)
-    for layer in _unneeded(context.operation):
+    replaced = _unneeded(context.operation)
+    for layer in replaced:
         with suppress(errors.NotFound, errors.InvalidState, errors.Invalid):
             driver.delete_volume(layer.pool.name, layer.file_name)
-    return None
+    return {"replaced_layers": [str(layer.pk) for layer in replaced]}
 
 
 def _unneeded(operation: Operation) -> list[Layer]:
@@ -141,8 +142,8 @@ def _unneeded(operation: Operation) -> list[Layer]:
     return found
 
 
-def _replace(operation: Operation) -> list[Layer]:
-    """Give the volumes their restored layers; the layers that nothing needs any more are gone."""
+def _replace(operation: Operation, only: Collection[str] | None = None) -> list[Layer]:
+    """Give the volumes their restored layers; the layers that nothing needs any more are gone, of `only` these."""
     removed = []
     for file_id, layer_id in operation.params["layers"].items():
         volume = Volume.objects.unscoped("workflow").get(
@@ -152,7 +153,7 @@ def _replace(operation: Operation) -> list[Layer]:
         if str(volume.layer_id) == layer_id:
             continue
         Volume.objects.unscoped("workflow").filter(pk=volume.pk).update(layer=layer_id)
-        while old is not None:
+        while old is not None and (only is None or str(old.pk) in only):
             below, id = old.parent, old.pk
             try:
                 with transaction.atomic():
@@ -166,7 +167,7 @@ def _replace(operation: Operation) -> list[Layer]:
 
 
 def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    _replace(operation)
+    _replace(operation, outputs.get("replaced_layers"))
     VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(current_snapshot=None)
     vm, backup = machine(operation), backup_of(operation.params["backup"])
     actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)

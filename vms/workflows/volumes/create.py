@@ -11,6 +11,7 @@ from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
+from vms.workflows import layers
 from vms.workflows.volumes import attach
 from vms.workflows.volumes.common import driver_of, rows_of, volume_of
 
@@ -24,7 +25,7 @@ def make(context: StepContext) -> Output:
 
 def delete(context: StepContext) -> None:
     volume = volume_of(context.operation)
-    driver_of(context, volume).delete_volume(volume.layer.pool.name, volume.layer.file_name)
+    layers.remove(driver_of(context, volume), volume.layer)
 
 
 def delete_for_good(context: StepContext) -> Output:

@@ -20,6 +20,7 @@ from portal.operations.workflow import LookAgain, Output, Step, StepContext, Wor
 from portal.tenancy.roles import Permission
 from vms.design import disk_spec
 from vms.models import Layer, Volume
+from vms.workflows import layers
 from vms.workflows.volumes.common import domain_with, driver_of, rows_of, volume_of
 
 # A small disk is copied while one waits; a large one keeps no worker meanwhile.
@@ -97,10 +98,13 @@ def end(context: StepContext) -> None:
 
 
 def remove_old(context: StepContext) -> Output:
-    """One that cannot be removed is nobody's from now on, which the audit tells an administrator."""
+    """With what nothing else stands on below it.
+
+    One that cannot be removed is nobody's from now on, which the audit tells an administrator.
+    """
     old = _layer(context.operation, "from")
     try:
-        driver_of(context, volume_of(context.operation)).delete_volume(old.pool.name, old.file_name)
+        layers.remove(driver_of(context, volume_of(context.operation)), old)
     except errors.DriverError as error:
         if error.transient:
             raise
