@@ -56,12 +56,12 @@ def is_needed(layer: Layer) -> bool:
     return OperationHold.objects.filter(object_id=layer.pk, is_active=True).exists() or has_others(layer)
 
 
-def unneeded(most: int) -> list[Layer]:
+def unneeded() -> list[Layer]:
     """Those that nothing stands on and that nothing refers to, oldest first."""
     of_nobody = {relation.name: None for relation in Layer._meta.related_objects}
     found = Layer.objects.filter(**of_nobody).select_related("pool__host", "parent__pool")
     held = OperationHold.objects.filter(is_active=True).values("object_id")
-    return [layer for layer in found.exclude(pk__in=held)[:most] if not is_needed(layer)]
+    return [layer for layer in found.exclude(pk__in=held) if not is_needed(layer)]
 
 
 def fresh_on(layer: Layer) -> Layer:

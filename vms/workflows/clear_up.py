@@ -35,7 +35,6 @@ from vms.workflows.snapshot_steps import end_or_hide, measure, settle
 LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 20, 0.1, 2.0
 MOST_TRIES = 3
 QUIET = timedelta(minutes=1)
-MOST_AT_ONCE = 100
 logger = logging.getLogger(__name__)
 
 
@@ -175,7 +174,7 @@ def remove_unneeded() -> None:
     A host that does not answer, or lets go of one of them not, is asked again the next time.
     """
     passed_over: set[UUID] = set()
-    for layer in unneeded(MOST_AT_ONCE):
+    for layer in unneeded():
         host = layer.pool.host
         if host.pk in passed_over:
             continue
