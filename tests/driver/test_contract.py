@@ -273,6 +273,14 @@ def test_a_copy_that_is_ended_is_no_volume(rig: Rig, echo_image: Path) -> None:
     assert rig.driver.volume(POOL, "copy") is None
 
 
+def test_something_else_of_its_name_is_no_copy(rig: Rig, echo_image: Path) -> None:
+    rig.driver.upload(POOL, "image", echo_image, "qcow2")
+    rig.driver.ensure_overlay(POOL, "disk", "image", 8 * MIB)
+    rig.driver.upload(POOL, "copy", echo_image, "qcow2")
+    with pytest.raises(errors.AlreadyExists):
+        rig.driver.copy_volume(uuid4(), 1, POOL, "disk", "copy")
+
+
 def test_a_copy_of_what_is_not_there(rig: Rig) -> None:
     with pytest.raises(errors.NotFound):
         rig.driver.copy_volume(uuid4(), 1, POOL, "none", "copy")

@@ -180,8 +180,10 @@ class _Copy:
         return CopyFacts(job["cur"], job["end"], False)
 
     def _complete(self) -> CopyFacts:
-        size = _facts(self._pool, self._name).capacity_bytes
-        return CopyFacts(size, size, True)
+        made, source = _facts(self._pool, self._name), _facts(self._source_pool, self._source)
+        if (made.format, made.backing, made.capacity_bytes) != ("qcow2", None, source.capacity_bytes):
+            raise errors.AlreadyExists(f"volume {self._name} is there, and no copy of {self._source}")
+        return CopyFacts(made.capacity_bytes, made.capacity_bytes, True)
 
     def _busy(self) -> errors.Busy:
         return errors.Busy(f"somebody else copies to {self._name}")

@@ -99,6 +99,9 @@ class VolumeCalls(Calls):
                 path = str(host.pools[key[0]] / name)
                 host.volumes[key] = VolumeFacts(name, path, "qcow2", total, there.allocation_bytes)
                 host.contents[key] = header(total)
+            made = host.volumes[key]
+            if (made.format, made.backing, made.capacity_bytes) != ("qcow2", None, total):
+                raise errors.AlreadyExists(f"volume {name} is there, and no copy of {source}")
             return CopyFacts(total, total, True)
 
     def end_copy(self, job: UUID) -> None:
