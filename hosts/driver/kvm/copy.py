@@ -181,7 +181,7 @@ class _Copy:
 
     def _complete(self) -> CopyFacts:
         made, source = _facts(self._pool, self._name), _facts(self._source_pool, self._source)
-        if (made.format, made.backing, made.capacity_bytes) != ("qcow2", None, source.capacity_bytes):
+        if (made.format, made.backing) != ("qcow2", None) or made.capacity_bytes < source.capacity_bytes:
             raise errors.AlreadyExists(f"volume {self._name} is there, and no copy of {self._source}")
         return CopyFacts(made.capacity_bytes, made.capacity_bytes, True)
 
