@@ -129,8 +129,8 @@ def test_it_moves_while_the_guest_writes(stack: Stack, machines: list[dict[str, 
     vm = machines[0]
     data = volume(stack, vm=vm["id"])
     with at_console(stack, vm) as guest:
-        guest.command("dd if=/dev/urandom of=/dev/vdb bs=1M count=64 2>/dev/null; sync")
-        before = guest.command("dd if=/dev/vdb bs=1M count=64 2>/dev/null | sha256sum")
+        guest.command("dd if=/dev/urandom of=/dev/vdb bs=1M count=16 2>/dev/null; sync")
+        before = guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum")
         guest.command(
             "rm -f /tmp/stop; (i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i > /tmp/count;"
             " yes line-$i | head -c 65536 | dd of=/dev/vdb bs=64k seek=$((1600+i%64)) conv=notrunc,fsync;"
@@ -144,7 +144,7 @@ def test_it_moves_while_the_guest_writes(stack: Stack, machines: list[dict[str, 
         assert count >= last > first, "the guest stood still"
         written = guest.command(f"dd if=/dev/vdb bs=64k count=1 skip=$((1600+{count}%64)) 2>/dev/null | head -n 1")
         assert written == f"line-{count}"
-        assert guest.command("dd if=/dev/vdb bs=1M count=64 2>/dev/null | sha256sum") == before
+        assert guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum") == before
     assert (moved["storage_class"], moved["vm"]["id"]) == (fast, vm["id"])
     words = host.virsh("blkdeviotune", vm["id"], "vdb")
     limits = dict(line.split(":") for line in words.replace(" ", "").splitlines() if ":" in line)
@@ -155,7 +155,7 @@ def test_it_moves_while_the_guest_writes(stack: Stack, machines: list[dict[str, 
     act(stack, moved, "move", {"storage_class": "standard"})
     stack.succeeded("POST", f"/vms/{vm['id']}/actions/start", {})
     with at_console(stack, vm) as guest:
-        assert guest.command("dd if=/dev/vdb bs=1M count=64 2>/dev/null | sha256sum") == before
+        assert guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum") == before
     assert list((stack.pool_path.parent / FAST).glob("*.qcow2")) == []
 
 
