@@ -109,7 +109,7 @@ def test_what_must_run_is_not_started(rig: Rig, machine: DomainSpec) -> None:
     with pytest.raises(errors.DriverError):
         rig.driver.back_up(machine.uuid, full("one"))
     assert names(rig) == []
-    assert rig.driver.inventory(TARGET, NETWORK).unfinished == ()
+    assert rig.driver.inventory([TARGET], NETWORK).pools[TARGET].unfinished == ()
 
 
 def test_changes_since_what_nobody_knows(rig: Rig, machine: DomainSpec) -> None:
@@ -129,7 +129,7 @@ def test_stopping_one_leaves_what_was_before(rig: Rig, machine: DomainSpec) -> N
     rig.driver.end_backup(machine.uuid, changes("two", "one"))
     rig.driver.end_backup(machine.uuid, changes("two", "one"))
     assert names(rig) == ["one"]
-    assert rig.driver.inventory(TARGET, NETWORK).unfinished == ()
+    assert rig.driver.inventory([TARGET], NETWORK).pools[TARGET].unfinished == ()
     assert rig.driver.checkpoints(machine.uuid) == {"of-one"}
     back_up(rig, machine, changes("three", "one"))
 

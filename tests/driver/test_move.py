@@ -72,7 +72,7 @@ def to_the_end(rig: Rig, wanted: DomainSpec) -> None:
 
 def check(rig: Rig, wanted: DomainSpec, *, data: bool = True) -> None:
     """The guest runs on, on the new volume, and all that was written is on it."""
-    (domain,) = rig.other.inventory(POOL, NETWORK).domains
+    (domain,) = rig.other.inventory([POOL], NETWORK).domains
     assert domain.power is PowerState.RUNNING
     assert domain.outline == domain.running_outline == outline.of_spec(wanted)
     with rig.driver.open_serial(wanted.uuid) as serial:
@@ -121,7 +121,7 @@ def test_another_goes_on_where_one_was_killed(rig: Rig, machine: DomainSpec, pla
     assert killed.returncode == -9, killed.stderr
     to_the_end(rig, moved(machine, attempt=1))
     check(rig, moved(machine))
-    assert rig.driver.inventory(FAST, NETWORK).unfinished == ()
+    assert rig.driver.inventory([FAST], NETWORK).pools[FAST].unfinished == ()
 
 
 def test_one_that_was_paused_stays_paused(rig: Rig, machine: DomainSpec) -> None:
@@ -194,7 +194,7 @@ def test_a_full_pool_is_told_and_the_guest_runs_on(rig: Rig, lab_host: LabHost, 
             to_the_end(rig, wanted)
         assert not rig.driver.end_move(machine.uuid, wanted.disks[0])
         assert rig.driver.list_volumes(pool) == []
-        (domain,) = rig.other.inventory(POOL, NETWORK).domains
+        (domain,) = rig.other.inventory([POOL], NETWORK).domains
         assert domain.power is PowerState.RUNNING
         assert domain.outline == domain.running_outline == outline.of_spec(machine)
 
