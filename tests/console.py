@@ -6,7 +6,6 @@ import socket
 import time
 
 PROMPT = "$ "
-END_OF_FILE = b"\x04"
 
 
 class Console:
@@ -30,43 +29,35 @@ class Console:
         before, _, self._said = self._said.partition(words)
         return before + words
 
-    def become_root(self, seconds: float = 300) -> None:
-        """From wherever it stands: still booting, at a login prompt that nobody saw, or at somebody's shell.
-
-        Commands go to a shell that has no terminal, for one that has repeats what is typed, in lines of its own.
-        """
+    def become_root(self, seconds: float = 240) -> None:
+        """From wherever it stands: still booting, at a login prompt that nobody saw, or at somebody's shell."""
         until = time.monotonic() + seconds
-        while not self._asks_for_login():
+        while not self._is_at("login: "):
             assert time.monotonic() < until, f"nobody asks for a login:\n{self._said}"
         self._connection.sendall(b"tiny\n")
-        self.wait_for(PROMPT, 60)
+        self.wait_for(PROMPT, 30)
         self._connection.sendall(b"su -\n")
-        self.wait_for("# ", 60)
-        # what arrives before the shell has given the terminal away is taken by its line editor
-        self._connection.sendall(b"stty -echo; echo terminal''-is-free; cat | sh 2>&1\n")
-        self.wait_for("terminal-is-free", 60)
+        self.wait_for("# ", 30)
 
-    def _asks_for_login(self) -> bool:
-        """After a key press; a shell that somebody left is ended."""
+    def _is_at(self, prompt: str) -> bool:
+        """Whether it is after a key press; a shell that somebody left is ended."""
         self._connection.sendall(b"\n")
         try:
-            self.wait_for("login: ", 5)
+            self.wait_for(prompt, 3)
         except AssertionError:
-            self._connection.sendall(END_OF_FILE)
+            if self._said.rstrip().endswith(("#", "$", "[6n")):
+                self._connection.sendall(b"exit\n")
+            self._said = ""
             return False
         return True
 
     def log_out(self) -> None:
         """So that whoever comes next finds a login prompt."""
-        self._connection.sendall(END_OF_FILE)
-        self.wait_for("# ", 60)
-        self._connection.sendall(b"exit\n")
-        self.wait_for(PROMPT, 60)
-        self._connection.sendall(b"exit\n")
-        self.wait_for("login: ", 60)
+        self._connection.sendall(b"exit\nexit\n")
+        self.wait_for("login: ", 20)
 
-    def command(self, line: str, seconds: float = 120) -> str:
-        """The output of one shell command."""
-        self._connection.sendall(f"{line}\necho en''d-of-output\n".encode())
+    def command(self, line: str, seconds: float = 30) -> str:
+        """The output of one shell command, without its echo."""
+        self._connection.sendall(f"{line}; echo en''d-of-output\n".encode())
         said = self.wait_for("end-of-output", seconds).removesuffix("end-of-output")
-        return said.replace("\r", "").strip()
+        return said.rpartition("en''d-of-output")[2].replace("\r", "").strip()

@@ -90,8 +90,8 @@ def test_data_goes_from_machine_to_machine(stack: Stack, machines: list[dict[str
     with at_console(stack, one) as guest:
         assert guest.command("cat /sys/block/vdb/serial") == serial
         assert guest.command("blockdev --getsize64 /dev/vdb") == str(GIB)
-        guest.command("dd if=/dev/urandom of=/dev/vdb bs=1M count=24 seek=100 2>/dev/null; sync")
-        before = guest.command("dd if=/dev/vdb bs=1M count=24 skip=100 2>/dev/null | sha256sum")
+        guest.command("dd if=/dev/urandom of=/dev/vdb bs=1M count=24 seek=100 2>/dev/null; sync", 60)
+        before = guest.command("dd if=/dev/vdb bs=1M count=24 skip=100 2>/dev/null | sha256sum", 60)
     data = act(stack, data, "detach")
     assert (data["status"], data["vm"]) == ("available", None)
     with at_console(stack, one) as guest:
@@ -99,7 +99,7 @@ def test_data_goes_from_machine_to_machine(stack: Stack, machines: list[dict[str
     data = act(stack, data, "attach", {"vm": two["id"]})
     with at_console(stack, two) as guest:
         assert guest.command("cat /sys/block/vdb/serial") == serial
-        assert guest.command("dd if=/dev/vdb bs=1M count=24 skip=100 2>/dev/null | sha256sum") == before
+        assert guest.command("dd if=/dev/vdb bs=1M count=24 skip=100 2>/dev/null | sha256sum", 60) == before
 
 
 def test_a_machine_that_is_off_has_it_at_its_next_start(stack: Stack, machines: list[dict[str, Any]]) -> None:
@@ -129,8 +129,8 @@ def test_it_moves_while_the_guest_writes(stack: Stack, machines: list[dict[str, 
     vm = machines[0]
     data = volume(stack, vm=vm["id"])
     with at_console(stack, vm) as guest:
-        guest.command("dd if=/dev/urandom of=/dev/vdb bs=1M count=16 2>/dev/null; sync")
-        before = guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum")
+        guest.command("dd if=/dev/urandom of=/dev/vdb bs=1M count=16 2>/dev/null; sync", 90)
+        before = guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum", 60)
         guest.command(
             "rm -f /tmp/stop; (i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i > /tmp/count;"
             " yes line-$i | head -c 65536 | dd of=/dev/vdb bs=64k seek=$((1600+i%64)) conv=notrunc,fsync;"
@@ -139,12 +139,12 @@ def test_it_moves_while_the_guest_writes(stack: Stack, machines: list[dict[str, 
         first = int(guest.command("sleep 1; cat /tmp/count"))
         moved = act(stack, data, "move", {"storage_class": fast})
         last = int(guest.command("cat /tmp/count"))
-        guest.command("touch /tmp/stop; sleep 2; sync")
+        guest.command("touch /tmp/stop; sleep 2; sync", 30)
         count = int(guest.command("cat /tmp/count"))
         assert count >= last > first, "the guest stood still"
         written = guest.command(f"dd if=/dev/vdb bs=64k count=1 skip=$((1600+{count}%64)) 2>/dev/null | head -n 1")
         assert written == f"line-{count}"
-        assert guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum") == before
+        assert guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum", 60) == before
     assert (moved["storage_class"], moved["vm"]["id"]) == (fast, vm["id"])
     words = host.virsh("blkdeviotune", vm["id"], "vdb")
     limits = dict(line.split(":") for line in words.replace(" ", "").splitlines() if ":" in line)
@@ -155,7 +155,7 @@ def test_it_moves_while_the_guest_writes(stack: Stack, machines: list[dict[str, 
     act(stack, moved, "move", {"storage_class": "standard"})
     stack.succeeded("POST", f"/vms/{vm['id']}/actions/start", {})
     with at_console(stack, vm) as guest:
-        assert guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum") == before
+        assert guest.command("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum", 60) == before
     assert list((stack.pool_path.parent / FAST).glob("*.qcow2")) == []
 
 
@@ -165,13 +165,13 @@ def test_the_disk_that_a_machine_starts_from_moves_under_it(
     vm = machines[1]
     (boot,) = [each for each in stack.get(f"/volumes?vm={vm['id']}")["results"] if each["boot"]]
     with at_console(stack, vm) as guest:
-        guest.command("dd if=/dev/urandom of=/root/known bs=1M count=16 2>/dev/null; sync")
-        before = guest.command("sha256sum /root/known")
+        guest.command("dd if=/dev/urandom of=/root/known bs=1M count=16 2>/dev/null; sync", 60)
+        before = guest.command("sha256sum /root/known", 60)
         act(stack, boot, "move", {"storage_class": fast})
     stack.succeeded("POST", f"/vms/{vm['id']}/actions/force-off", {})
     stack.succeeded("POST", f"/vms/{vm['id']}/actions/start", {})
     with at_console(stack, vm) as guest:
-        assert guest.command("sha256sum /root/known") == before
+        assert guest.command("sha256sum /root/known", 60) == before
     act(stack, boot, "move", {"storage_class": "standard"})
 
 
