@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 
 PROMPT = "$ "
+# the end of a typed line as the guest's line editor repeats it, which breaks it wherever the line is full
+_TYPED = re.compile(r"\s*".join(re.escape(character) for character in "en''d-of-output"))
 
 
 class Console:
@@ -60,4 +63,4 @@ class Console:
         """The output of one shell command, without its echo."""
         self._connection.sendall(f"{line}; echo en''d-of-output\n".encode())
         said = self.wait_for("end-of-output", seconds).removesuffix("end-of-output")
-        return said.rpartition("en''d-of-output")[2].replace("\r", "").strip()
+        return _TYPED.split(said)[-1].replace("\r", "").strip()
