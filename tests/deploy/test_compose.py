@@ -26,7 +26,7 @@ GUEST_SCRIPTS = [
 
 def names_that_settings_read() -> set[str]:
     sources = [path.read_text() for folder in ("portal", "hosts", "vms") for path in (ROOT / folder).rglob("*.py")]
-    return {name for text in sources for name in re.findall(r"env(?:\.\w+)?\(\s*\"([A-Z_]+)\"", text)}
+    return {name for text in sources for name in re.findall(r"(?:env(?:\.\w+)?|whole_number)\(\s*\"([A-Z_]+)\"", text)}
 
 
 def test_the_processes_of_run_are_all_there() -> None:
