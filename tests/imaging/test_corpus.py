@@ -183,9 +183,20 @@ def test_a_bomb_is_seen_before_it_goes_off(source: Path) -> None:
     assert source.with_name("clean").stat().st_size <= 16 << 20
 
 
-def test_no_image_takes_much_memory(source: Path) -> None:
+MOST_KIB = 512 * 1024
+
+
+@pytest.fixture(scope="module", autouse=True)
+def largest_child_before() -> int:
+    """In KiB; other tests of this process may have started larger ones."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def test_no_image_takes_much_memory(source: Path, largest_child_before: int) -> None:
     """All the tools of this process so far, the hostile ones among them."""
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 512 * 1024
+    if largest_child_before >= MOST_KIB:
+        pytest.skip("a larger child of another test hides those of these")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < MOST_KIB
 
 
 def test_the_jail_has_no_network_and_no_rights(source: Path) -> None:
