@@ -71,3 +71,9 @@ class Host:
         volumes = [name for name in self.volumes() if vm_id in name]
         network = self.virsh("net-dumpxml", "berth")
         return [name for name in (*volumes, *(self.domains() & {vm_id}), *([vm_id] if vm_id in network else []))]
+
+
+def qemu_io(disk: Path, command: str) -> bool:
+    """Whether it went well; of a read with a pattern, whether the pattern is there."""
+    done = subprocess.run(["qemu-io", "-f", "qcow2", "-c", command, disk], capture_output=True, text=True)
+    return done.returncode == 0 and "failed" not in done.stdout

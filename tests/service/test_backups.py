@@ -238,11 +238,12 @@ def test_a_guest_with_an_agent_is_frozen_and_never_stays_so(stack: Stack, host: 
     guest.write("known", 64)
     point = guest.back_up()
     assert point["consistency"] == "frozen"
-    assert guest.run("cat /root/agent; exit\n").split() == ["freeze", "thaw"]
+    asked = guest.run("cat /root/agent; exit\n").split()
+    assert asked[-2:] == ["freeze", "thaw"]  # a try that found no answer may have come before
     program = DIES_FROZEN.format(pool="berth-backup-nas", uri=stack.libvirt_uri, vm=guest.vm["id"])
     died = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120)
     assert died.returncode == -signal.SIGKILL
-    asked = ["freeze", "thaw", "freeze", "thaw"]
+    asked += ["freeze", "thaw"]
     wait_until(lambda: guest.run("cat /root/agent; exit\n").split() == asked, 30, "the guard's thaw")
     after = guest.back_up()
     assert (after["consistency"], after["kind"]) == ("frozen", "incremental")

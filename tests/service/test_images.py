@@ -12,8 +12,7 @@ import pytest
 import requests
 
 from tests.driver.media import bootable_iso, uefi_disk
-from tests.service.host import Host
-from tests.service.test_lifecycle import qemu_io
+from tests.service.host import Host, qemu_io
 from tests.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]

@@ -88,9 +88,10 @@ class _Backup:
         if all(name in names and upload.is_whole(name, names) for name in self._names):
             return self._complete()
         outcome = _outcome(self._domain)
-        if outcome and any(upload.marks_of(name, names) for name in self._names):
-            return self._close() if outcome.get("success") else self._fail(outcome)
-        return self._begin()
+        is_of_these = any(upload.marks_of(name, names) for name in self._names)
+        if outcome is None or not is_of_these or outcome["type"] == libvirt.VIR_DOMAIN_JOB_CANCELLED:
+            return self._begin()
+        return self._close() if outcome.get("success") else self._fail(outcome)
 
     def stop(self) -> None:
         """As if it had never begun."""
