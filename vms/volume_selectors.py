@@ -81,6 +81,7 @@ def actions(
         is_boot=volume.is_boot,
         vm_name=volume.vm.name if volume.vm else "",
         vm_status=volume.vm.status if volume.vm else "",
+        vm_purge_at=volume.vm.purge_at if volume.vm else None,
         has_snapshots=has_snapshots,
         busy_with=operation.title if operation else "",
     )

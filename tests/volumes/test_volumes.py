@@ -370,3 +370,15 @@ def test_what_others_stand_on_too_stays(bench: Bench, survivor: Volume) -> None:
     bench.succeed(bench.delete(f"/volumes/{survivor.pk}").json())
     assert ("berth", base.file_name) in bench.host.volumes
     assert Layer.objects.filter(pk=base.pk).exists()
+
+
+def test_of_a_machine_in_the_bin_it_says_until_when(bench: Bench, refused: Refused) -> None:
+    volume = bench.create(vm="web")
+    bench.succeed(bench.delete(f"/vms/{bench.web.pk}").json())
+    purge_at = bench.web.purge_at
+    assert purge_at is not None
+    words = f"Its machine is in the bin until {purge_at:%Y-%m-%d %H:%M} UTC. "
+    assert refused(f"/volumes/{volume.pk}/actions/detach", {})["detail"].startswith(words)
+    shown = bench.get(f"/volumes/{volume.pk}").json()["actions"]
+    assert all(shown[name]["reason"].startswith(words) for name in ("detach", "grow", "move", "delete"))
+    assert shown["rename"]["allowed"]
