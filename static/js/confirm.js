@@ -7,4 +7,5 @@ function check(input) {
 document.addEventListener("input", (event) => {
   if (event.target.matches("[data-confirm-name]")) check(event.target);
 });
+document.addEventListener("berth:replaced", (event) => event.target.querySelectorAll("[data-confirm-name]").forEach(check));
 document.querySelectorAll("[data-confirm-name]").forEach(check);

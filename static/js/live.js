@@ -1,5 +1,6 @@
 // Keeps [data-live="vm:<id> vms"] true: when the stream names one of its topics, the element is fetched anew from its
-// data-live-url and replaced. The stream carries no data, so what is shown always comes through the ordinary, guarded address.
+// data-live-url, or where it has none out of the page itself, and replaced. The stream carries no data, so what is shown
+// always comes through the ordinary, guarded address.
 const POLL_MS = 5000;
 const GATHER_MS = 60;
 const BUSY_MS = 500;
@@ -75,7 +76,8 @@ async function fetchWaiting() {
   const ids = [...waiting];
   waiting.clear();
   pause = BUSY_MS;
-  await Promise.allSettled(ids.map(replace));
+  const answers = new Map();
+  await Promise.allSettled(ids.map((id) => replace(id, answers)));
   timer = waiting.size ? setTimeout(fetchWaiting, pause) : null;
 }
 
@@ -85,18 +87,30 @@ function askLater(id) {
   pause = POLL_MS;
 }
 
-async function replace(id) {
-  const before = document.getElementById(id);
-  if (!before || isBusy(before)) return;
+// What several elements are parts of is asked for once.
+function answerOf(address, answers) {
+  if (!answers.has(address)) answers.set(address, ask(address));
+  return answers.get(address);
+}
+
+async function ask(address) {
   const headers = { "X-Requested-With": "live" };
-  const response = await fetch(before.dataset.liveUrl, { headers, redirect: "manual" }).catch(() => null);
+  const response = await fetch(address, { headers, redirect: "manual" });
+  return { response, html: response.ok ? await response.text() : "" };
+}
+
+async function replace(id, answers) {
+  const asking = document.getElementById(id);
+  if (!asking || isBusy(asking)) return;
+  const address = asking.dataset.liveUrl ?? location.pathname + location.search;
+  const { response, html } = await answerOf(address, answers).catch(() => ({}));
+  const before = document.getElementById(id); // it may have been part of one that was replaced meanwhile
+  if (!before) return;
   if (!response || response.status >= 500) return askLater(id);
   if (response.type === "opaqueredirect" || response.status === 401) return location.reload();
   if (response.headers.get("X-Berth-Go")) return location.assign(response.headers.get("X-Berth-Go"));
   if (response.status === 404 || response.status === 204) return before.dataset.liveGone ? location.assign(before.dataset.liveGone) : remove(before);
-  if (!response.ok) return;
-  const html = await response.text();
-  if (!isBusy(before)) swap(before, html);
+  if (response.ok && !isBusy(before)) swap(before, html);
 }
 
 function remove(element) {
@@ -105,17 +119,21 @@ function remove(element) {
   parent.dispatchEvent(new CustomEvent("berth:replaced", { bubbles: true }));
 }
 
-// A menu that is open, or a dialog, is not pulled away from under the pointer.
+// A menu that is open, or a dialog, is not pulled away from under the pointer, nor a field from under the keys; a form that is
+// on its way leads to another page.
+const FIELD = "input:not([type=checkbox], [type=radio]), select, textarea";
+const IN_USE = `details[data-menu][open], dialog[open], form[data-sent], :is(${FIELD}):focus`;
+
 function isBusy(element) {
-  const busy = element.querySelector("details[data-menu][open], dialog[open]");
+  const busy = element.matches(IN_USE) || element.querySelector(IN_USE);
   if (busy) waiting.add(element.id);
   return busy;
 }
 
 function swap(before, html) {
   const template = document.createElement("template");
-  template.innerHTML = html.trim();
-  const after = template.content.firstElementChild;
+  template.innerHTML = html;
+  const after = template.content.querySelector(`#${CSS.escape(before.id)}`);
   if (!after || after.outerHTML === before.outerHTML) return;
   const focused = sameAs(document.activeElement, before);
   keepChoices(before, after);
@@ -130,6 +148,14 @@ function keepChoices(before, after) {
   for (const box of before.querySelectorAll("input[type=checkbox]:checked[id]")) {
     const same = after.querySelector(`#${CSS.escape(box.id)}`);
     if (same) same.checked = true;
+  }
+  for (const field of before.querySelectorAll("input[id]:not([type=checkbox], [type=radio], [type=hidden]), textarea[id]")) {
+    const same = after.querySelector(`#${CSS.escape(field.id)}`);
+    if (same && field.value !== field.defaultValue) same.value = field.value;
+  }
+  for (const choice of before.querySelectorAll("select[id]")) {
+    const same = after.querySelector(`#${CSS.escape(choice.id)}`);
+    if ([...(same?.options ?? [])].some((option) => option.value === choice.value)) same.value = choice.value;
   }
   for (const open of before.querySelectorAll("details[open][id]")) {
     after.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");

@@ -28,7 +28,6 @@ def test_take_return_and_delete(sign_in: SignIn, stack: Stack) -> None:
     expect(page.get_by_text("No snapshot yet")).to_be_visible()
     take(page, "clean")
     expect(page.get_by_role("row", name=re.compile("clean")).get_by_text("1 GiB")).to_be_visible()
-    page.reload()  # the tree follows by itself, the form below it does not
     take(page, "configured")
     row = page.get_by_role("row", name=re.compile("clean"))
     row.get_by_role("link", name="Return to it…").click()
