@@ -104,6 +104,44 @@ def test_a_deletion_that_has_deleted_a_file_goes_on(vm: VM, host: MemoryHost, mo
     assert not Backup.objects.unscoped("test").filter(pk=backup.pk).exists()
 
 
+def test_of_a_target_that_is_not_mounted_nothing_is_deleted(vm: VM, host: MemoryHost) -> None:
+    backup = back_up(vm)
+    before = dict(host.volumes)
+    away = {own: host.volumes.pop(own) for own in list(host.volumes) if own[0] == backup.target.pool_name}
+    for ask in (backups.delete, backups.verify):
+        failed = worked(ask(actor=SYSTEM, backup=backup))
+        assert failed.error is not None
+        assert failed.error["code"] == "target_unreachable"
+        assert "Ask an administrator to mount" in failed.error["detail"]
+    left = Backup.objects.unscoped("test").get(pk=backup.pk)
+    assert (left.damage, left.verified_at) == ("", None)
+    host.volumes.update(away)
+    assert host.volumes == before
+    assert worked(backups.delete(actor=SYSTEM, backup=left)).state == State.SUCCEEDED
+    assert not {disk.file_name for disk in backup.disks.all()} & {name for _, name in host.volumes}
+
+
+def test_a_deletion_whose_target_goes_away_in_the_middle_waits_for_it(
+    vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = back_up(vm)
+    operation, away = backups.delete(actor=SYSTEM, backup=backup), {}
+
+    def unmount(moment: str, step: str) -> None:
+        if (moment, step) == ("before", "files"):
+            away.update({own: host.volumes.pop(own) for own in list(host.volumes) if own[0] == backup.target.pool_name})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "step_hook", unmount)
+        engine.run(operation.pk)
+    waiting = Operation.objects.unscoped("test").get(pk=operation.pk)
+    assert waiting.is_active
+    assert "is not mounted" in waiting.waiting_for
+    host.volumes.update(away)
+    assert worked(operation).state == State.SUCCEEDED
+    assert not {disk.file_name for disk in backup.disks.all()} & {name for _, name in host.volumes}
+
+
 def test_a_target_out_of_reach_fails_before_anything_is_deleted(vm: VM, host: MemoryHost) -> None:
     backup = back_up(vm)
     operation = backups.delete(actor=SYSTEM, backup=backup)

@@ -32,8 +32,6 @@ def prepare(context: StepContext) -> Output:
     vm, backup = machine(context.operation), _backup(context)
     driver = target_driver(context, backup.target, vm.host)
     pool = next(pool for pool in driver.facts().pools if pool.name == backup.target.pool_name)
-    if driver.volume(pool.name, backup.target.marker) is None:
-        raise StepFailed("target_unreachable", "The backup target is not there: its directory is empty or not mounted.")
     if pool.available_bytes < ROOM_BYTES:
         raise StepFailed("target_full", "The backup target is full. Earlier backups are as they were.")
     state = driver.state(vm.pk)

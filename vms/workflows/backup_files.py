@@ -45,15 +45,26 @@ def reaching_host(target: BackupTarget) -> Host:
     """A host that reaches the target, one that answers where there is one."""
     hosts = [reach.host for reach in target.reaches.filter(is_reached=True).select_related("host")]
     if not hosts:
-        raise StepFailed("target_unreachable", "No host reaches the backup target.")
+        raise _unreachable(f"No host reaches the backup target {target.name}.")
     return min(hosts, key=lambda host: not host.is_reachable)
 
 
 def target_driver(context: StepContext, target: BackupTarget, host: Host) -> Driver:
-    """The host's driver, with the target's pool there."""
+    """The host's driver, with the target's pool there.
+
+    StepFailed where the target's own file is not: in the empty directory of a mount that is away every backup would
+    look as if it were deleted.
+    """
     driver = fenced_driver(host, context.check)
     driver.ensure_pool(target.pool_name, Path(target.path))
+    if driver.volume(target.pool_name, target.marker) is None:
+        raise _unreachable(f"The backup target {target.name} is not mounted on its host.")
     return driver
+
+
+def _unreachable(words: str) -> StepFailed:
+    advice = "Its files stay as they are. Ask an administrator to mount and check it, then try again."
+    return StepFailed("target_unreachable", f"{words} {advice}")
 
 
 def measure(context: StepContext, driver: Driver, pool: str, names: Sequence[str]) -> dict[str, tuple[int, str]]:
