@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from hosts.models import BackupTarget, StoragePool, TargetReach
-from portal.operations.models import Operation
+from portal.operations.models import Operation, OperationHold
 from portal.quotas.models import Claim, Quota
 from tests.world import Caller, World
 from vms.models import Backup, Layer, Lifecycle
@@ -144,6 +144,25 @@ class TestRestore:
         assert (published.status_code, published.json()["code"]) == (409, "no_capacity")
         StoragePool.objects.update(capacity_bytes=counted["capacity_bytes"] + 1)
         assert self.to(call, backup).status_code == 202
+
+    def test_a_copy_that_is_being_published_counts_and_clones_and_new_machines_need_room_too(
+        self, world: World, call: Call
+    ) -> None:
+        backup, before, cold = world.backup(), pool_gib(world), f"vms/{world.machines['cold'].pk}"
+        assert call("owner").post(f"{cold}/actions/publish", {"name": "Golden"}).status_code == 202
+        assert pool_gib(world) == before + world.machines["cold"].boot_volume.size_gib
+        counted = {"checked_at": timezone.now(), "capacity_bytes": pool_gib(world) * 2**30}
+        StoragePool.objects.filter(pk=world.host.default_pool.pk).update(**counted)
+        for path, body in (
+            (f"{cold}/actions/clone", {"name": "twin"}),
+            (f"backups/{backup.pk}/actions/restore", {"name": "again"}),
+        ):
+            answer = call("owner").post(path, body)
+            assert (answer.status_code, answer.json()["code"]) == (409, "no_capacity")
+        end_operations()
+        OperationHold.objects.update(is_active=False)
+        assert pool_gib(world) == before
+        assert call("owner").post(f"{cold}/actions/clone", {"name": "twin"}).status_code == 202
 
     def test_as_a_new_machine(self, world: World, call: Call) -> None:
         answer = self.to(call, world.backup(), {"name": "again"})

@@ -142,12 +142,12 @@ def restore_as_new(*, actor: Actor, backup: Backup, name: str) -> tuple[VM, Oper
     _require(actor, backup, BackupAction.RESTORE_AS_NEW)
     files = list(backup.disks.all())
     boot = next(file for file in files if file.is_boot)
-    reaches = _reaches(backup.target)
+    fits = _fits(backup.target, sum(file.size_gib for file in files))
     vm = new_machine(
         actor,
         backup.tenant,
         name,
-        place=lambda vm: placement.place(vm.pk, vm.wanted, vm.firmware, fits=reaches),
+        place=lambda vm: placement.place(vm.pk, vm.wanted, vm.firmware, fits=fits),
         flavor=backup.flavor,
         image=backup.image,
         disk_gib=boot.size_gib,
@@ -253,12 +253,13 @@ def _new_volume(vm: VM, file: BackupDisk) -> Volume:
     return volume
 
 
-def _reaches(target: BackupTarget) -> Callable[[Host], None]:
-    """For placement: raises NoCapacity for a host that does not reach the target."""
+def _fits(target: BackupTarget, gib: int) -> Callable[[Host], None]:
+    """For placement: raises NoCapacity for a host that does not reach the target, or whose default pool is full."""
     reaching = set(target.reaches.filter(is_reached=True).values_list("host_id", flat=True))
 
     def check(host: Host) -> None:
         if host.pk not in reaching:
             raise placement.NoCapacity("No host that has room reaches the backup target. Try again later.")
+        pools.pool_on(host, None, gib)
 
     return check

@@ -16,7 +16,7 @@ from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
 from vms.layers import depth_of, fresh_on
 from vms.models import VM, Layer, Volume
-from vms.services import guard
+from vms.services import guard, pools
 from vms.services.create import new_machine
 from vms.states import Action
 from vms.workflows.clone import CLONE, FULL, LINKED
@@ -81,6 +81,7 @@ def _volume(new: VM, source: Volume, *, is_linked: bool) -> Volume:
     if volume.wanted:
         quotas.hold(new.tenant, volume.pk, volume.wanted)
         placement.place_on(new.host, volume.pk, volume.wanted)
+    pools.require_room(source.layer.pool, source.size_gib)
     parent = source.layer if is_linked else None
     volume.layer = Layer.objects.create(pool=source.layer.pool, parent=parent, size_gib=source.size_gib)
     volume.save(force_insert=True)

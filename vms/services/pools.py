@@ -15,6 +15,7 @@ from portal.core.errors import Invalid
 from portal.operations.models import OperationHold
 from portal.quotas import ledger
 from vms.models import VM, Layer, Volume
+from vms.workflows.image_publish import PUBLISH
 
 _CHOOSE = "Choose a smaller size or another storage class, or try again later."
 
@@ -50,7 +51,7 @@ def pool_on(host: Host, wanted: StorageClass | None, gib: int, other_than: Stora
 
 
 def require_room(pool: StoragePool, gib: int) -> None:
-    """For a disk that grows where it lies. The caller holds the host's account. Raises NoCapacity."""
+    """For a disk that grows where it lies, or a new one. The caller holds the host's account. Raises NoCapacity."""
     if not _has_room(pool, _promised([pool])[pool.pk] + gib):
         raise NoCapacity(f"Its storage does not have {gib} GiB free. {_CHOOSE}", extra={"resource": "disk_gib"})
 
@@ -114,7 +115,7 @@ def _none(wanted: StorageClass | None) -> str:
 
 
 def _promised(pools: list[StoragePool]) -> dict[UUID, int]:
-    """GiB of each pool that disks may grow to, with those that are about to move there."""
+    """GiB of each pool that disks may grow to, with those that are about to come there and copies under way."""
     ids = [pool.pk for pool in pools]
     own = Volume.objects.unscoped("how full a pool is").filter(layer__pool__in=ids).order_by()
     counted = dict(own.values_list("layer__pool").annotate(total=Sum("size_gib")))
@@ -122,4 +123,14 @@ def _promised(pools: list[StoragePool]) -> dict[UUID, int]:
     coming = Layer.objects.filter(pool__in=ids, volume=None, pk__in=held).order_by()
     for pool_id, total in coming.values_list(F("pool")).annotate(total=Sum("size_gib")):
         counted[pool_id] = counted.get(pool_id, 0) + total
+    for pool_id, gib in _copied_to_publish(ids):
+        counted[pool_id] = counted.get(pool_id, 0) + gib
     return {id: counted.get(id, 0) for id in ids}
+
+
+def _copied_to_publish(pools: list[UUID]) -> list[tuple[UUID, int]]:
+    """Pool and GiB of each copy that is to become an image: it lies beside the disk until it is brought home."""
+    rows = OperationHold.objects.filter(object_type="layer", is_active=True, operation__kind=PUBLISH.kind)
+    copied = list(rows.values_list("object_id", flat=True))  # one disk may be published twice at a time
+    layers = Layer.objects.filter(pool__in=pools).in_bulk(copied)
+    return [(layers[id].pool_id, layers[id].size_gib) for id in copied if id in layers]

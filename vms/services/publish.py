@@ -42,7 +42,8 @@ def publish_vm(*, actor: Actor, vm: VM, name: str, slug: str = "", description: 
     new = NewImage(text.label(name), ImageFormat.QCOW2, slug=text.slug(slug) if slug else "", properties=properties)
     id, least = uuid7(), 1  # until it is known how large the file becomes
     quotas.hold(vm.tenant, id, image_amounts(least))
-    pools.require_room_beside(vm, [vm.boot_volume.layer])  # of which a copy is made there
+    source = vm.boot_volume.layer
+    pools.require_room_beside(vm, [source])  # of which a copy is made there
     image = pending_image(id, vm.tenant, new, least, actor.label)
     operation = operations.submit(
         PUBLISH,
@@ -52,7 +53,7 @@ def publish_vm(*, actor: Actor, vm: VM, name: str, slug: str = "", description: 
         params={"source": str(vm.pk), "sha256": ""},
         lane=vm.host_id,
         after={"source": vm.name},
-        shares=[vm],
+        shares=[vm, source],
     )
     log.record("vm.publish_asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": image.name})
     return image, operation
