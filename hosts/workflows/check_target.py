@@ -50,7 +50,7 @@ def _nobody_reaches(target: BackupTarget) -> bool:
 def _look(target: BackupTarget, driver: Driver, *, is_first: bool) -> tuple[PoolFacts, str]:
     """What the pool is, and what is wrong with it."""
     facts = driver.ensure_pool(target.pool_name, Path(target.path))
-    token = _token(driver, target)
+    token = token_there(driver, target)
     if token is None and is_first:
         driver.upload(target.pool_name, target.marker, target.token.encode(), "raw")
         token = target.token
@@ -59,8 +59,8 @@ def _look(target: BackupTarget, driver: Driver, *, is_first: bool) -> tuple[Pool
     return facts, "" if token == target.token else _FOREIGN
 
 
-def _token(driver: Driver, target: BackupTarget) -> str | None:
-    """What the file there says; None where there is none."""
+def token_there(driver: Driver, target: BackupTarget) -> str | None:
+    """What the file in the directory that the host sees says; None where there is none."""
     read = bytearray()
     try:
         driver.download(target.pool_name, target.marker, read.extend)

@@ -36,7 +36,7 @@ def vm(world: World, host: MemoryHost) -> VM:
     driver.destroy(vm.pk)
     put(fresh(vm), world.host)
     driver.ensure_pool(target.pool_name, Path(target.path))
-    driver.upload(target.pool_name, target.marker, b"target", "raw")
+    driver.upload(target.pool_name, target.marker, target.token.encode(), "raw")
     return fresh(vm)
 
 

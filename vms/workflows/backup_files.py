@@ -13,6 +13,7 @@ from hosts.connections import fenced_driver
 from hosts.driver import errors
 from hosts.driver.base import Driver
 from hosts.models import BackupTarget, Host
+from hosts.workflows.check_target import token_there
 from portal.operations.workflow import StepContext, StepFailed
 from vms.models import Backup, BackupDisk
 
@@ -52,12 +53,12 @@ def reaching_host(target: BackupTarget) -> Host:
 def target_driver(context: StepContext, target: BackupTarget, host: Host) -> Driver:
     """The host's driver, with the target's pool there.
 
-    StepFailed where the target's own file is not: in the empty directory of a mount that is away every backup would
+    StepFailed where the target's own token is not: in the empty directory of a mount that is away every backup would
     look as if it were deleted.
     """
     driver = fenced_driver(host, context.check)
     driver.ensure_pool(target.pool_name, Path(target.path))
-    if driver.volume(target.pool_name, target.marker) is None:
+    if token_there(driver, target) != target.token:
         raise _unreachable(f"The backup target {target.name} is not mounted on its host.")
     return driver
 
