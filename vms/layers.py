@@ -64,9 +64,9 @@ def unneeded() -> list[Layer]:
     return [layer for layer in found.exclude(pk__in=held) if not is_needed(layer)]
 
 
-def fresh_on(layer: Layer) -> Layer:
+def fresh_on(layer: Layer, size_gib: int) -> Layer:
     """The row of one that a volume is to write to in place of `layer`, which then is frozen."""
-    return Layer.objects.create(pool=layer.pool, parent=layer, size_gib=layer.size_gib)
+    return Layer.objects.create(pool=layer.pool, parent=layer, size_gib=size_gib)
 
 
 def depth_of(layer: Layer | None) -> int:

@@ -123,10 +123,11 @@ class Driver(Protocol):
         The new volume `name` lies in the pool `into`, where one is named, and otherwise in that of its source.
 
         The host goes on by itself, whatever becomes of the caller, who asks again with the same `job` until it is
-        complete. Until then there is no volume `name` for `volume` and `list_volumes`. A copy that the host lost with
-        its power begins anew; one that failed is NoSpace or a DriverError, and is gone. AlreadyExists where `name` is
-        there, and is no qcow2 volume of at least the source's size that stands on nothing. Busy while another caller
-        begins it; a later `attempt`, the operation's fencing number, takes over from one that died there.
+        complete. Until then there is no volume `name` for `volume` and `list_volumes`. A copy that the host lost, with
+        its power or alone, begins anew at the next call; one that failed is NoSpace or a DriverError, and is gone.
+        AlreadyExists where `name` is there, and is no qcow2 volume of at least the source's size that stands on
+        nothing. InvalidState where a pool is not active. Busy while another caller begins it; a later `attempt`, the
+        operation's fencing number, takes over from one that died there.
         """
 
     def end_copy(self, job: UUID) -> None:

@@ -220,11 +220,13 @@ class CopyFacts:
     """How far a copy of a volume is, in bytes of the disk that a guest sees. Complete, it is a volume.
 
     The total is what is to be copied, without holes; the size of the disk, until that is known and at the end.
+    `has_begun`: by this very call, so one that begins again and again can be told.
     """
 
     done_bytes: int
     total_bytes: int
     is_complete: bool
+    has_begun: bool = False
 
 
 class Consistency(StrEnum):
@@ -268,13 +270,14 @@ class BackupSpec:
 @dataclass(frozen=True, slots=True)
 class BackupFacts:
     """How far a backup is: bytes of guest disks read, of those to be read. `counts_changes`: the next may be of changes
-    alone. Complete, its volumes are there."""
+    alone. `has_begun`: by this very call. Complete, its volumes are there."""
 
     done_bytes: int
     total_bytes: int
     is_complete: bool
     consistency: Consistency
     counts_changes: bool = True
+    has_begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +320,10 @@ class MergeFacts:
     kept: str | None = None
     has_begun: bool = False
     is_ready: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self.kept is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -211,6 +213,84 @@ def test_one_that_lost_power_begins_anew(rig: Rig, source: Path, lab_host: LabHo
     assert rig.driver.volume(POOL, "copy") is None
     to_the_end(rig, job)
     assert is_same(rig, source)
+
+
+def kill_copier(job: UUID) -> None:
+    """Its QEMU, by the pid that is found by the name that nobody else has."""
+    found = subprocess.run(["pgrep", "-f", f"guest=berth-copy-{job}"], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_one_whose_copier_is_ended_at_its_beginning_begins_anew(
+    rig: Rig, source: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """The domain is there, and the job is about to begin."""
+    job, copy_target_xml = uuid4(), copy.copy_target_xml
+    deaths = iter([True, True])
+
+    def ended(path: str) -> str:
+        if next(deaths, False):
+            kill_copier(job) if is_killed else rig.other.destroy(job)
+        return copy_target_xml(path)
+
+    monkeypatch.setattr(copy, "copy_target_xml", ended)
+    for _ in range(2):
+        assert rig.driver.copy_volume(job, 1, POOL, "disk", "copy") == CopyFacts(0, 512 * MIB, False, has_begun=True)
+        assert rig.driver.volume(POOL, "copy") is None
+    to_the_end(rig, job)
+    assert is_same(rig, source)
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
+
+
+def test_one_whose_copier_dies_while_it_starts_begins_anew(rig: Rig, source: Path) -> None:
+    job, until = uuid4(), time.monotonic() + 30
+
+    def kill_at_once() -> None:
+        while time.monotonic() < until:
+            with suppress(subprocess.CalledProcessError):
+                kill_copier(job)
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_at_once)
+        facts = rig.driver.copy_volume(job, 1, POOL, "disk", "copy")
+        killed.result()
+    assert (facts.is_complete, facts.has_begun) == (False, True)
+    to_the_end(rig, job)
+    assert is_same(rig, source)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_one_whose_copier_is_ended_at_its_end_begins_anew(
+    rig: Rig, source: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """All of it has arrived, and what QEMU still holds is not written down yet."""
+    job, is_in_step = uuid4(), copy.is_in_step
+    deaths = iter([True])
+
+    def ended(progress: dict[str, int]) -> bool:
+        if is_in_step(progress) and next(deaths, False):
+            kill_copier(job) if is_killed else rig.other.destroy(job)
+        return is_in_step(progress)
+
+    monkeypatch.setattr(copy, "is_in_step", ended)
+    to_the_end(rig, job)
+    assert next(deaths, None) is None
+    assert is_same(rig, source)
+    assert rig.driver.inventory([POOL], NETWORK).pools[POOL].unfinished == ()
+
+
+def test_a_pool_that_is_not_active_is_told_at_once(rig: Rig, source: Path) -> None:
+    connect = libvirt.open(rig.uri)
+    pool = connect.storagePoolLookupByName(POOL)
+    pool.destroy()
+    try:
+        with pytest.raises(errors.InvalidState, match=f"pool {POOL} is not active"):
+            rig.driver.copy_volume(uuid4(), 1, POOL, "disk", "copy")
+    finally:
+        pool.create()
+        connect.close()
 
 
 def test_a_full_pool_is_told(rig: Rig, lab_host: LabHost, tmp_path: Path) -> None:

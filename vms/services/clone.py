@@ -44,7 +44,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str, mode: str = FULL) -> tuple[VM, 
     alike = {field: getattr(vm, field) for field in _ALIKE}
     new = new_machine(actor, vm.tenant, name, place=partial(_beside, vm), **alike)
     volumes = [_volume(new, source, is_linked=mode == LINKED) for source in sources]
-    tops = [fresh_on(source.layer) for source in sources] if is_frozen else []
+    tops = [fresh_on(source.layer, source.size_gib) for source in sources] if is_frozen else []
     own = [*volumes, *(volume.layer for volume in volumes)]
     kept = [vm, *sources, *(source.layer for source in sources)]
     operation = operations.submit(

@@ -20,6 +20,7 @@ from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import snapshot_layers, snapshot_selectors
+from vms.layers import fresh_on
 from vms.models import VM, Layer, Power, Schedule, ScheduleKind, Snapshot, SnapshotDisk, SnapshotState, Volume
 from vms.scheduling import makers
 from vms.services import guard
@@ -50,7 +51,7 @@ def take_snapshot(
     snapshot.description = text.label(description, "description", LONGEST_DESCRIPTION) if description else ""
     snapshot.memory_pool = volumes[0].layer.pool if memory else None
     _save(snapshot, volumes)
-    fresh = {volume: _layer_on(volume.layer, volume.size_gib) for volume in volumes}
+    fresh = {volume: fresh_on(volume.layer, volume.size_gib) for volume in volumes}
     operation = operations.submit(
         SNAPSHOT,
         actor=actor,
@@ -79,7 +80,7 @@ def revert(*, actor: Actor, snapshot: Snapshot, safety: bool = False) -> Operati
     if not safety:
         before.state, before.parent = SnapshotState.GONE, None
     _save(before, volumes, is_paid=safety)
-    fresh = {disk.volume: _layer_on(disk.layer, disk.volume.size_gib) for disk in disks}
+    fresh = {disk.volume: fresh_on(disk.layer, disk.volume.size_gib) for disk in disks}
     was_on = vm.observed_power in (Power.RUNNING, Power.PAUSED)
     return operations.submit(
         REVERT,
@@ -195,10 +196,6 @@ def _save(snapshot: Snapshot, volumes: Iterable[Volume], *, is_paid: bool = True
 
 def _taken() -> Conflict:
     return Conflict("The machine has a snapshot of this name already.", code="duplicate", field="name")
-
-
-def _layer_on(parent: Layer, size_gib: int) -> Layer:
-    return Layer.objects.create(pool=parent.pool, parent=parent, size_gib=size_gib)
 
 
 def _ids(layers: dict[Volume, Layer]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -15,15 +14,15 @@ from hosts.driver.types import BackupDiskSpec, BackupFacts, BackupSpec, PowerSta
 from hosts.errors import translate
 from portal.events import log
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState
 from vms.workflows.backup_files import backup_of, measure, target_driver
 from vms.workflows.common import driver_of, machine, observe_now
+from vms.workflows.watch import Watch
 
-LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.2, 2.0
 ROOM_BYTES = 64 << 20  # with less the target is as good as full
 
 
@@ -80,17 +79,17 @@ def copy(context: StepContext) -> Output:
     vm, spec = machine(context.operation), _spec(context)
     driver = driver_of(context, vm)
     read = int(context.kept.get("total", 0))
-    for _ in range(LOOKS):
+
+    def look() -> BackupFacts:
+        nonlocal read
         facts = driver.back_up(vm.pk, spec)
-        if facts.is_complete:
-            observe_now(context)
-            # one that began anew has caught the guest anew; without a count nobody remembers how
-            return {"bytes_read": read, **((_caught(facts) or {}) if facts.counts_changes else {})}
-        if facts.total_bytes:
-            read = facts.total_bytes
-            context.moved(facts.done_bytes, facts.total_bytes)
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS, "the host, which copies the disks", {"total": read})
+        read = facts.total_bytes or read
+        return facts
+
+    facts = Watch(context).until_complete(look, keep=lambda: {"total": read})
+    observe_now(context)
+    # one that began anew has caught the guest anew; without a count nobody remembers how
+    return {"bytes_read": read, **((_caught(facts) or {}) if facts.counts_changes else {})}
 
 
 def sum_up(context: StepContext) -> Output:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -19,7 +18,7 @@ from hosts.errors import translate
 from portal.core.errors import Conflict
 from portal.operations import services as operations
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
 from vms import snapshot_layers
@@ -30,10 +29,8 @@ from vms.snapshot_layers import ENDED, Joining, Removal, snapshots_of
 from vms.workflows import layers
 from vms.workflows.common import driver_of, machine
 from vms.workflows.snapshot_steps import end_or_hide, measure, settle
+from vms.workflows.watch import Watch
 
-# A small layer is merged while one waits; a large one keeps no worker meanwhile.
-LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 20, 0.1, 2.0
-MOST_TRIES = 3
 QUIET = timedelta(minutes=1)
 logger = logging.getLogger(__name__)
 
@@ -68,20 +65,15 @@ def _do(context: StepContext, work: Removal | Joining, passed_over: list[str]) -
 def _merged(context: StepContext, work: Joining, passed_over: list[str]) -> str:
     """The file that is left of both. A guest is switched to it only after it was written down that it may be."""
     may_switch = context.kept.get("switching") == str(work.layer.pk)
-    tries = context.kept.get("tries", 0) if context.kept.get("layer") == str(work.layer.pk) else 0
-    memory = {"layer": str(work.layer.pk), "passed_over": passed_over}
-    for _ in range(LOOKS):
-        facts = _merge(context, work, may_switch)
-        if facts.kept is not None:
-            return facts.kept
-        if facts.is_ready:
-            raise LookAgain(0, "the host", {**memory, "tries": tries, "switching": str(work.layer.pk)})
-        tries += facts.has_begun
-        if tries > MOST_TRIES:
-            raise StepFailed("merge_failed", "The host could not merge the data of the snapshot. Try again.")
-        context.moved(facts.done_bytes, facts.total_bytes)
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS, "the host, which merges the data", {**memory, "tries": tries})
+    watch = Watch(context, work.layer.pk)
+    facts = watch.until_complete(
+        lambda: _merge(context, work, may_switch),
+        is_enough=lambda facts: facts.is_complete or facts.is_ready,
+        keep=lambda: {"passed_over": passed_over},
+    )
+    if facts.kept is None:
+        raise watch.again(0, {"passed_over": passed_over, "switching": str(work.layer.pk)})
+    return facts.kept
 
 
 def _merge(context: StepContext, work: Joining, may_switch: bool) -> MergeFacts:

@@ -7,7 +7,6 @@ merges it when the machine was quiet for a while (vms.workflows.clear_up).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -17,17 +16,16 @@ from hosts.driver.types import CopyFacts
 from hosts.errors import translate
 from portal.events import log
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Layer, Volume
 from vms.workflows import create, layers
 from vms.workflows.common import driver_of, machine
+from vms.workflows.watch import Watch, together
 
 FULL, LINKED = "full", "linked"
-# A small disk is copied while one waits; a large one keeps no worker meanwhile.
-LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.2, 5.0
 
 
 def freeze_source(context: StepContext) -> Output:
@@ -48,7 +46,7 @@ def make_disks(context: StepContext) -> Output:
     if context.params["mode"] == LINKED:
         _link(context)
     else:
-        _copy(context)
+        Watch(context).until_complete(lambda: _look(context))
     return None
 
 
@@ -62,17 +60,7 @@ def _link(context: StepContext) -> None:
         )
 
 
-def _copy(context: StepContext) -> None:
-    for _ in range(1 if context.kept else LOOKS):
-        copies = _look(context)
-        if all(copy.is_complete for copy in copies):
-            return
-        context.moved(sum(copy.done_bytes for copy in copies), sum(copy.total_bytes for copy in copies))
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS, keep={"has_begun": True})
-
-
-def _look(context: StepContext) -> list[CopyFacts]:
+def _look(context: StepContext) -> CopyFacts:
     """All at once: each is begun at the first look."""
     vm = machine(context.operation)
     driver, sources = driver_of(context, vm), Layer.objects.in_bulk(_frozen(context).values())
@@ -80,7 +68,7 @@ def _look(context: StepContext) -> list[CopyFacts]:
     for volume in _volumes(vm):
         layer, source = volume.layer, sources[_frozen(context)[volume.target]]
         copies.append(driver.copy_volume(layer.pk, context.fence, layer.pool.name, source.file_name, layer.file_name))
-    return copies
+    return together(copies)
 
 
 def delete_disks(context: StepContext) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -13,11 +12,11 @@ from django.utils import timezone
 from hosts.driver.base import Driver
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.models import Backup, BackupDisk, BackupKind
-from vms.workflows.backup import LOOK_AGAIN_SECONDS, LOOK_EVERY_SECONDS, LOOKS, mib_of
+from vms.workflows.backup import mib_of
 from vms.workflows.backup_files import (
     backup_of,
     check_files,
@@ -26,6 +25,7 @@ from vms.workflows.backup_files import (
     reaching_host,
     target_driver,
 )
+from vms.workflows.watch import Watch
 
 
 def check_next(context: StepContext) -> Output:
@@ -81,13 +81,7 @@ def _absorb(context: StepContext, file: BackupDisk) -> None:
     assert file.parent is not None
     base = file.parent.parent.file_name if file.parent.parent else ""
     pool, driver = file.backup.target.pool_name, _driver(context)
-    for _ in range(LOOKS):
-        facts = driver.absorb(file.pk, pool, file.file_name, base)
-        if facts.is_complete:
-            return
-        context.moved(facts.done_bytes, facts.total_bytes)
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS, "the host, which takes over what later backups need")
+    Watch(context, file.pk).until_complete(lambda: driver.absorb(file.pk, pool, file.file_name, base))
 
 
 def _driver(context: StepContext) -> Driver:

@@ -6,19 +6,18 @@ Once it is home it goes the way of every file from outside (vms.workflows.image_
 from __future__ import annotations
 
 import os
-import time
 from datetime import timedelta
 
 from hosts.driver.types import CopyFacts
 from hosts.errors import translate as translate_host
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
 from vms import intake
 from vms.models import VM, Layer
 from vms.workflows import image_import
-from vms.workflows.clone import LOOK_AGAIN_SECONDS, LOOK_EVERY_SECONDS, LOOKS
 from vms.workflows.common import driver_of
+from vms.workflows.watch import Watch
 
 
 def _source(context: StepContext) -> VM:
@@ -33,13 +32,8 @@ def _copy_name(operation: Operation) -> str:
 
 def copy_disk(context: StepContext) -> Output:
     """The host copies by itself; this looks how far it is."""
-    for _ in range(LOOKS):
-        copy = _copy(context)
-        if copy.is_complete:
-            return None
-        context.moved(copy.done_bytes, copy.total_bytes)
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS, "")
+    Watch(context).until_complete(lambda: _copy(context))
+    return None
 
 
 def _copy(context: StepContext) -> CopyFacts:

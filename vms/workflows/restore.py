@@ -5,7 +5,6 @@ Every file is read and compared first, so a damaged backup changes nothing. The 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -19,16 +18,16 @@ from hosts.driver.types import DiskSpec, DomainSpec, PowerState
 from hosts.errors import translate
 from portal.events import log
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM, BackupDisk, Layer, Power, Volume
 from vms.workflows import create
-from vms.workflows.backup import LOOK_AGAIN_SECONDS, LOOK_EVERY_SECONDS, LOOKS
 from vms.workflows.backup_files import backup_of, check_files, target_driver
 from vms.workflows.common import driver_of, machine, observe_now
+from vms.workflows.watch import Watch
 
 PATIENCE_SECONDS = 20.0  # for a guest that is asked to power off before its disks are replaced
 
@@ -48,14 +47,10 @@ def copy_disks(context: StepContext) -> Output:
 
 def _copy(context: StepContext, file: BackupDisk, layer: Layer) -> None:
     driver, pool = driver_of(context, machine(context.operation)), file.backup.target.pool_name
-    for _ in range(LOOKS):
-        facts = driver.copy_volume(layer.pk, context.fence, pool, file.file_name, layer.file_name, into=layer.pool.name)
-        if facts.is_complete:
-            driver.grow_volume(layer.pool.name, layer.file_name, layer.size_bytes)
-            return
-        context.moved(facts.done_bytes, facts.total_bytes)
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS, f"the host, which copies disk {file.target}")
+    Watch(context, layer.pk).until_complete(
+        lambda: driver.copy_volume(layer.pk, context.fence, pool, file.file_name, layer.file_name, into=layer.pool.name)
+    )
+    driver.grow_volume(layer.pool.name, layer.file_name, layer.size_bytes)
 
 
 def delete_copies(context: StepContext) -> None:

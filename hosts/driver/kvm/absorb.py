@@ -14,7 +14,7 @@ import libvirt
 from hosts.driver import errors
 from hosts.driver.kvm import upload
 from hosts.driver.kvm.connection import Calls
-from hosts.driver.kvm.copy import COPY_SECONDS, ROOM_BYTES
+from hosts.driver.kvm.copy import COPY_SECONDS, ROOM_BYTES, end_helper
 from hosts.driver.kvm.domains import find
 from hosts.driver.types import CopyFacts
 from hosts.driver.xml import parse
@@ -28,7 +28,7 @@ class AbsorbCalls(Calls):
         return self._connection.call(lambda connect: _absorb(connect, job, pool, name, base), seconds=COPY_SECONDS)
 
     def end_absorb(self, job: UUID) -> None:
-        self._connection.call(lambda connect: _end(find(connect, job)), seconds=COPY_SECONDS)
+        self._connection.call(lambda connect: end_helper(find(connect, job)), seconds=COPY_SECONDS)
 
 
 def _absorb(connect: libvirt.virConnect, job: UUID, pool_name: str, name: str, base: str) -> CopyFacts:
@@ -43,12 +43,12 @@ def _absorb(connect: libvirt.virConnect, job: UUID, pool_name: str, name: str, b
         try:
             domain.blockRebase(TARGET, path, 0, 0)
         except libvirt.libvirtError:
-            _end(domain)
+            end_helper(domain)
             raise
-        return CopyFacts(0, facts.capacity_bytes, False)
+        return CopyFacts(0, facts.capacity_bytes, False, has_begun=True)
     if progress := domain.blockJobInfo(TARGET, 0):
         return CopyFacts(progress["cur"], max(progress["end"], 1), False)
-    _end(domain)
+    end_helper(domain)
     upload.refresh(pool)
     facts = parse.volume(pool.storageVolLookupByName(name).XMLDesc())
     if facts.backing == (base or None):
@@ -56,13 +56,3 @@ def _absorb(connect: libvirt.virConnect, job: UUID, pool_name: str, name: str, b
     if pool.info()[upload.AVAILABLE] < ROOM_BYTES:
         raise errors.NoSpace(f"what {name} stands on did not fit beside it")
     raise errors.DriverError(f"{name} did not take in what it stands on")
-
-
-def _end(domain: libvirt.virDomain | None) -> None:
-    """A transient domain is gone with its power."""
-    try:
-        if domain is not None:
-            domain.destroy()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
-            raise

@@ -138,7 +138,7 @@ class _Backup:
         if is_late:  # the guard may have thawed the guest before the job began
             self.stop()
             raise errors.Busy("the host took too long to begin")
-        return BackupFacts(0, 0, False, consistency, counts_changes)
+        return BackupFacts(0, 0, False, consistency, counts_changes, has_begun=True)
 
     def _ask(self, xml: str, checkpoint: str) -> bool:
         """Whether changes are counted from here."""

@@ -5,11 +5,13 @@ has the source as its disk, and mirrors it. Its description is its journal.
 
 The new volume is unfinished, by a mark as in hosts.driver.kvm.upload, until the last step. There is one domain for each
 job, so of two callers one makes it; only that one prepares the volume, and only while the domain has its mark. A later
-attempt takes over from one that was left while it prepared.
+attempt takes over from one that was left while it prepared. Where somebody has ended the domain, or its QEMU has died,
+it is not there, and the next call begins anew; `has_begun` lets the caller count that.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
@@ -20,6 +22,7 @@ from hosts.driver import errors
 from hosts.driver.kvm import upload
 from hosts.driver.kvm.connection import Calls
 from hosts.driver.kvm.domains import find
+from hosts.driver.kvm.errors import translate
 from hosts.driver.types import CopyFacts, VolumeFacts
 from hosts.driver.xml import parse
 from hosts.driver.xml.copy import TARGET, copier_xml, copy_target_xml
@@ -33,9 +36,12 @@ _COPY = libvirt.VIR_DOMAIN_BLOCK_COPY_REUSE_EXT | libvirt.VIR_DOMAIN_BLOCK_COPY_
 _OVERTAKEN = frozenset(
     {libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_OPERATION_INVALID}
 )
+# and where a QEMU was ended, or has died, while it started: it has no code for that
+_DIED = (" monitor", "guest unexpectedly quit")
 # Of QEMU's job: large pieces, as many at once as ROOM_BYTES. Tests add a bandwidth, to make it slow.
 PARAMETERS: dict[str, int] = {"granularity": 1 << 20, "buf-size": ROOM_BYTES}
 _DESCRIPTION = libvirt.VIR_DOMAIN_METADATA_DESCRIPTION
+logger = logging.getLogger(__name__)
 
 
 class _Stage(StrEnum):
@@ -91,17 +97,24 @@ class _Copy:
         self._connect, self._job, self._attempt = connect, job, attempt
         self._source_pool, self._source = connect.storagePoolLookupByName(source[0]), source[1]
         self._pool, self._name = connect.storagePoolLookupByName(target[0]), target[1]
+        self._domain: libvirt.virDomain | None = None  # once it was found or made
 
     def go_on(self) -> CopyFacts:
         try:
             return self._go_on()
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in _OVERTAKEN:
+            self._require_pools()
+            if error.get_error_code() not in _OVERTAKEN and (self._domain is None or _is_alive(self._domain)):
                 raise
             raise self._busy() from error
 
+    def _require_pools(self) -> None:
+        for pool in (self._source_pool, self._pool):
+            if not pool.isActive():
+                raise errors.InvalidState(f"pool {pool.name()} is not active")
+
     def _go_on(self) -> CopyFacts:
-        domain = find(self._connect, self._job)
+        domain = self._domain = find(self._connect, self._job)
         if domain is None:
             return self._complete() if self._is_there() else self._begin()
         journal, job = _Journal.of(domain), domain.blockJobInfo(TARGET, 0)
@@ -122,22 +135,33 @@ class _Copy:
         journal = _Journal(_Stage.PREPARING, self._attempt, upload.new_mark(self._name))
         try:
             xml = copier_xml(self._job, self._source_pool.name(), self._source, str(journal))
-            domain = self._connect.createXML(xml, _START)
+            domain = self._domain = self._connect.createXML(xml, _START)
         except libvirt.libvirtError as error:
-            if find(self._connect, self._job) is None:
+            if find(self._connect, self._job) is not None:
+                raise self._busy() from error
+            if not _has_died(error):
                 raise
-            raise self._busy() from error
+            return self._begun(size, error)
         if self._is_there():  # others have made it while this call was on its way to the host
             end_helper(domain)
             return self._complete()
         target = self._make_target(domain, journal, size)
         try:
             domain.blockCopy(TARGET, copy_target_xml(target.path()), PARAMETERS, _COPY)
-        except libvirt.libvirtError:
+            journal.note(domain, _Stage.COPYING)
+        except libvirt.libvirtError as error:
+            has_died = not _is_alive(domain)
             end_helper(domain)
-            raise
-        journal.note(domain, _Stage.COPYING)
-        return CopyFacts(0, size, False)
+            if not has_died:
+                raise
+            return self._begun(size, error)
+        return self._begun(size)
+
+    def _begun(self, size: int, error: libvirt.libvirtError | None = None) -> CopyFacts:
+        """With an `error` its QEMU is gone already: the next look finds no domain, and begins anew."""
+        if error is not None:
+            logger.warning("copier %s has died at its beginning: %s", self._job, error)
+        return CopyFacts(0, size, False, has_begun=True)
 
     def _make_target(self, domain: libvirt.virDomain, journal: _Journal, size: int) -> libvirt.virStorageVol:
         self._pool.createXML(volume_xml(journal.mark, "raw", 0))
@@ -197,6 +221,20 @@ class _Copy:
         return errors.DriverError(f"the copy of {self._source} to {self._name} failed")
 
 
+def _has_died(error: libvirt.libvirtError) -> bool:
+    """Where QEMU's last words came too, such as of a lock it did not get, these say more."""
+    return type(translate(error)) is errors.DriverError and any(part in str(error) for part in _DIED)
+
+
+def _is_alive(domain: libvirt.virDomain) -> bool:
+    """libvirt takes a moment to see that a QEMU is gone, and tells that in many ways: so by a question to it."""
+    try:
+        domain.blockInfo(TARGET)
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
 def _facts(pool: libvirt.virStoragePool, name: str) -> VolumeFacts:
     return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
 
@@ -212,5 +250,5 @@ def end_helper(domain: libvirt.virDomain | None) -> None:
         if domain is not None:
             domain.destroy()
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+        if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
             raise

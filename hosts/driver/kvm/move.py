@@ -118,7 +118,7 @@ class _Move:
                 raise self._distrust() from error
             raise
         _Note(_Stage.COPYING, note.mark).write(self._domain)
-        return CopyFacts(0, size, False)
+        return CopyFacts(0, size, False, has_begun=True)
 
     def _make_volume(self, note: _Note, size: int) -> str:
         self._pool.createXML(volume_xml(note.mark, "raw", 0))

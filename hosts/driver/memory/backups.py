@@ -63,7 +63,7 @@ class BackupCalls(Calls):
                 return CopyFacts(there.capacity_bytes, there.capacity_bytes, True)
             if job not in host.absorbed:
                 host.absorbed.add(job)
-                return CopyFacts(0, there.capacity_bytes, False)
+                return CopyFacts(0, there.capacity_bytes, False, has_begun=True)
             host.absorbed.discard(job)
             host.volumes[pool, name] = replace(there, backing=base or None)
             host.contents[pool, name] = header(there.capacity_bytes) + f"{name} on {base}".encode()
@@ -90,7 +90,7 @@ def _begin(host: MemoryHost, machine: DomainSpec, power: PowerState, spec: Backu
     running = Consistency.FROZEN if machine.uuid in host.agents else Consistency.CRASH
     known[spec.checkpoint] = running if is_on else Consistency.OFF
     host.backups[machine.uuid] = spec
-    return BackupFacts(0, sum(_to_read(host, spec, sources).values()), False, known[spec.checkpoint])
+    return BackupFacts(0, sum(_to_read(host, spec, sources).values()), False, known[spec.checkpoint], has_begun=True)
 
 
 def _close(host: MemoryHost, machine: DomainSpec, spec: BackupSpec) -> None:

@@ -93,7 +93,7 @@ class VolumeCalls(Calls):
             if job not in host.copies and key not in host.volumes:
                 host.copies[job] = key
                 host.unfinished.add(key)
-                return CopyFacts(0, total, False)
+                return CopyFacts(0, total, False, has_begun=True)
             if host.copies.pop(job, None):
                 host.unfinished.discard(key)
                 path = str(host.pools[key[0]] / name)

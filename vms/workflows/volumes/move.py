@@ -7,7 +7,6 @@ stands on nothing: what was shared with an image is its own from then on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -16,15 +15,14 @@ from hosts.driver import errors
 from hosts.driver.types import CopyFacts, PowerState
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import LookAgain, Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
 from vms.design import disk_spec
 from vms.models import Layer, Volume
 from vms.workflows import layers
 from vms.workflows.volumes.common import domain_with, driver_of, rows_of, volume_of
+from vms.workflows.watch import Watch
 
-# A small disk is copied while one waits; a large one keeps no worker meanwhile.
-LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.2, 2.0
 _ON = (PowerState.RUNNING, PowerState.PAUSED)
 
 
@@ -33,14 +31,9 @@ def _layer(operation: Operation, which: str) -> Layer:
 
 
 def copy(context: StepContext) -> Output:
-    for _ in range(LOOKS):
-        facts = _copy(context)
-        if facts.is_complete:
-            _take(context)
-            return None
-        context.moved(facts.done_bytes, facts.total_bytes)
-        time.sleep(LOOK_EVERY_SECONDS)
-    raise LookAgain(LOOK_AGAIN_SECONDS)
+    Watch(context).until_complete(lambda: _copy(context))
+    _take(context)
+    return None
 
 
 def _copy(context: StepContext) -> CopyFacts:
