@@ -59,6 +59,16 @@ def next_work(vm: VM, passed_over: Collection[str] = ()) -> Work | None:
     return None
 
 
+def joinings(vm: VM) -> list[Joining]:
+    """All that may be under way, whether they could be begun now or not."""
+    found = []
+    for layer, target in spare_layers(vm):
+        children = list(layer.children.select_related("pool"))
+        if len(children) == 1 and not _is_anothers(vm, children[0]):
+            found.append(Joining(layer, children[0], target))
+    return found
+
+
 def machines_with_spare_layers() -> set[UUID]:
     """Those at which it is worth to look."""
     left = Snapshot.objects.unscoped("by the clock").filter(state=SnapshotState.GONE)

@@ -174,8 +174,11 @@ class Driver(Protocol):
         CannotMerge where the domain that runs has no way to; NoSpace.
         """
 
-    def end_merge(self, job: UUID, merge: Merge) -> None:
-        """Stop a merge that is under way: both volumes stay, and `layer` is of no use for itself any more."""
+    def end_merge(self, job: UUID, merge: Merge, *, may_switch: bool) -> str | None:
+        """Stop a merge that is under way: both volumes stay, and `layer` is of no use for itself any more.
+
+        Which volume remains, where it was done by now. `may_switch`: whether a call of `merge` had that.
+        """
 
     # -- network -------------------------------------------------------------------------------------------------
 

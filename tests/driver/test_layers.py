@@ -214,14 +214,28 @@ def test_a_merge_that_is_ended_leaves_both(rig: Rig, machine: DomainSpec, is_run
     if not is_running:
         rig.driver.destroy(machine.uuid)
     job, merge = uuid4(), of(machine, "base", "base-2", keep="base", is_to_run=is_running)
-    rig.driver.end_merge(job, merge)
+    assert rig.driver.end_merge(job, merge, may_switch=False) is None
     rig.driver.merge(job, merge, may_switch=False)
-    rig.driver.end_merge(job, merge)
-    rig.driver.end_merge(job, merge)
+    assert rig.driver.end_merge(job, merge, may_switch=False) is None
+    assert rig.driver.end_merge(job, merge, may_switch=False) is None
     assert backing(rig, "base-2") == "base"
     assert disks_of(rig, machine.uuid)["vda"] == "base-2"
     assert [domain.uuid for domain in rig.driver.list_domains()] == [machine.uuid]
     assert merged(rig, merge) in ("base", "base-2")
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+@pytest.mark.parametrize("keep", ["base", "base-2"])
+def test_a_merge_that_was_done_when_it_is_ended_says_so(
+    rig: Rig, machine: DomainSpec, is_running: bool, keep: str
+) -> None:
+    frozen(rig, machine, "base", "base-2")
+    merge = of(machine, "base", "base-2", keep=keep, is_to_run=is_running)
+    assert merged(rig, merge) == keep
+    if not is_running:
+        rig.driver.destroy(machine.uuid)
+    assert rig.driver.end_merge(uuid4(), merge, may_switch=True) == keep
+    assert disks_of(rig, machine.uuid)["vda"] == keep
 
 
 def test_a_paused_guest_stays_paused(rig: Rig, machine: DomainSpec) -> None:

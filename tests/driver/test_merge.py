@@ -165,7 +165,7 @@ def test_no_guest_starts_on_what_is_merged(rig: Rig, stack: Stack) -> None:
     rig.driver.merge(job, merge, may_switch=False)
     with pytest.raises(errors.Busy):
         rig.driver.start(stack.machine.uuid)
-    rig.driver.end_merge(job, merge)
+    assert rig.driver.end_merge(job, merge, may_switch=False) is None
     rig.driver.start(stack.machine.uuid)
     state = rig.driver.state(stack.machine.uuid)
     assert state is not None

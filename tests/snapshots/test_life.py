@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
 from hosts.connections import driver_for
 from hosts.driver import errors
-from hosts.driver.memory import MemoryHost
-from hosts.driver.types import FreshLayer
+from hosts.driver.memory import MemoryDriver, MemoryHost
+from hosts.driver.types import FreshLayer, Merge, MergeFacts
 from portal.core.errors import Conflict, Invalid
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import ledger
 from portal.quotas.models import Quota
@@ -24,6 +26,7 @@ from vms.scheduling import makers
 from vms.services import snapshots
 from vms.services.delete import delete_vm
 from vms.workflows.clear_up import clear_up_all
+from vms.workflows.snapshot_steps import end_or_hide, hold
 
 Turn = Callable[[], list[str]]
 
@@ -240,6 +243,87 @@ def test_one_whose_deletion_failed_is_broken_and_can_be_deleted_again(
     snapshots.delete_snapshot(actor=owner, snapshot=kept(snapshot))
     work()
     agree(web, host, turn, 1)
+
+
+def cancelled_at_merge(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """While the host merges: right after it was asked for the so-manyth time."""
+    merge, calls = MemoryDriver.merge, iter(range(1, 99))
+
+    def asked(self: MemoryDriver, job: UUID, wanted: Merge, *, may_switch: bool) -> MergeFacts:
+        facts = merge(self, job, wanted, may_switch=may_switch)
+        if next(calls) == number:
+            Operation.objects.unscoped("test").filter(state="running").update(cancel_requested_at=timezone.now())
+        return facts
+
+    monkeypatch.setattr(MemoryDriver, "merge", asked)
+
+
+def test_a_deletion_can_be_cancelled_and_done_later(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = take(web)
+    with monkeypatch.context() as patch:
+        cancelled_at_merge(patch, 1)
+        snapshots.delete_snapshot(actor=owner, snapshot=snapshot)
+        (operation,) = work()
+    assert operation.state == "cancelled"
+    assert kept(snapshot).state == SnapshotState.BROKEN
+    assert host.merges == {}
+    agree(web, host, turn, 2)
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(snapshot))
+    (operation,) = work()
+    assert operation.state == "succeeded"
+    agree(web, host, turn, 1)
+
+
+def test_what_was_merged_before_a_cancel_stays_merged(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = take(web, "one"), take(web, "two")
+    end_or_hide(two)  # as an earlier deletion would have left it
+    hold(again(web), kept(two))
+    with monkeypatch.context() as patch:
+        cancelled_at_merge(patch, 4)  # begun, ready, switched, and the next one begun
+        snapshots.delete_snapshot(actor=owner, snapshot=one)
+        (operation,) = work()
+    assert operation.state == "cancelled"
+    agree(web, host, turn, 2)
+    assert kept(one).state == SnapshotState.BROKEN
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(one))
+    work()
+    agree(web, host, turn, 1)
+    assert not Snapshot.objects.unscoped("test").exists()
+
+
+def test_a_cancel_that_comes_before_anything_was_begun_leaves_it_whole(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    snapshot = take(web)
+    operation = snapshots.delete_snapshot(actor=owner, snapshot=snapshot)
+    operations.cancel(actor=owner, operation=operation)
+    (operation,) = work()
+    assert operation.state == "cancelled"
+    assert kept(snapshot).state == SnapshotState.READY
+    agree(web, host, turn, 2)
+
+
+def test_a_tidying_up_that_is_cancelled_is_left_for_a_while(
+    web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work
+) -> None:
+    snapshots.revert(actor=owner, snapshot=take(web))
+    work()
+    after_a_while()
+    (operation,) = Operation.objects.unscoped("test").filter(kind="vm.clear-up")
+    operations.cancel(actor=owner, operation=operation)
+    (operation,) = work()
+    assert operation.state == "cancelled"
+    rows = Operation.objects.unscoped("test")
+    rows.update(finished_at=timezone.now() - timedelta(minutes=2))
+    clear_up_all()
+    assert work() == []
+    after_a_while()
+    assert [each.state for each in work()] == ["succeeded"]
+    agree(web, host, turn, 2)
 
 
 def test_nobody_who_works_with_a_machine_finds_it_busy(web: VM, take: Take, owner: Actor, work: Work) -> None:

@@ -26,7 +26,7 @@ from vms.scheduling import makers
 from vms.services import guard
 from vms.snapshot_states import SnapshotAction
 from vms.states import Action
-from vms.workflows.clear_up import CLEAR_UP
+from vms.workflows.clear_up import DELETE_SNAPSHOT
 from vms.workflows.revert import REVERT
 from vms.workflows.snapshot import SNAPSHOT
 
@@ -106,14 +106,14 @@ def revert(*, actor: Actor, snapshot: Snapshot, safety: bool = False) -> Operati
 def delete_snapshot(*, actor: Actor, snapshot: Snapshot) -> Operation:
     """Its data is merged into what stands on it; the machine and its other snapshots stay as they are."""
     vm = _require(actor, snapshot, SnapshotAction.DELETE)
-    snapshot.state = SnapshotState.DELETING
+    was, snapshot.state = snapshot.state, SnapshotState.DELETING
     snapshot.save(update_fields=["state"])
     return operations.submit(
-        CLEAR_UP,
+        DELETE_SNAPSHOT,
         actor=actor,
         target=vm,
         title=f"Delete snapshot {snapshot.name} of {vm.name}"[:200],
-        params={"snapshot": str(snapshot.pk)},
+        params={"snapshot": str(snapshot.pk), "was": was},
         lane=vm.host_id,
         after={"snapshot": snapshot.name},
         holds=[layer for layer, _ in snapshot_layers.spare_layers(vm)],

@@ -1,4 +1,8 @@
-"""The end of snapshots: their files are merged with what stands on them, or deleted. It goes forward only."""
+"""The end of snapshots: their files are merged with what stands on them, or deleted.
+
+What was merged stays merged. Where it is cancelled or fails, what is under way is stopped, and the rest merged later: a
+snapshot whose data was touched is broken until it is deleted once more; what nobody lists any more, the clock takes.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from hosts.connections import driver_for
 from hosts.driver import errors
+from hosts.driver.base import Driver
 from hosts.driver.types import Merge, MergeFacts
 from hosts.errors import translate
 from portal.core.errors import Conflict
 from portal.operations import services as operations
 from portal.operations.models import Operation
+from portal.operations.states import State, StepState
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
@@ -31,7 +38,7 @@ from vms.workflows.common import driver_of, machine
 from vms.workflows.snapshot_steps import end_or_hide, measure, settle
 from vms.workflows.watch import Watch
 
-QUIET = timedelta(minutes=1)
+QUIET, QUIET_AFTER_CANCEL = timedelta(minutes=1), timedelta(hours=1)
 logger = logging.getLogger(__name__)
 
 
@@ -46,7 +53,7 @@ def merge_all(context: StepContext) -> Output:
     _delete_memory(context)
     vm = machine(context.operation)
     driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))  # it may be on another file now
-    return None
+    return measure(context)
 
 
 def _do(context: StepContext, work: Removal | Joining, passed_over: list[str]) -> None:
@@ -56,15 +63,19 @@ def _do(context: StepContext, work: Removal | Joining, passed_over: list[str]) -
         driver.delete_volume(layer.pool.name, layer.file_name)
         snapshot_layers.removed(work)
         return
-    kept = _merged(context, work, passed_over)
-    other = {layer.file_name, work.child.file_name} - {kept}
-    driver.delete_volume(layer.pool.name, *other)
+    _follow(driver, work, _merged(context, work, passed_over))
+
+
+def _follow(driver: Driver, work: Joining, kept: str) -> None:
+    """The file that is not `kept` goes, then the rows say so."""
+    other = {work.layer.file_name, work.child.file_name} - {kept}
+    driver.delete_volume(work.layer.pool.name, *other)
     snapshot_layers.joined(work, kept)
 
 
 def _merged(context: StepContext, work: Joining, passed_over: list[str]) -> str:
     """The file that is left of both. A guest is switched to it only after it was written down that it may be."""
-    may_switch = context.kept.get("switching") == str(work.layer.pk)
+    may_switch = _may_switch(context, work)
     watch = Watch(context, work.layer.pk)
     facts = watch.until_complete(
         lambda: _merge(context, work, may_switch),
@@ -76,9 +87,18 @@ def _merged(context: StepContext, work: Joining, passed_over: list[str]) -> str:
     return facts.kept
 
 
+def _may_switch(context: StepContext, work: Joining) -> bool:
+    return bool(context.kept.get("switching") == str(work.layer.pk))
+
+
 def _merge(context: StepContext, work: Joining, may_switch: bool) -> MergeFacts:
-    vm, layer = machine(context.operation), work.layer
-    merge = Merge(
+    vm = machine(context.operation)
+    return driver_of(context, vm).merge(work.layer.pk, _asked(vm, work), may_switch=may_switch)
+
+
+def _asked(vm: VM, work: Joining) -> Merge:
+    layer = work.layer
+    return Merge(
         pool=layer.pool.name,
         layer=layer.file_name,
         child=work.child.file_name,
@@ -87,7 +107,18 @@ def _merge(context: StepContext, work: Joining, may_switch: bool) -> MergeFacts:
         heirs=tuple(heir.file_name for heir in work.child.children.all()),
         is_to_run=vm.desired_power == Power.RUNNING,
     )
-    return driver_of(context, vm).merge(layer.pk, merge, may_switch=may_switch)
+
+
+def stop_merging(context: StepContext) -> None:
+    """The host may have come further than the rows: they follow it, by which others may stand on one another."""
+    vm = machine(context.operation)
+    driver, seen = driver_of(context, vm), set[UUID]()
+    while work := next((each for each in snapshot_layers.joinings(vm) if each.layer.pk not in seen), None):
+        seen.add(work.layer.pk)
+        kept = driver.end_merge(work.layer.pk, _asked(vm, work), may_switch=_may_switch(context, work))
+        if kept is not None:
+            _follow(driver, work, kept)
+    driver.define(domain_spec(machine(context.operation), vm.host, context.fence))
 
 
 def _delete_memory(context: StepContext) -> None:
@@ -106,25 +137,49 @@ def settle_end(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 def give_up(operation: Operation) -> None:
     """Part of its data may have been merged, so nobody can be returned to it; it can be deleted once more."""
-    rows = Snapshot.objects.unscoped("workflow").filter(vm_id=operation.target_id, state=SnapshotState.DELETING)
-    rows.update(state=SnapshotState.BROKEN)
+    is_touched = operation.steps.exclude(state=StepState.WAITING).exists()
+    state = SnapshotState.BROKEN if is_touched else operation.params.get("was", SnapshotState.BROKEN)
+    for snapshot in snapshots_of(operation.target_id):
+        if snapshot.state == SnapshotState.DELETING:
+            Snapshot.objects.unscoped("workflow").filter(pk=snapshot.pk).update(state=state)
 
 
-CLEAR_UP = register(
+def nothing_to_give_up(operation: Operation) -> None:
+    """What is left is out of sight already; the clock comes again."""
+
+
+# One step: once all is merged, no cancel comes in between.
+STEPS = (Step("merge", "Merging what nobody needs by itself", merge_all, undo=stop_merging),)
+
+DELETE_SNAPSHOT = register(
     Workflow(
         kind="vm.delete-snapshot",
         doing="merging snapshots of",
         done="freed of a snapshot",
         permission=Permission.VM_WRITE,
-        steps=(
-            Step("merge", "Merging its data", merge_all, weight=6),
-            Step("measure", "Measuring what stays", measure),
-        ),
+        version=2,
+        continues=frozenset({1}),
+        steps=STEPS,
+        former=(Step("measure", "Measuring what stays", measure),),
         succeeded=settle_end,
         unwound=give_up,
         translate=translate,
         deadline=timedelta(hours=24),
-        cancellable=False,
+    )
+)
+
+# What the clock does: of snapshots that are gone, and of what was frozen for something that is over.
+CLEAR_UP = register(
+    Workflow(
+        kind="vm.clear-up",
+        doing="tidying up the disks of",
+        done="freed of spare layers",
+        permission=Permission.VM_WRITE,
+        steps=STEPS,
+        succeeded=settle_end,
+        unwound=nothing_to_give_up,
+        translate=translate,
+        deadline=timedelta(hours=24),
     )
 )
 
@@ -151,10 +206,13 @@ def clear_up_soon(vm_id: UUID) -> None:
 def clear_up_all() -> None:
     """What was left where a machine was busy, ran on another branch, or had clones that are gone since.
 
-    Whoever works with a machine is not to find it busy in between, so it is let be until it was quiet for a while.
+    Whoever works with a machine is not to find it busy in between, so it is let be until it was quiet for a while, and
+    for longer where somebody has cancelled this.
     """
-    since = timezone.now() - QUIET
-    lately = Operation.objects.unscoped("by the clock").filter(finished_at__gt=since)
+    now = timezone.now()
+    is_cancelled = Q(kind=CLEAR_UP.kind, state=State.CANCELLED, finished_at__gt=now - QUIET_AFTER_CANCEL)
+    rows = Operation.objects.unscoped("by the clock")
+    lately = rows.filter(Q(finished_at__gt=now - QUIET) | is_cancelled)
     for vm_id in snapshot_layers.machines_with_spare_layers() - set(lately.values_list("target_id", flat=True)):
         clear_up_soon(vm_id)
     remove_unneeded()

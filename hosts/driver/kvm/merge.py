@@ -43,15 +43,10 @@ class MergeCalls(Calls):
             lambda connect: _Merging(connect, job, merge, may_switch).go_on(), seconds=MERGE_SECONDS
         )
 
-    def end_merge(self, job: UUID, merge: Merge) -> None:
-        def end(connect: libvirt.virConnect) -> None:
-            end_helper(find(connect, job))
-            guest = _running(connect, merge)
-            if guest is not None:
-                _abort(guest, merge.target)
-                _let_run(guest, merge)
-
-        self._connection.call(end, seconds=MERGE_SECONDS)
+    def end_merge(self, job: UUID, merge: Merge, *, may_switch: bool) -> str | None:
+        return self._connection.call(
+            lambda connect: _Merging(connect, job, merge, may_switch).stop(), seconds=MERGE_SECONDS
+        )
 
 
 class _Merging:
@@ -74,14 +69,30 @@ class _Merging:
             end_helper(domain)
         return facts
 
+    def stop(self) -> str | None:
+        """Which volume remains where it was done; None where both stay."""
+        end_helper(find(self._connect, self._job))
+        guest = _running(self._connect, self._merge)
+        if guest is None:
+            return self._settled()
+        _abort(guest, self._merge.target)
+        _let_run(guest, self._merge)
+        return self._remaining(chain_of(guest.XMLDesc(), self._merge.target))
+
+    def _remaining(self, chain: list[Link]) -> str | None:
+        """The only one of both in the chain that a domain has open; None where both are."""
+        names = {link.volume for link in chain}
+        if {self._merge.child, self._merge.layer} <= names:
+            return None
+        return self._merge.child if self._merge.child in names else self._merge.layer
+
     # -- on a domain that has the chain open -----------------------------------------------------------------------
 
     def _on(self, domain: libvirt.virDomain, target: str) -> MergeFacts:
         job = domain.blockJobInfo(target, 0)  # first: one that ends after the chain was read would look as if lost
         chain = chain_of(domain.XMLDesc(), target)
-        names = [link.volume for link in chain]
-        if self._merge.child not in names or self._merge.layer not in names:
-            kept = self._merge.child if self._merge.child in names else self._merge.layer
+        kept = self._remaining(chain)
+        if kept is not None:
             _let_run(domain, self._merge)
             return self._complete(kept)
         if not job:

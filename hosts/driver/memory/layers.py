@@ -74,9 +74,11 @@ class LayerCalls(Calls):
             total = volume_in(host, merge.pool, kept).capacity_bytes
             return MergeFacts(total, total, kept)
 
-    def end_merge(self, job: UUID, merge: Merge) -> None:
+    def end_merge(self, job: UUID, merge: Merge, *, may_switch: bool) -> str | None:
         with self._call("end_merge") as host:
             host.merges.pop(job, None)
+            kept = _settled(host, merge)
+            return merge.layer if kept is None and may_switch and _defined(host, merge) == merge.layer else kept
 
 
 def _write_to(host: MemoryHost, uuid: UUID, target: str, volume: str) -> None:
@@ -101,6 +103,12 @@ def _written(host: MemoryHost, merge: Merge) -> str | None:
     """What a guest that runs writes to."""
     disk = host.running.get(merge.domain, {}).get(merge.target)
     return disk.volume if disk is not None else None
+
+
+def _defined(host: MemoryHost, merge: Merge) -> str | None:
+    """What a guest that is off would write to."""
+    spec, _ = host.domains.get(merge.domain, (None, None))
+    return next((disk.volume for disk in spec.disks if disk.target == merge.target), None) if spec else None
 
 
 def _kept(host: MemoryHost, merge: Merge) -> str:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from tests.faults.scenarios.base import Scenario
 from tests.faults.scenarios.machines import exists
 from tests.stack import wait_until
+
+ASK = """
+import json
+from uuid import UUID
+from portal.operations.services import active_on
+from vms.workflows.clear_up import clear_up_soon
+clear_up_soon(UUID("{vm}"))
+print(json.dumps(str(active_on("vm", UUID("{vm}")).pk)))
+"""
 
 
 class _OfAMachine(Scenario):
@@ -81,7 +91,7 @@ class Revert(_OfAMachine):
 
 
 class DeleteSnapshot(_OfAMachine):
-    """Goes forward only: what was begun is merged, now or by the next try."""
+    """Cancelled or failed it is listed still, and merged by the next try."""
 
     kind = "vm.delete-snapshot"
 
@@ -103,4 +113,31 @@ class DeleteSnapshot(_OfAMachine):
         super().check(operation)
 
 
-SCENARIOS = (Take, Revert, DeleteSnapshot)
+class ClearUp(_OfAMachine):
+    """What the clock does, of a layer that was frozen for a linked clone that is gone."""
+
+    kind = "vm.clear-up"
+
+    def prepare(self) -> None:
+        super().prepare()
+        body = {"name": f"f-{secrets.token_hex(4)}", "mode": "linked"}
+        clone = self.stack.succeeded("POST", f"/vms/{self.vm_id}/actions/clone", body)["vm"]
+        self.delete(str(clone["id"]))
+        assert self.depth() == 2
+
+    def request(self) -> dict[str, Any]:
+        id = self.bench.shell(ASK.format(vm=self.vm_id))
+        return dict(self.stack.get(f"/operations/{id}", user="admin"))
+
+    def effect(self) -> bool:
+        depth = self.depth()
+        assert depth in (1, 2)
+        return depth == 1
+
+    def check(self, operation: dict[str, Any]) -> None:
+        if operation["status"] == "succeeded":
+            wait_until(lambda: self.depth() == 1, 10, "its definition to follow")
+        super().check(operation)
+
+
+SCENARIOS = (Take, Revert, DeleteSnapshot, ClearUp)
