@@ -14,7 +14,7 @@ from tests.private_redis import PrivateRedis
 from tests.world import Caller, World, make_world
 
 # Folders whose tests share what takes long to start.
-TOGETHER = (("service", "browser"), ("backup",), ("faults",), ("live",), ("driver",))
+TOGETHER = (("service",), ("browser",), ("backup",), ("faults",), ("live",), ("driver",))
 
 _redis: PrivateRedis | None = None
 

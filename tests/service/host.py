@@ -53,6 +53,14 @@ class Host:
             return ""
         return source.get("volume") or Path(source.get("file", "")).name  # by its path while it is being merged
 
+    def chain(self, vm_id: str) -> list[str]:
+        """The files of its boot disk from the top down, the image left out."""
+        name, found = self.root_volume(vm_id), []
+        while name and not name.startswith("image-"):
+            found.append(name)
+            name = self.backing(name)
+        return found
+
     def leases(self, network: str) -> str:
         return self.virsh("net-dhcp-leases", network)
 

@@ -120,15 +120,27 @@ def test_an_installer_boots_from_its_cd(stack: Stack, host: Host, room: dict[str
     delete_image(stack, image)
 
 
-def test_an_image_boots_by_uefi(stack: Stack, host: Host, room: dict[str, int], tmp_path: Path) -> None:
+def test_an_image_boots_by_uefi_and_again_after_a_return_to_a_snapshot(
+    stack: Stack, host: Host, room: dict[str, int], tmp_path: Path
+) -> None:
     (tmp_path / "efi.raw").write_bytes(uefi_disk(tmp_path))
     image = upload(stack, tmp_path / "efi.raw", "By UEFI", "raw", cloud_init=False)
     stack.api("PATCH", f"/images/{image['id']}", {"firmware": "uefi"})
     vm = stack.create("modern", image=image["slug"])
     assert host.xml(vm["id"]).find("os").get("firmware") == "efi"  # type: ignore[union-attr]
     wait_until(lambda: status(stack, vm) == "stopped", 120, "the program's own power-off")
+    taken = stack.succeeded("POST", f"/vms/{vm['id']}/snapshots", {"name": "off"})["snapshot"]
+    spoil(host.pool_path / host.root_volume(vm["id"]))
+    stack.succeeded("POST", f"/snapshots/{taken['id']}/actions/revert", {})
+    stack.succeeded("POST", f"/vms/{vm['id']}/actions/start", {})
+    wait_until(lambda: status(stack, vm) == "stopped", 120, "the same of the program that it returned to")
     stack.delete(vm)
     delete_image(stack, image)
+
+
+def spoil(disk: Path) -> None:
+    """Nothing boots from it any more."""
+    assert qemu_io(disk, "write -z 0 8M")
 
 
 def test_an_unused_copy_leaves_its_host(stack: Stack, host: Host, room: dict[str, int], tmp_path: Path) -> None:

@@ -66,10 +66,7 @@ def everything(guest: Guest) -> list[dict[str, Any]]:
 
 def depth(guest: Guest) -> int:
     """Of how many files the disk is, the image left out."""
-    name, found = guest.host.root_volume(guest.vm["id"]), 0
-    while name and not name.startswith("image-"):
-        found, name = found + 1, guest.host.backing(name)
-    return found
+    return len(guest.host.chain(guest.vm["id"]))
 
 
 def test_a_running_guest_reads_again_what_it_had_written(stack: Stack, guest: Guest, tmp_path: Path) -> None:
