@@ -11,6 +11,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
+from hosts.driver.types import DiskSpec
 from portal.operations import engine, services
 from portal.operations.models import Operation, OperationStep
 from portal.operations.states import State, StepState
@@ -19,6 +20,7 @@ from tests.audit.mirror import put
 from tests.reconcile.conftest import fresh
 from tests.reconcile.test_clone import worked
 from tests.world import World
+from vms.design import domain_spec
 from vms.models import VM, Backup, Layer, Volume
 from vms.services import backups
 
@@ -80,6 +82,90 @@ def test_a_restore_that_has_deleted_an_old_disk_goes_on(
     assert {disk.target: disk.volume for disk in host.running[vm.pk].values()}.items() >= now.items()
     assert all(("berth", name) in host.volumes for name in now.values())
     assert not old & {name for _, name in host.volumes}
+
+
+# -- of volumes that were plugged elsewhere since ----------------------------------------------------------------
+
+
+def disk(vm: VM, name: str, target: str) -> Volume:
+    """Another volume of the machine, or of none; of no definition yet."""
+    layer = Layer.objects.create(pool=vm.host.default_pool, size_gib=2)
+    driver_for(vm.host).ensure_volume(layer.pool.name, layer.file_name, layer.size_bytes)
+    return Volume.objects.create(tenant=vm.tenant, vm=vm, name=name, target=target, size_gib=2, layer=layer)
+
+
+def data(vm: VM) -> Volume:
+    return Volume.objects.unscoped("test").get(tenant=vm.tenant, name="data")
+
+
+def plugged(vm: VM, **places: str) -> None:
+    """The volumes of these names are the machine's disks there; it has been off and on since."""
+    for name, target in places.items():
+        Volume.objects.unscoped("test").filter(name=name).update(target=target)
+    driver = driver_for(vm.host)
+    driver.destroy(vm.pk)
+    driver.define(domain_spec(fresh(vm), vm.host, 1))
+    driver.start(vm.pk)
+
+
+def restored(vm: VM, host: MemoryHost, backup: Backup) -> None:
+    """Each disk of the guest is the file that its row says, and is there; so is that of every other volume."""
+    _, operation = backups.restore(actor=SYSTEM, backup=backup)
+    assert worked(operation).state == State.SUCCEEDED
+    wanted = {volume.target: volume.layer.file_name for volume in fresh(vm).volumes.all()}
+    spec, _ = host.domains[vm.pk]
+    assert {disk.target: disk.volume for disk in spec.disks} == wanted
+    assert {disk.target: disk.volume for disk in host.running[vm.pk].values()} == wanted
+    layers = Layer.objects.filter(volume__isnull=False, volume__vm__in=[vm.pk, None])
+    assert {layer.file_name for layer in layers} <= {name for _, name in host.volumes}
+
+
+@pytest.mark.parametrize("is_taken", [True, False], ids=["another in its place", "nothing in its place"])
+def test_a_volume_is_restored_where_it_is_now(vm: VM, host: MemoryHost, is_taken: bool) -> None:
+    backup, old = back_up(vm), data(vm).layer.file_name
+    if is_taken:
+        other = disk(vm, "other", "vdd").layer.file_name
+    plugged(vm, data="vdc", **({"other": "vdb"} if is_taken else {}))
+    restored(vm, host, backup)
+    now = {disk.target: disk.volume for disk in host.running[vm.pk].values()}
+    assert now["vdc"] not in (old, "")
+    assert ("berth", old) not in host.volumes
+    assert not is_taken or now["vdb"] == other
+
+
+@pytest.mark.parametrize("place", ["nowhere", "another machine", "gone"])
+def test_a_volume_that_is_not_the_machines_any_more_stays_as_it_is(
+    vm: VM, host: MemoryHost, world: World, place: str
+) -> None:
+    backup, mine = back_up(vm), data(vm)
+    other = disk(vm, "other", "vdc").layer.file_name
+    if place == "gone":
+        mine.delete()
+        mine.layer.delete()
+        driver_for(vm.host).delete_volume("berth", mine.layer.file_name)
+    else:
+        there = world.machines["cold"] if place == "another machine" else None
+        Volume.objects.unscoped("test").filter(pk=mine.pk).update(vm=there, target="vdb" if there else "")
+    plugged(vm, other="vdb")
+    restored(vm, host, backup)
+    assert host.running[vm.pk]["vdb"].volume == other
+    assert (("berth", mine.layer.file_name) in host.volumes) == (place != "gone")
+
+
+def test_a_file_that_a_machine_still_has_is_not_deleted_with_those_that_are_replaced(
+    vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup, old, boot = back_up(vm), data(vm).layer.file_name, vm.boot_volume.layer.file_name
+    _, operation = backups.restore(actor=SYSTEM, backup=backup)
+
+    def plug_by_hand(moment: str, step: str) -> None:
+        if (moment, step) == ("before", "replaced"):
+            host.running[vm.pk]["vdz"] = DiskSpec("berth", old, "vdz")
+
+    monkeypatch.setattr(engine, "step_hook", plug_by_hand)
+    assert worked(operation).state == State.SUCCEEDED
+    assert ("berth", old) in host.volumes
+    assert ("berth", boot) not in host.volumes
 
 
 def test_a_deletion_that_has_deleted_a_file_goes_on(vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ Every file is read and compared first, so a damaged backup changes nothing. The 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 from django.db import models, transaction
 
 from hosts.driver import errors
-from hosts.driver.types import DiskSpec, DomainSpec, PowerState
+from hosts.driver.types import DiskSpec, DomainSpec, Inventory, PowerState
 from hosts.errors import translate
 from portal.events import log
 from portal.operations.models import Operation
@@ -29,6 +30,7 @@ from vms.workflows.backup_files import backup_of, check_files, target_driver
 from vms.workflows.common import driver_of, machine, observe_now
 from vms.workflows.watch import Watch
 
+logger = logging.getLogger(__name__)
 PATIENCE_SECONDS = 20.0  # for a guest that is asked to power off before its disks are replaced
 
 
@@ -110,8 +112,9 @@ def _restored(context: StepContext) -> DomainSpec:
     """The machine as the rows will have it when this has succeeded."""
     vm = machine(context.operation)
     spec = domain_spec(vm, vm.host, context.fence)
-    new = {file.target: layer for file, layer in _copies(context)}
-    return replace(spec, disks=tuple(_on(disk, new.get(disk.target)) for disk in spec.disks))
+    by_volume = {file.volume_id: layer for file, layer in _copies(context)}
+    new = {volume.target: by_volume.get(volume.pk) for volume in vm.volumes.all()}  # where each is now
+    return replace(spec, disks=tuple(_on(disk, new[disk.target]) for disk in spec.disks))
 
 
 def _on(disk: DiskSpec, layer: Layer | None) -> DiskSpec:
@@ -119,14 +122,35 @@ def _on(disk: DiskSpec, layer: Layer | None) -> DiskSpec:
 
 
 def drop_replaced(context: StepContext) -> Output:
-    """From here on there is no way back, so a file that the host does not let go of stays, and the audit shows it."""
+    """From here on there is no way back, so a file that the host does not let go of stays, and the audit shows it.
+
+    So does one that a machine on the host still has as its disk, whatever the rows say.
+    """
     vm = machine(context.operation)
     driver = driver_of(context, vm)
     replaced = _unneeded(context.operation)
+    in_use = _in_use(driver.inventory(sorted({layer.pool.name for layer in replaced}), vm.host.network_name))
     for layer in replaced:
+        if layer.file_name in in_use:
+            logger.error("%s stays: a machine on %s still has it as its disk", layer.file_name, vm.host.name)
+            continue
         with suppress(errors.NotFound, errors.InvalidState, errors.Invalid):
             driver.delete_volume(layer.pool.name, layer.file_name)
     return {"replaced_layers": [str(layer.pk) for layer in replaced]}
+
+
+def _in_use(found: Inventory) -> set[str]:
+    """The files that a guest has or a definition names, and all that these stand on."""
+    lines = {line for domain in found.domains for line in domain.outline | (domain.running_outline or frozenset())}
+    backing = {volume.name: volume.backing for pool in found.pools.values() if pool for volume in pool.volumes}
+    in_use: set[str] = set()
+    for name in backing:
+        if any(name in line for line in lines):
+            below: str | None = name
+            while below is not None and below not in in_use:
+                in_use.add(below)
+                below = backing.get(below)
+    return in_use
 
 
 def _unneeded(operation: Operation) -> list[Layer]:
