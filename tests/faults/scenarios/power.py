@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from tests.faults.scenarios.base import Scenario
 from tests.stack import wait_until
 
+BOOT_SECONDS = 240  # under emulation, beside other guests
 STATES = {"running": "running", "paused": "paused", "stopped": "shut off"}  # ours, virsh's
 WAYS = {
     ("running", "stopped"): "force-off",
@@ -41,7 +42,7 @@ class PowerAction(Scenario):
             vm = self.vm(self.vm_id)
             return vm is not None and vm["addresses"][0] in self.host.leases("berth")
 
-        wait_until(has_lease, 60, "the guest's address")
+        wait_until(has_lease, BOOT_SECONDS, "the guest's address")
 
     def request(self) -> dict[str, Any]:
         action = self.kind.removeprefix("vm.")
