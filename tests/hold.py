@@ -3,7 +3,7 @@
 An order is a file `MOMENT:STEP` in BERTH_DATA/orders that holds a word: "hold" or "fail". The first worker process that
 comes there takes it, by renaming it to BERTH_DATA/held, and a hold lasts until that file is gone.
 Moments are "before", "during" and "after" a step, "undo" and "during-undo"; "during" is after the first call that
-changes a host, or a file of images, and where a step makes none it is its end. What each process comes by is written
+changes a host, or a file of images, and where a step, or its undo, makes none it is its end. What each process comes by is written
 to orders/trace.
 
 An order `again:STEP` holds a moment instead, and counts when that step is come by for the second time; while there is
@@ -39,7 +39,7 @@ _is_undoing = False
 
 
 def come_by(moment: str, step: str) -> None:
-    """The engine's hook: "before" or "after" a step, or "undo" before one is undone."""
+    """The engine's hook: "before" or "after" a step, "undo" before and "undone" after one is undone."""
     global _step, _is_undoing
     _step, _is_undoing = step, moment == "undo"
     _note(moment, step)
@@ -48,6 +48,8 @@ def come_by(moment: str, step: str) -> None:
         copy.PARAMETERS["bandwidth"] = SLOW_BYTES if (ORDERS / "slow:copy").exists() else 0
     if moment == "after":
         _obey("during", step)
+    if moment == "undone":
+        _obey("during-undo", step)
     _obey(moment, step)
 
 

@@ -38,7 +38,7 @@ class Paused(Exception):
     """This worker is told to stop; another goes on from here."""
 
 
-# Tests name a step to stop at: called as hook("before"|"after"|"undo", step name). Empty in production.
+# Tests name a step to stop at: called as hook("before"|"after"|"undo"|"undone", step name). Empty in production.
 step_hook: Callable[[str, str], None] | None = None
 # Whether this process is to stop at the next safe point; a worker puts its own answer here (portal.operations.tasks).
 is_shutting_down: Callable[[], bool] = lambda: False  # noqa: E731
@@ -217,6 +217,7 @@ class _Run:
         with bound_contextvars(step=step.name, undoing=True):
             _call_hook("undo", step.name)
             step.undo(self._context(row, undoing=True))
+            _call_hook("undone", step.name)
         self.heartbeat.watch(None)
         self.heartbeat.check()
 
