@@ -64,7 +64,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
     Action.CLONE: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.ATTACH_VOLUME: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
-    Action.PUBLISH: (frozenset({"stopped"}), "Stop it first: its disk is copied while it is off."),
+    Action.PUBLISH: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.BACK_UP: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.RESTORE_BACKUP: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.SNAPSHOT: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),

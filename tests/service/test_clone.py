@@ -114,3 +114,28 @@ def test_a_linked_clone_outlives_its_source(stack: Stack, host: Host, written: t
     assert twin.says(DATA) == before
     stack.delete(twin.vm)
     wait_until(lambda: not own & host.volumes(), 90, "the end of what both stood on")
+
+
+BOOT = "cat /proc/sys/kernel/random/boot_id"
+
+
+def test_a_machine_that_runs_becomes_an_image(stack: Stack, host: Host, written: tuple[Inside, str]) -> None:
+    """Its guest is not switched off for it, and what it had written is in the image."""
+    source, before = written
+    source.is_up()
+    boot = source.says(BOOT)
+    assert boot
+    accepted = stack.accepted("POST", f"/vms/{source.vm['id']}/actions/publish", {"name": "Of one that runs"})
+    operation = stack.finished(accepted["operation"], seconds=180)
+    assert operation["status"] == "succeeded", operation
+    assert host.state(source.vm["id"]) == "running"
+    assert (source.says(BOOT), source.says(DATA)) == (boot, before)
+    image = stack.get(f"/images/{accepted['image']['id']}")
+    assert host.copiers() == []
+    assert f"{image['id']}.qcow2" not in host.volumes()
+    keys = [source.key.with_suffix(".pub").read_text()]
+    twin = Inside(source.host, stack.create(image=image["slug"], ssh_keys=keys), source.key)
+    twin.is_up()
+    assert twin.says(DATA) == before
+    stack.delete(twin.vm)
+    stack.succeeded("DELETE", f"/images/{image['id']}")

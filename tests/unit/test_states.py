@@ -33,12 +33,14 @@ def test_every_refusal_has_a_reason(status: str) -> None:
                 "delete",
                 "snapshot",
                 "clone",
+                "publish",
                 *BACKUPS,
             },
         ),
         (
             "paused",
             {
+                "publish",
                 "snapshot",
                 "clone",
                 "attach-volume",

@@ -171,7 +171,7 @@ class VMPublish(ApiView):
 
     @extend_schema(request=PublishIn, responses={202: ImageAcceptedOut})
     def post(self, request: Request, id: UUID) -> Response:
-        """Make an image of its disk, as it is, while it is stopped: private, and of the same tenant."""
+        """Make an image of its disk as it is at this moment, running or stopped: private, and of the same tenant."""
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         image, operation = publish_vm(actor=self.actor, vm=vm, **self.body(PublishIn))
         return self.accepted(operation, image=image_data(self.actor, image))

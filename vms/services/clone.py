@@ -40,7 +40,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str, mode: str = FULL) -> tuple[VM, 
     sources = list(vm.volumes.select_related("layer__pool", "layer__parent"))
     is_frozen = mode == LINKED or vm.status != "stopped"
     if is_frozen:
-        _refuse_if_deep(sources)
+        refuse_if_deep(sources)
     alike = {field: getattr(vm, field) for field in _ALIKE}
     new = new_machine(actor, vm.tenant, name, place=partial(_beside, vm), **alike)
     volumes = [_volume(new, source, is_linked=mode == LINKED) for source in sources]
@@ -88,10 +88,11 @@ def _volume(new: VM, source: Volume, *, is_linked: bool) -> Volume:
     return volume
 
 
-def _refuse_if_deep(sources: list[Volume]) -> None:
+def refuse_if_deep(sources: list[Volume]) -> None:
+    """Each freeze adds a layer to those that its disks stand on. Raises Conflict."""
     if any(depth_of(source.layer) >= MOST_LAYERS for source in sources):
         raise Conflict(
-            f"Its disks stand on {MOST_LAYERS} layers already. Delete snapshots or linked clones, or stop it and make "
-            "a full clone.",
+            f"Its disks stand on {MOST_LAYERS} layers already. Delete snapshots or linked clones, or stop it "
+            "first and make no linked clone.",
             code="too_many_layers",
         )

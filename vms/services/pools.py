@@ -132,5 +132,6 @@ def _copied_to_publish(pools: list[UUID]) -> list[tuple[UUID, int]]:
     """Pool and GiB of each copy that is to become an image: it lies beside the disk until it is brought home."""
     rows = OperationHold.objects.filter(object_type="layer", is_active=True, operation__kind=PUBLISH.kind)
     copied = list(rows.values_list("object_id", flat=True))  # one disk may be published twice at a time
-    layers = Layer.objects.filter(pool__in=pools).in_bulk(copied)
+    # the layer that a machine goes on with meanwhile is no such disk: it stands on one
+    layers = Layer.objects.filter(pool__in=pools).exclude(parent__in=copied).in_bulk(copied)
     return [(layers[id].pool_id, layers[id].size_gib) for id in copied if id in layers]

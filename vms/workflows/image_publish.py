@@ -1,6 +1,8 @@
-"""Publish: the disk of a machine that is off becomes an image. Copied flat on its host, brought home, and taken in.
+"""Publish: the disk of a machine becomes an image. Copied flat on its host, brought home, and taken in.
 
-Once it is home it goes the way of every file from outside (vms.workflows.image_import).
+One that is off is read as it is. Else the disk is frozen first, as for a clone (vms.workflows.layers): the guest goes
+on with a layer on top, which is merged later. The machine is let go of when its bytes are home; from then on they go
+the way of every file from outside (vms.workflows.image_import).
 """
 
 from __future__ import annotations
@@ -8,26 +10,65 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+from hosts.connections import fenced_driver
+from hosts.driver.base import Driver
 from hosts.driver.types import CopyFacts
 from hosts.errors import translate as translate_host
+from hosts.models import Host
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.tenancy.roles import Permission
 from vms import intake
 from vms.models import VM, Layer
-from vms.workflows import image_import
+from vms.workflows import image_import, layers
 from vms.workflows.common import driver_of
 from vms.workflows.watch import Watch
 
 
 def _source(context: StepContext) -> VM:
-    """It is held, so it is there."""
-    rows = VM.objects.unscoped("workflow").select_related("host")
-    return rows.get(pk=context.params["source"])
+    """It is held, so it is there, until it is let go of."""
+    rows = VM.objects.unscoped("workflow").select_related("host", "image", "tenant")
+    found = rows.filter(pk=context.params["source"]).first()
+    if found is None:
+        raise StepFailed("source_gone", "The machine that was to be published is gone.")
+    return found
+
+
+def _place(context: StepContext) -> tuple[Driver, str]:
+    """Of the copy, and the name of its pool there. Journals of version 1 only name the machine, and hold it."""
+    if "host" in context.params:
+        host = Host.objects.get(pk=context.params["host"])
+        return fenced_driver(host, context.check), str(context.params["pool"])
+    vm = _source(context)
+    return driver_of(context, vm), vm.boot_volume.layer.pool.name
+
+
+def _frozen(context: StepContext) -> Layer:
+    if "from" in context.params:
+        return Layer.objects.select_related("pool").get(pk=context.params["from"])
+    return _source(context).boot_volume.layer
+
+
+def _tops(context: StepContext) -> list[Layer]:
+    rows = Layer.objects.select_related("pool", "parent")
+    return list(rows.filter(pk__in=context.params.get("tops", ())))
 
 
 def _copy_name(operation: Operation) -> str:
     return f"{operation.target_id}.qcow2"
+
+
+def freeze_disk(context: StepContext) -> Output:
+    """No effect where the machine is off."""
+    if tops := _tops(context):
+        layers.freeze(context, _source(context), tops)
+    return None
+
+
+def unfreeze_disk(context: StepContext) -> None:
+    """Not once the machine was let go of: it has its layers for good."""
+    if context.operation.holds.filter(is_active=True).exists():
+        layers.unfreeze(context, _source(context), _tops(context))
 
 
 def copy_disk(context: StepContext) -> Output:
@@ -37,18 +78,15 @@ def copy_disk(context: StepContext) -> Output:
 
 
 def _copy(context: StepContext) -> CopyFacts:
-    vm = _source(context)
-    layer: Layer = vm.boot_volume.layer
-    operation, driver = context.operation, driver_of(context, vm)
-    name = _copy_name(operation)
-    return driver.copy_volume(operation.target_id, context.fence, layer.pool.name, layer.file_name, name)
+    (driver, pool), operation = _place(context), context.operation
+    source = _frozen(context).file_name
+    return driver.copy_volume(operation.target_id, context.fence, pool, source, _copy_name(operation))
 
 
 def delete_copy(context: StepContext) -> None:
-    vm = _source(context)
-    driver = driver_of(context, vm)
+    driver, pool = _place(context)
     driver.end_copy(context.operation.target_id)
-    driver.delete_volume(vm.boot_volume.layer.pool.name, _copy_name(context.operation))
+    driver.delete_volume(pool, _copy_name(context.operation))
 
 
 def bring_home(context: StepContext) -> Output:
@@ -63,8 +101,8 @@ def bring_home(context: StepContext) -> Output:
 
 
 def _download(context: StepContext) -> None:
-    vm, id, name = _source(context), context.operation.target_id, _copy_name(context.operation)
-    driver, pool = driver_of(context, vm), vm.boot_volume.layer.pool.name
+    id, name = context.operation.target_id, _copy_name(context.operation)
+    driver, pool = _place(context)
     volume = driver.volume(pool, name)
     total = volume.allocation_bytes if volume else 1
     image_import.hold(context, image_import.image_of(context.operation), total)
@@ -79,10 +117,13 @@ PUBLISH = register(
         kind="image.publish",
         doing="publishing",
         done="published",
+        version=2,
+        continues=frozenset({1}),
         permission=Permission.IMAGE_WRITE,
         steps=(
+            Step("freeze", "Freezing the disk", freeze_disk, undo=unfreeze_disk),
             Step("copy", "Copying the disk on its host", copy_disk, undo=delete_copy, weight=4),
-            Step("bring", "Bringing it into the portal", bring_home, undo=image_import.discard, weight=4),
+            Step("bring", "Bringing it into the portal", bring_home, undo=image_import.discard, weight=4, lets_go=True),
             Step("inspect", "Inspecting it", image_import.look, weight=2),
             Step("convert", "Converting it", image_import.convert, weight=3),
             Step("store", "Putting it into the store", image_import.store, undo=image_import.take_back, weight=2),

@@ -82,15 +82,17 @@ class Import(ImageScenario):
 
 
 class Publish(ImageScenario):
-    """Of a machine that is off. It is as it was, and nothing of the copy is left on its host."""
+    """Of a machine that is off, or one that runs. It is as it was, and nothing of the copy is left on its host."""
 
     kind = "image.publish"
+    variants = {"running": (("freeze", "copy", "bring"), None)}
     seconds = 40
 
     def prepare(self) -> None:
         self.before = self.used()
         self.vm_id = self.new_vm()
-        self.act(self.vm_id, "force-off")
+        if self.variant != "running":
+            self.act(self.vm_id, "force-off")
 
     def request(self) -> dict[str, Any]:
         body = {"name": f"i-{secrets.token_hex(4)}"}
@@ -105,6 +107,9 @@ class Publish(ImageScenario):
 
     def check(self, operation: dict[str, Any]) -> None:
         super().check(operation)
+        if self.variant == "running":
+            self.status_becomes(self.vm_id, "running")
+            self.act(self.vm_id, "force-off")
         self.act(self.vm_id, "start")  # nothing holds it any more
 
     def clean_up(self) -> None:
