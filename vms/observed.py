@@ -121,7 +121,7 @@ def _log(changes: Sequence[_News]) -> None:
     busy = active_on_each(vm.pk for vm, _ in changes)
     own = [each for each in changes if each.vm.is_settled and each.vm.pk not in busy]
     told = [log.Change(vm, {"power": _known(vm) or "missing"}, {"power": power or "missing"}) for vm, power in own]
-    log.record_all("vm.power_changed", actor=SYSTEM, changes=told)
+    log.record_all("vm.power-changed", actor=SYSTEM, changes=told)
 
 
 def _take_leases(host: Host, leases: Sequence[Lease]) -> None:

@@ -31,7 +31,7 @@ def create_class(*, actor: Actor, slug: str, name: str, description: str = "", *
             found.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("There is a storage class with this slug already.", code="duplicate", field="slug") from error
-    log.record("storage_class.created", actor=actor, target=found, after=_facts(found))
+    log.record("storage-class.created", actor=actor, target=found, after=_facts(found))
     return found
 
 
@@ -54,7 +54,7 @@ def change_class(*, actor: Actor, storage_class: StorageClass, **changes: Any) -
     if changes.get("default"):
         _make_default(storage_class)
     storage_class.save()
-    log.record("storage_class.changed", actor=actor, target=storage_class, before=before, after=_facts(storage_class))
+    log.record("storage-class.changed", actor=actor, target=storage_class, before=before, after=_facts(storage_class))
     return storage_class
 
 

@@ -60,7 +60,7 @@ def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
     actor.require(Permission.HOST_WRITE)
     before, host.state = host.state, state
     host.save(update_fields=["state"])
-    log.record("host.state_changed", actor=actor, target=host, before={"state": before}, after={"state": state})
+    log.record("host.state-changed", actor=actor, target=host, before={"state": before}, after={"state": state})
     return host
 
 
@@ -84,7 +84,7 @@ def set_policy(
         setattr(host, name, value)
     host.save(update_fields=list(wanted))
     after = {name: str(value) for name, value in wanted.items()}
-    log.record("host.policy_changed", actor=actor, target=host, before=before, after=after)
+    log.record("host.policy-changed", actor=actor, target=host, before=before, after=after)
     return host
 
 

@@ -161,7 +161,7 @@ def cancel(*, actor: Actor, operation: Operation) -> Operation:
     if not changed and not operation.is_active:
         raise Conflict("It has ended already.", code="operation_finished")
     if changed:
-        log.record("operation.cancel_requested", actor=actor, target=operation, operation_id=operation.pk)
+        log.record("operation.cancel-requested", actor=actor, target=operation, operation_id=operation.pk)
         transaction.on_commit(lambda: ring(operation.pk))
     return operation
 
@@ -183,7 +183,7 @@ def unwind(*, actor: Actor, operation_id: UUID) -> Operation:
     operation = gate.get(Operation, actor, Permission.HOST_WRITE, operation_id)
     if _is_past_return(operation, _known(operation, "not_undoable")):
         raise Conflict("It has begun what cannot be undone. Retry it.", code="not_undoable")
-    return _wake_stuck(actor, operation_id, "operation.unwind_requested", state=State.UNWINDING)
+    return _wake_stuck(actor, operation_id, "operation.unwind-requested", state=State.UNWINDING)
 
 
 @transaction.atomic
@@ -200,7 +200,7 @@ def retry(*, actor: Actor, operation_id: UUID) -> Operation:
     fresh = {"state": State.QUEUED, "error": None, "cancel_requested_at": None}
     _hold_again(operation)
     deadline = timezone.now() + workflow.deadline
-    operation = _wake_stuck(actor, operation_id, "operation.retry_requested", deadline_at=deadline, **fresh)
+    operation = _wake_stuck(actor, operation_id, "operation.retry-requested", deadline_at=deadline, **fresh)
     if _is_past_return(operation, workflow):
         return operation
     once = [step.name for step in workflow.steps if not step.repeatable]

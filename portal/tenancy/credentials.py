@@ -24,7 +24,7 @@ from portal.tenancy.roles import Permission
 def add_key(*, actor: Actor, public_key: str, name: str = "") -> SshKey:
     """Remember a key of the actor's, offered at each create from now on."""
     key = services.add_key(user=_whole_user(actor), public_key=public_key, name=name)
-    log.record("ssh_key.added", actor=actor, target=key, after={"fingerprint": key.fingerprint})
+    log.record("ssh-key.added", actor=actor, target=key, after={"fingerprint": key.fingerprint})
     return key
 
 
@@ -40,7 +40,7 @@ def remember_key(*, actor: Actor, public_key: str, field: str) -> SshKey:
 def remove_key(*, actor: Actor, key_id: UUID) -> SshKey:
     """Forget a key; machines that were made with it keep it. NotFound where it is not the actor's own."""
     key = services.remove_key(user=_whole_user(actor), key_id=key_id)
-    log.record("ssh_key.removed", actor=actor, target=key, before={"fingerprint": key.fingerprint})
+    log.record("ssh-key.removed", actor=actor, target=key, before={"fingerprint": key.fingerprint})
     return key
 
 

@@ -49,7 +49,7 @@ def set_provider_role(*, actor: Actor, user_id: UUID, provider_role: str) -> Use
     user.save(update_fields=["provider_role"])
     _refuse_without_admin()
     held, given = {"provider_role": before}, {"provider_role": provider_role}
-    log.record("user.role_changed", actor=actor, target=user, before=held, after=given)
+    log.record("user.role-changed", actor=actor, target=user, before=held, after=given)
     return user
 
 

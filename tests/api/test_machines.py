@@ -312,7 +312,7 @@ class TestClone:
         source = world.machines["cold"]
         operation = self.ask(call, source).json()["operation"]["id"]
         told = [event for event in call("owner").get("events").json()["results"] if event["operation"] == operation]
-        assert {event["kind"] for event in told} == {"vm.clone.requested", "vm.clone_asked"}
+        assert {event["kind"] for event in told} == {"vm.clone.requested", "vm.clone-asked"}
         assert {event["target"]["name"] for event in told} == {"copy", "cold"}
 
     def test_quota_counts_it_in_full(self, world: World, call: Api) -> None:

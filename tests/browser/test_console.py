@@ -30,7 +30,7 @@ def open_serial(page: Page, vm: dict[str, Any]) -> None:
 
 def opened(stack: Stack, vm: dict[str, Any]) -> int:
     events = stack.get(f"/events?target={vm['id']}")["results"]
-    return len([event for event in events if event["kind"] == "vm.console_opened"])
+    return len([event for event in events if event["kind"] == "vm.console-opened"])
 
 
 def test_keys_go_to_the_machine_after_a_click_on_its_tab(sign_in: SignIn, stack: Stack, vm: dict[str, Any]) -> None:

@@ -178,16 +178,16 @@ class TestBeforeAndAfter:
 
     def test_of_people(self, world: World, admin: Actor) -> None:
         people.set_provider_role(actor=admin, user_id=world.people["member"].pk, provider_role="auditor")
-        assert changed("user.role_changed") == ({"provider_role": ""}, {"provider_role": "auditor"})
+        assert changed("user.role-changed") == ({"provider_role": ""}, {"provider_role": "auditor"})
         people.set_active(actor=admin, user_id=world.people["member"].pk, active=False)
         assert changed("user.disabled") == ({"active": True}, {"active": False})
 
     def test_of_hosts(self, world: World, admin: Actor) -> None:
         hosts.set_state(actor=admin, host=world.host, state=HostState.CORDONED)
-        assert changed("host.state_changed") == ({"state": "enabled"}, {"state": "cordoned"})
+        assert changed("host.state-changed") == ({"state": "enabled"}, {"state": "cordoned"})
         ratios = {"cpu_ratio": Decimal(3), "memory_ratio": Decimal(1), "memory_reserved_mib": 7}
         hosts.set_policy(actor=admin, host=world.host, **ratios)
-        before, after = changed("host.policy_changed")
+        before, after = changed("host.policy-changed")
         assert after["cpu_ratio"] == "3"
         assert set(before) == set(after)
 
@@ -218,9 +218,9 @@ class TestBeforeAndAfter:
         """The log knows of a secret that it was made, never the secret."""
         owner = actor_for(world.people["owner"])
         key = credentials.add_key(actor=owner, public_key=SSH_KEY)
-        assert changed("ssh_key.added") == (None, {"fingerprint": key.fingerprint})
+        assert changed("ssh-key.added") == (None, {"fingerprint": key.fingerprint})
         credentials.remove_key(actor=owner, key_id=key.pk)
-        assert changed("ssh_key.removed") == ({"fingerprint": key.fingerprint}, None)
+        assert changed("ssh-key.removed") == ({"fingerprint": key.fingerprint}, None)
         token, secret = credentials.create_token(actor=owner, made_with=None, name="x", scopes=["vm:read"])
         assert changed("token.created")[1]["scopes"] == ["vm:read"]
         credentials.revoke_token(actor=owner, token_id=token.pk)

@@ -40,7 +40,7 @@ def seen_before_the_clock_was_set_back(vm: VM) -> None:
 
 def changes(vm: VM) -> list[tuple[str, str]]:
     """From what to what its power changed, as the log has it, oldest first."""
-    rows = Event.objects.unscoped("test").filter(kind="vm.power_changed", target_id=vm.pk).order_by("id")
+    rows = Event.objects.unscoped("test").filter(kind="vm.power-changed", target_id=vm.pk).order_by("id")
     return [(event.data["before"]["power"], event.data["after"]["power"]) for event in rows]
 
 
@@ -103,7 +103,7 @@ def test_a_crash_is_told_once(world: World, host: MemoryHost, turn: Turn) -> Non
     crash(host, web)
     turn(), turn(), turn()
     assert changes(web) == [("running", "stopped")]
-    event = Event.objects.unscoped("test").get(kind="vm.power_changed")
+    event = Event.objects.unscoped("test").get(kind="vm.power-changed")
     assert (event.tenant, event.actor, event.source, event.target_name) == (world.acme, "system", "system", "web")
     row = next(iter(words.rows([event])))
     assert (row.words, row.detail) == ("changed its power, not by Berth", "power running → stopped")
@@ -153,5 +153,5 @@ def test_a_host_that_goes_down_takes_as_many_queries_as_a_machine(world: World, 
     }
     with CaptureQueriesContext(connection) as many:
         poll(world)
-    assert Event.objects.unscoped("test").filter(kind="vm.power_changed").count() >= 7
+    assert Event.objects.unscoped("test").filter(kind="vm.power-changed").count() >= 7
     assert len(many) == len(one)

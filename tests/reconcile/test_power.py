@@ -61,7 +61,7 @@ def test_a_guest_that_powers_itself_off_is_obeyed_after_a_minute(
     assert turn() == turn() == []
     assert fresh(web).desired_power == "stopped"
     assert work() == []
-    assert Event.objects.unscoped("test").get(kind="vm.powered_off_inside").tenant == world.acme
+    assert Event.objects.unscoped("test").get(kind="vm.powered-off-inside").tenant == world.acme
 
 
 def test_a_host_that_shuts_down_is_not_obeyed(world: World, host: MemoryHost, turn: Turn, work: Work) -> None:

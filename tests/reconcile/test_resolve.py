@@ -462,7 +462,7 @@ def test_ignore_and_reopen(world: World, host: MemoryHost, act: Act, turn: Turn)
     act("reopen")
     assert turn() == ["volume_without_owner"]
     kinds = Event.objects.unscoped("test").filter(target_type="drift").values_list("kind", flat=True)
-    assert sorted(kinds) == ["drift.found", "drift.state_changed", "drift.state_changed"]
+    assert sorted(kinds) == ["drift.found", "drift.state-changed", "drift.state-changed"]
 
 
 @pytest.mark.parametrize("person", ["owner", "auditor"])

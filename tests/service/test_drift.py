@@ -172,7 +172,7 @@ def test_a_guest_that_powers_itself_off_is_obeyed(stack: Stack, host: Host) -> N
 
     def is_told() -> bool:
         events = stack.get(f"/events?target={vm['id']}")["results"]
-        return any(each["kind"] == "vm.powered_off_inside" for each in events)
+        return any(each["kind"] == "vm.powered-off-inside" for each in events)
 
     wait_until(is_told, 60 + SEEN_SECONDS, f"the wish to follow\n{stack.logs()}")
     assert host.state(vm["id"]) == "shut off"

@@ -67,7 +67,7 @@ def obey_guest(vm_id: UUID) -> None:
         vm = rows.select_for_update().first()  # whoever starts it meanwhile waits for this, or this for them
         if vm is not None and operations.active_on("vm", vm_id) is None:
             rows.update(desired_power=Power.STOPPED)
-            log.record("vm.powered_off_inside", actor=SYSTEM, target=vm)
+            log.record("vm.powered-off-inside", actor=SYSTEM, target=vm)
 
 
 def _submit(vm_id: UUID) -> None:

@@ -167,7 +167,7 @@ def restore_as_new(*, actor: Actor, backup: Backup, name: str) -> tuple[VM, Oper
         holds=[*volumes.values(), *(volume.layer for volume in volumes.values())],
         shares=chain_of(backup),
     )
-    log.record("backup.restore_asked", actor=actor, target=backup, operation_id=operation.pk, after={"as": vm.name})
+    log.record("backup.restore-asked", actor=actor, target=backup, operation_id=operation.pk, after={"as": vm.name})
     return vm, operation
 
 

@@ -64,7 +64,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str, mode: str = FULL) -> tuple[VM, 
         shares=[] if is_frozen else kept,
     )
     log.record(
-        "vm.clone_asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": new.name, "mode": mode}
+        "vm.clone-asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": new.name, "mode": mode}
     )
     return new, operation
 

@@ -40,7 +40,7 @@ def issue_ticket(*, actor: Actor, vm: VM, kind: str, session_key: str = "", toke
         token=token,
         expires_at=timezone.now() + LIFETIME,
     )
-    log.record("vm.console_opened", actor=actor, target=vm, console=kind)
+    log.record("vm.console-opened", actor=actor, target=vm, console=kind)
     return secret
 
 

@@ -38,7 +38,7 @@ def resolve(*, actor: Actor, drift: Drift, resolution: Resolution) -> Operation 
     _refuse(verdict)
     operation = _RESOLVE[resolution](actor, drift)
     if operation is not None:
-        log.record(f"drift.{resolution}_asked", actor=actor, target=drift, operation_id=operation.pk)
+        log.record(f"drift.{resolution}-asked", actor=actor, target=drift, operation_id=operation.pk)
     return operation
 
 
@@ -92,7 +92,7 @@ def _set_state(actor: Actor, drift: Drift, state: DriftState) -> None:
     if not rows.update(state=state):  # it closed between the look and the leap
         raise Conflict("It has changed since; look at it again.", code="wrong_state")
     before, drift.state = drift.state, state
-    log.record("drift.state_changed", actor=actor, target=drift, before={"state": before}, after={"state": state})
+    log.record("drift.state-changed", actor=actor, target=drift, before={"state": before}, after={"state": state})
 
 
 def _machine(drift: Drift) -> VM:

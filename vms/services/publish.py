@@ -70,5 +70,5 @@ def publish_vm(*, actor: Actor, vm: VM, name: str, slug: str = "", description: 
         holds=[vm, vm.boot_volume, source, *tops] if is_frozen else [],
         shares=[] if is_frozen else [vm, source],
     )
-    log.record("vm.publish_asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": image.name})
+    log.record("vm.publish-asked", actor=actor, target=vm, operation_id=operation.pk, after={"as": image.name})
     return image, operation

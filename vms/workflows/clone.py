@@ -87,7 +87,7 @@ def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
 def forget(operation: Operation) -> None:
     """With its disks, all of which are new; what its source stands on by now is the source's."""
     is_cancelled = (operation.error or {}).get("code") == "cancelled"
-    _tell_source(operation, "vm.clone_cancelled" if is_cancelled else "vm.clone_failed")
+    _tell_source(operation, "vm.clone-cancelled" if is_cancelled else "vm.clone-failed")
     for volume in Volume.objects.unscoped("workflow").filter(vm_id=operation.target_id, is_boot=False):
         ledger.release(volume.pk)
         volume.delete()

@@ -191,7 +191,7 @@ def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
     vm, backup = machine(operation), backup_of(operation.params["backup"])
     actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
     after = {"taken_at": str(backup.taken_at)}
-    log.record("vm.restored_from_backup", actor=actor, target=vm, operation_id=operation.pk, after=after)
+    log.record("vm.restored-from-backup", actor=actor, target=vm, operation_id=operation.pk, after=after)
 
 
 def forget_layers(operation: Operation) -> None:

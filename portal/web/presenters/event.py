@@ -20,16 +20,16 @@ _WORDS = {
     "vm.protected": "was protected against deletion",
     "vm.unprotected": "is no longer protected",
     "vm.resized": "has another size",
-    "vm.clone_asked": "is to be cloned",
+    "vm.clone-asked": "is to be cloned",
     "vm.cloned": "was cloned",
-    "vm.clone_failed": "could not be cloned",
-    "vm.clone_cancelled": "was not cloned: it was cancelled",
-    "vm.console_opened": "had its console opened",
-    "operation.cancel_requested": "is to be cancelled",
-    "operation.unwind_requested": "is to be undone again",
-    "operation.retry_requested": "is to go on after all",
-    "vm.power_changed": "changed its power, not by Berth",
-    "vm.powered_off_inside": "was powered off from inside",
+    "vm.clone-failed": "could not be cloned",
+    "vm.clone-cancelled": "was not cloned: it was cancelled",
+    "vm.console-opened": "had its console opened",
+    "operation.cancel-requested": "is to be cancelled",
+    "operation.unwind-requested": "is to be undone again",
+    "operation.retry-requested": "is to go on after all",
+    "vm.power-changed": "changed its power, not by Berth",
+    "vm.powered-off-inside": "was powered off from inside",
     "snapshot.renamed": "was renamed",
     "schedule.created": "was set up",
     "schedule.changed": "was changed",
@@ -38,48 +38,48 @@ _WORDS = {
     "schedule.failed": "could not begin",
     "drift.found": "was found to differ",
     "drift.resolved": "differs no more",
-    "drift.state_changed": "is looked at differently",
-    "drift.adopt_asked": "is to be adopted",
-    "drift.restore_asked": "is to be restored",
-    "drift.clean-up_asked": "is to be cleaned up",
+    "drift.state-changed": "is looked at differently",
+    "drift.adopt-asked": "is to be adopted",
+    "drift.restore-asked": "is to be restored",
+    "drift.clean-up-asked": "is to be cleaned up",
     "tenant.created": "was created",
     "tenant.renamed": "was renamed",
     "member.removed": "lost a member",
     "quota.changed": "had its quota changed",
     "backup.made": "was made",
-    "backup.restore_asked": "is to be restored as a new machine",
-    "vm.restored_from_backup": "has the disks of a backup",
+    "backup.restore-asked": "is to be restored as a new machine",
+    "vm.restored-from-backup": "has the disks of a backup",
     "backup-target.added": "was added",
     "backup-target.changed": "was changed",
     "backup-target.removed": "was removed",
     "host.added": "was added",
-    "host.state_changed": "changed its state",
-    "host.policy_changed": "had its policy changed",
+    "host.state-changed": "changed its state",
+    "host.policy-changed": "had its policy changed",
     "image.registered": "was registered",
     "image.activated": "is offered again",
     "image.retired": "was deprecated",
     "image.changed": "had its properties changed",
     "image.shared": "is seen by other tenants",
     "image.shown": "is seen by others",
-    "vm.publish_asked": "is to be published as an image",
+    "vm.publish-asked": "is to be published as an image",
     "upload.begun": "is being uploaded",
     "upload.dropped": "was given up as an upload",
     "upload.expired": "was not uploaded in time, and given up",
     "volume.renamed": "was renamed",
     "volume.grown": "has another size",
-    "storage_class.created": "was created",
-    "storage_class.changed": "was changed",
+    "storage-class.created": "was created",
+    "storage-class.changed": "was changed",
     "flavor.created": "was created",
     "flavor.activated": "is offered again",
     "flavor.retired": "was retired",
-    "ssh_key.added": "was added as an SSH key",
-    "ssh_key.removed": "was removed as an SSH key",
+    "ssh-key.added": "was added as an SSH key",
+    "ssh-key.removed": "was removed as an SSH key",
     "token.created": "was made as an API token",
     "token.revoked": "was revoked as an API token",
     "user.created": "was created",
     "user.enabled": "was enabled",
     "user.disabled": "was disabled",
-    "user.role_changed": "got another role",
+    "user.role-changed": "got another role",
 }
 _PHASES = {
     "requested": "is to be {done}",
@@ -142,7 +142,8 @@ def _row(event: Event) -> EventRow:
 def _words(event: Event) -> str:
     if event.kind == "member.set":
         return "has a member with another role" if event.data.get("before") else "got a member"
-    return _WORDS.get(event.kind) or _phase_words(event.kind)
+    kind = event.kind.replace("_", "-")  # as older rows have it, which nobody may change
+    return _WORDS.get(kind) or _phase_words(kind)
 
 
 def _phase_words(kind: str) -> str:
@@ -151,7 +152,7 @@ def _phase_words(kind: str) -> str:
     if operation in kinds() and phase in _PHASES:
         return _PHASES[phase].format(done=workflow_of(operation).done)
     _, _, rest = kind.partition(".")
-    return (rest or kind).replace("-", " ").replace("_", " ").replace(".", " ")
+    return (rest or kind).replace("-", " ").replace(".", " ")
 
 
 def _detail(data: dict[str, Any]) -> str:

@@ -74,7 +74,7 @@ def _first_steps(actor: Actor, tenant: Tenant, vms: int) -> list[FirstStep]:
     if actor.user is None or vms > FEW_VMS or not actor.can(Permission.VM_WRITE, tenant.pk):
         return []
     listing, create = reverse("vm-list", args=[tenant.slug]), reverse("vm-create", args=[tenant.slug])
-    wanted = events.Filter(tenant=tenant, actor=actor.label, kind="vm.console_opened")
+    wanted = events.Filter(tenant=tenant, actor=actor.label, kind="vm.console-opened")
     opened = events.events(actor, wanted).exists()
     steps = [
         FirstStep(
