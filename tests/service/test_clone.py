@@ -16,6 +16,7 @@ from tests.stack import Stack, wait_until
 pytestmark = [pytest.mark.service, pytest.mark.timeout(600)]
 BOOT_SECONDS = 240
 DATA = "sha256sum /root/data"
+BOOT = "cat /proc/sys/kernel/random/boot_id"
 IDENTITY = ("hostname", "cat /etc/machine-id", "md5sum < /etc/dropbear/host_key")
 
 
@@ -114,9 +115,6 @@ def test_a_linked_clone_outlives_its_source(stack: Stack, host: Host, written: t
     assert twin.says(DATA) == before
     stack.delete(twin.vm)
     wait_until(lambda: not own & host.volumes(), 90, "the end of what both stood on")
-
-
-BOOT = "cat /proc/sys/kernel/random/boot_id"
 
 
 def test_a_machine_that_runs_becomes_an_image(stack: Stack, host: Host, written: tuple[Inside, str]) -> None:
