@@ -3,8 +3,8 @@
 An order is a file `MOMENT:STEP` in BERTH_DATA/orders that holds a word: "hold" or "fail". The first worker process that
 comes there takes it, by renaming it to BERTH_DATA/held, and a hold lasts until that file is gone.
 Moments are "before", "during" and "after" a step, "undo" and "during-undo"; "during" is after the first call that
-changes a host, or a file of images, and where a step, or its undo, makes none it is its end. What each process comes by is written
-to orders/trace.
+changes a host, or a file of images, and where a step, or its undo, makes none it is its end. What each
+process comes by is written to orders/trace.
 
 An order `again:STEP` holds a moment instead, and counts when that step is come by for the second time; while there is
 one named `slow:copy`, disks are copied at a few MiB a second.
