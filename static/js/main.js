@@ -2,6 +2,7 @@
 import "./theme-toggle.js";
 import "./menu.js";
 import "./drawer.js";
+import "./tabs.js";
 import "./reason.js";
 import "./dialog.js";
 import "./copy.js";
