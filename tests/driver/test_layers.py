@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -121,6 +122,30 @@ def test_memory_is_kept_and_restored(rig: Rig, machine: DomainSpec) -> None:
         rig.driver.restore(machine.uuid, POOL, "memory")
         assert power(rig, machine) is PowerState.RUNNING
         assert disks_of(rig, machine.uuid) == {"vda": "base-3", "vdb": "data-3"}
+
+
+def test_memory_with_disks_that_were_plugged_in_and_out_is_restored(rig: Rig, machine: DomainSpec) -> None:
+    """A definition gives devices other places than a guest that runs has for them."""
+    vda, vdb = machine.disks
+    more = replace(vda, volume="more", target="vdc")
+    last = replace(vda, volume="last", target="vdd")
+    for disk in (more, last):
+        rig.driver.ensure_volume(POOL, disk.volume, MIB)
+        rig.driver.attach_disk(machine.uuid, disk)
+    layers = [FreshLayer(disk.target, POOL, f"{disk.volume}-2") for disk in (vda, vdb, more, last)]
+    for layer in layers:
+        overlay(rig, layer.volume, layer.volume.removesuffix("-2"))
+    rig.driver.upload(POOL, "memory", b"", "raw")
+    rig.driver.freeze(machine.uuid, layers, memory="memory")
+    for number in (3, 4):  # the second time from what was restored already
+        rig.driver.destroy(machine.uuid)
+        fresh = [replace(disk, volume=f"{disk.volume}-{number}") for disk in (vda, vdb, more, last)]
+        for disk in fresh:
+            overlay(rig, disk.volume, disk.volume.removesuffix(f"-{number}"))
+        rig.driver.define(replace(machine, disks=tuple(fresh)))
+        rig.driver.restore(machine.uuid, POOL, "memory")
+        assert power(rig, machine) is PowerState.RUNNING
+        assert disks_of(rig, machine.uuid) == {disk.target: disk.volume for disk in fresh}
 
 
 def test_memory_of_another_size_is_refused(rig: Rig, machine: DomainSpec) -> None:

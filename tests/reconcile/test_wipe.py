@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 
+from hosts.connections import driver_for
 from hosts.driver.memory import MemoryHost
 from hosts.driver.types import DiskSpec, PowerState
+from hosts.models import StorageClass, StoragePool
 from tests.audit.mirror import mirrored
 from tests.audit.test_audit import guest, volume
 from tests.world import World
@@ -28,6 +31,30 @@ def host(world: World) -> MemoryHost:
 def test_nothing_of_ours_stays(world: World, host: MemoryHost) -> None:
     call_command("wipe_hosts")
     assert (host.domains, host.volumes, host.pools, host.networks) == ({}, {}, {}, {})
+
+
+def test_added_pools_and_those_of_backup_targets_go_and_backups_stay(world: World, host: MemoryHost) -> None:
+    target, elsewhere = world.target(), world.target("elsewhere")
+    driver = driver_for(world.host)
+    StoragePool.objects.create(host=world.host, name="fast", path="/srv/fast", storage_class=StorageClass.objects.get())
+    for name, path in (("fast", "/srv/fast"), (target.pool_name, target.path), (elsewhere.pool_name, "/srv/theirs")):
+        driver.ensure_pool(name, Path(path))
+    host.volumes[target.pool_name, "backup.qcow2"] = volume("backup.qcow2")
+    out = io.StringIO()
+    call_command("wipe_hosts", stdout=out)
+    assert set(host.pools) == {elsewhere.pool_name}
+    assert set(host.volumes) == {(target.pool_name, "backup.qcow2")}
+    assert out.getvalue() == "one: the backups in /srv/nas (NAS) stay\n"
+
+
+def test_what_another_has_in_an_added_pool_keeps_that_alone(world: World, host: MemoryHost) -> None:
+    driver_for(world.host).ensure_pool("fast", Path("/srv/fast"))
+    StoragePool.objects.create(host=world.host, name="fast", path="/srv/fast", storage_class=StorageClass.objects.get())
+    host.volumes["fast", "theirs"] = volume("theirs")
+    out = io.StringIO()
+    call_command("wipe_hosts", stdout=out)
+    assert (set(host.pools), host.networks) == ({"fast"}, {})
+    assert out.getvalue().splitlines()[1:] == ["one: pool fast stays with it"]
 
 
 def test_what_another_installation_has_in_the_same_pool_stays(world: World, host: MemoryHost) -> None:

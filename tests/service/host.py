@@ -61,6 +61,16 @@ class Host:
             name = self.backing(name)
         return found
 
+    def disks(self, vm_id: str) -> dict[str, str]:
+        """The volumes of its definition by target, those of its drives too."""
+        found = {}
+        for disk in self.xml(vm_id).iterfind("devices/disk"):
+            target, source = disk.find("target"), disk.find("source")
+            assert target is not None
+            assert source is not None
+            found[target.get("dev", "")] = source.get("volume", "")
+        return found
+
     def leases(self, network: str) -> str:
         return self.virsh("net-dhcp-leases", network)
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.lab.fixtures import LabHost
-from tests.service.host import Host
+from tests.service.host import Host, qemu_io
 from tests.stack import ROOT, Stack, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
@@ -57,6 +57,9 @@ Schedule.objects.unscoped("test").filter(pk="{id}").update(due_at=due, next_at=d
 """
 WRITE = "head -c {size}k /dev/urandom >/root/{name}; sync; sha256sum /root/{name}; exit\n"
 FILL = "yes of-no-use | head -c {size}k >/root/much; sync; echo done; exit\n"
+PATTERN = (
+    "head -c 1048576 /dev/zero | tr '\\000' '\\{octal}' | dd of=/dev/{target} bs=64k conv=fsync; sync; echo; exit\n"
+)
 SMALL_MIB = 160
 SYSTEM_AT = 25 << 20  # where the image's second partition begins
 
@@ -183,7 +186,7 @@ def test_full_and_three_incrementals_are_each_restored(stack: Stack, host: Host,
         points.append(guest.back_up())
     assert [point["kind"] for point in points] == ["full", *["incremental"] * 3]
     assert {point["consistency"] for point in points} == {"crash"}
-    assert all(point["bytes_read"] < 24 << 20 for point in points[1:]), [point["bytes_read"] for point in points]
+    assert all(0 < point["bytes_read"] < 24 << 20 for point in points[1:]), [point["bytes_read"] for point in points]
     for number in (2, 0, 3, 1):
         restore(guest, points[number])
         found = on_disk(guest, guest.vm["id"], guest.sums, tmp_path)
@@ -222,6 +225,39 @@ def restored_as_new(guest: Guest, backup: dict[str, Any], scratch: Path) -> None
     assert guest.host.state(vm["id"]) == "running"
     assert on_disk(guest, vm["id"], backup["holds"], scratch) == backup["holds"]
     stack.delete(vm)
+
+
+def test_a_volume_is_restored_where_it_is_plugged_now(stack: Stack, host: Host, target: Path) -> None:
+    guest = Guest(stack, host, stack.create(user_data=LISTEN))
+    mine, other = (made_volume(stack, name) for name in ("mine", "other"))
+    guest.listens()
+    plug(guest, mine, "attach")
+    guest.run(PATTERN.format(octal=252, target="vdb"))
+    backup = guest.back_up()
+    plug(guest, mine, "detach")
+    plug(guest, other, "attach")
+    plug(guest, mine, "attach")
+    assert guest.run(PATTERN.format(octal=273, target="vdb")) == guest.run(PATTERN.format(octal=314, target="vdc"))
+    restore(guest, backup)
+    assert host.state(guest.vm["id"]) == "running"
+    off(stack, guest.vm["id"])
+    disks = host.disks(guest.vm["id"])
+    assert qemu_io(host.pool_path / disks["vdb"], "read -P 0xbb 0 1M")
+    assert qemu_io(host.pool_path / disks["vdc"], "read -P 0xaa 0 1M")
+    assert host.volumes_of_defined_domains() <= host.volumes()
+    stack.delete(guest.vm)
+    for volume in (mine, other):
+        stack.succeeded("DELETE", f"/volumes/{volume}")
+    stack.succeeded("DELETE", f"/backups/{backup['id']}")
+
+
+def made_volume(stack: Stack, name: str) -> str:
+    return str(stack.succeeded("POST", "/volumes", {"name": name, "size_gib": 1, "tenant": "demo"})["volume"]["id"])
+
+
+def plug(guest: Guest, volume: str, action: str) -> None:
+    body = {"vm": guest.vm["id"]} if action == "attach" else {}
+    guest.stack.succeeded("POST", f"/volumes/{volume}/actions/{action}", body)
 
 
 def test_damage_is_found_and_never_restored(shared: Guest, target: Path) -> None:

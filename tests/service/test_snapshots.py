@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.service.host import Host
-from tests.service.test_backups import AGENT, LISTEN, Guest, written
+from tests.service.test_backups import AGENT, LISTEN, Guest, made_volume, plug, written
 from tests.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(1500)]
@@ -105,7 +105,10 @@ def test_a_running_guest_reads_again_what_it_had_written(stack: Stack, guest: Gu
 
 
 def test_with_its_memory_it_goes_on_where_it_was(guest: Guest) -> None:
+    """With a volume that was plugged in while it ran, which the guest finds where it was."""
     guest.write("data", 1000)
+    volume = made_volume(guest.stack, "plugged")
+    plug(guest, volume, "attach")
     before, boot = guest.sums["data"], guest.run(BOOT)
     snapshot = take(guest, "running", memory=True)
     assert (snapshot["memory"], snapshot["consistency"]) == (True, "memory")
@@ -121,6 +124,10 @@ def test_with_its_memory_it_goes_on_where_it_was(guest: Guest) -> None:
     delete(guest, snapshot)
     assert guest.run("sha256sum /root/data; exit\n").split()[0] == before
     assert not [name for name in guest.host.volumes() if name.endswith(".memory")]
+    assert guest.run("head -c 4096 /dev/zero | dd of=/dev/vdb conv=fsync 2>/dev/null; echo $?; exit\n") == "0\n"
+    settled(guest)
+    plug(guest, volume, "detach")
+    guest.stack.succeeded("DELETE", f"/volumes/{volume}")
 
 
 def test_of_one_that_is_off_the_bytes_are_the_same(guest: Guest) -> None:

@@ -19,6 +19,7 @@ from hosts.driver.kvm.connection import Calls, in_thread
 from hosts.driver.kvm.domains import lookup
 from hosts.driver.kvm.freeze import frozen
 from hosts.driver.types import FreshLayer
+from hosts.driver.xml.addresses import with_addresses_of
 from hosts.driver.xml.chain import chain_of, targets_of
 from hosts.driver.xml.layers import Overlay, snapshot_xml
 
@@ -126,5 +127,7 @@ def _restore(connect: libvirt.virConnect, uuid: UUID, pool: str, memory: str) ->
     domain = lookup(connect, uuid)
     if domain.isActive():
         return
-    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
-    connect.restoreFlags(_path(connect, pool, memory), xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
+    path = _path(connect, pool, memory)
+    definition = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    xml = with_addresses_of(definition, connect.saveImageGetXMLDesc(path))
+    connect.restoreFlags(path, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)

@@ -1,9 +1,13 @@
-"""For `./run reset`: remove from all hosts what belongs to this installation, and nothing else."""
+"""For `./run reset`: remove from all hosts what belongs to this installation, and nothing else.
+
+Backups stay in their targets; only the hosts' pools for these go.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -11,8 +15,8 @@ from django.core.management.base import BaseCommand, CommandError
 from hosts.connections import driver_for
 from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError
-from hosts.driver.types import DomainFacts
-from hosts.models import Host
+from hosts.driver.types import DomainFacts, PoolContents
+from hosts.models import BackupTarget, Host
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.audit import names
@@ -21,7 +25,7 @@ from vms.models import VM, Image, Layer
 
 
 class Command(BaseCommand):
-    help = "Delete machines, volumes, pool and network of this installation from its hosts, and print what stays."
+    help = "Delete machines, volumes, pools and network of this installation from its hosts, and print what stays."
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger("hosts.connections").setLevel(logging.WARNING)  # whoever asked for it reads along
@@ -34,15 +38,31 @@ class Command(BaseCommand):
         if failures:
             raise CommandError("; ".join(failures))
 
-    def _tell(self, host: Host, left: list[str]) -> None:
-        for words in left:
+    def _tell(self, host: Host, left: Left) -> None:
+        for words in left.unknown:
             self.stdout.write(f"{host.name}: {words} stays, for this installation does not know it")
-        if left:
-            self.stdout.write(f"{host.name}: pool {host.pool_name} and network {host.network_name} stay with it")
+        kept = [
+            *(f"pool {pool}" for pool in left.pools),
+            *([f"network {host.network_name}"] if left.has_network else []),
+        ]
+        if kept:
+            self.stdout.write(f"{host.name}: {' and '.join(kept)} {'stay' if kept[1:] else 'stays'} with it")
+        for target in left.targets:
+            self.stdout.write(f"{host.name}: the backups in {target.path} ({target.name}) stay")
 
 
-def _wipe(host: Host) -> list[str]:
-    """What stays: another installation may have the same pool, and then it has the network of that name as well."""
+@dataclass(frozen=True)
+class Left:
+    """What stays on a host: what is not ours, in words; pools with such in them; backup targets, by their files."""
+
+    unknown: list[str]
+    pools: list[str]
+    has_network: bool
+    targets: list[BackupTarget]
+
+
+def _wipe(host: Host) -> Left:
+    """Another installation may have the same pool, and then it has the network of that name as well."""
     driver, pools = driver_for(host), [pool.name for pool in host.storage_pools.all()]
     for machine_id in set(Claim.objects.filter(account_id=host.pk).values_list("holder_id", flat=True)):
         _remove(driver, machine_id)
@@ -52,9 +72,12 @@ def _wipe(host: Host) -> list[str]:
     _wipe_volumes(driver, host)
     _wipe_disks(driver, host, pools, {(disk.pool, disk.volume) for domain in unknown for disk in domain.disks})
     left = _what_stays(driver, host, pools)
-    if not left:
-        driver.delete_pool(host.pool_name)
+    for pool in set(pools) - set(left.pools):
+        driver.delete_pool(pool)
+    if not left.has_network:
         driver.delete_network(host.network_name)
+    for target in left.targets:
+        driver.delete_pool(target.pool_name)
     driver.close()
     return left
 
@@ -98,7 +121,20 @@ def _wipe_disks(driver: Driver, host: Host, pools: Iterable[str], disks: set[tup
             wanted |= {backing for name in removable if (backing := there[name]) and names.is_ours(backing)}
 
 
-def _what_stays(driver: Driver, host: Host, pools: Iterable[str]) -> list[str]:
-    domains = driver.inventory([], host.network_name).domains
-    guests = [f"domain {each.name} ({each.power})" for each in domains if is_ours(each, list(pools))]
-    return [*guests, *(volume.name for volume in driver.list_volumes(host.pool_name))]
+def _what_stays(driver: Driver, host: Host, pools: Sequence[str]) -> Left:
+    found = driver.inventory(pools, host.network_name)
+    guests = [f"domain {each.name} ({each.power})" for each in found.domains if is_ours(each, pools)]
+    volumes = {pool: _names_in(found.pools[pool]) for pool in pools}
+    in_use = [pool for pool in pools if guests or volumes[pool]]
+    unknown = [*guests, *(name for names in volumes.values() for name in names)]
+    return Left(unknown, in_use, host.pool_name in in_use, _targets_on(driver))
+
+
+def _names_in(pool: PoolContents | None) -> list[str]:
+    return [*(volume.name for volume in pool.volumes), *pool.unfinished] if pool else []
+
+
+def _targets_on(driver: Driver) -> list[BackupTarget]:
+    """Those that the host has a pool for, at their path: another installation's may have its name."""
+    paths = {pool.name: pool.path for pool in driver.facts().pools}
+    return [target for target in BackupTarget.objects.all() if paths.get(target.pool_name) == target.path]
