@@ -270,7 +270,7 @@ class BackupSpec:
 @dataclass(frozen=True, slots=True)
 class BackupFacts:
     """How far a backup is: bytes of guest disks read, of those to be read. `counts_changes`: the next may be of changes
-    alone. `has_begun`: by this very call. Complete, its volumes are there."""
+    alone. `has_begun`: by this very call. Complete, its volumes are there; how much was read is told once then."""
 
     done_bytes: int
     total_bytes: int

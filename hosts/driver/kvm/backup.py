@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import libvirt
@@ -91,7 +91,7 @@ class _Backup:
         is_of_these = any(upload.marks_of(name, names) for name in self._names)
         if outcome is None or not is_of_these or outcome["type"] == libvirt.VIR_DOMAIN_JOB_CANCELLED:
             return self._begin()
-        return self._close() if outcome.get("success") else self._fail(outcome)
+        return self._close(outcome) if outcome.get("success") else self._fail(outcome)
 
     def stop(self) -> None:
         """As if it had never begun."""
@@ -158,32 +158,33 @@ class _Backup:
         size = self._domain.blockInfo(disk.target)[_CAPACITY]
         return str(self._pool.createXML(volume_xml(disk.name, "qcow2", size, parent)).path())
 
-    def _fail(self, outcome: dict[str, object]) -> BackupFacts:
+    def _fail(self, outcome: dict[str, Any]) -> BackupFacts:
         words = str(outcome.get("errmsg") or "the job failed")
         _outcome(self._domain, forget=True)
         self.stop()
         raise (errors.NoSpace if "No space" in words else errors.DriverError)(words)
 
-    def _close(self) -> BackupFacts:
+    def _close(self, outcome: dict[str, Any]) -> BackupFacts:
         self._wait_for_files()
         for name in self._names:
             for mark in upload.marks_of(name, upload.names_in(self._pool)):
                 upload.delete_one(self._pool, mark)
-        return self._complete()
+        return self._complete(read=outcome.get("disk_total", 0))
 
     def _wait_for_files(self) -> None:
         """libvirt says that a job has ended before QEMU has let go of its files; a question waits behind that."""
         with suppress(libvirt.libvirtError):  # QEMU has ended itself
             self._domain.blockInfo(self._spec.disks[0].target)
 
-    def _complete(self) -> BackupFacts:
+    def _complete(self, read: int = 0) -> BackupFacts:
+        """`read` is what its job has read in all, where libvirt has just told that."""
         consistency, counts_changes = self._kept()
         if self._domain.isActive():
             for checkpoint in self._domain.listAllCheckpoints():
                 if checkpoint.getName() not in (self._spec.checkpoint, *self._spec.keep):
                     _delete(checkpoint)
         self._power_off()
-        return BackupFacts(0, 0, True, consistency, counts_changes)
+        return BackupFacts(read, read, True, consistency, counts_changes)
 
     def _kept(self) -> tuple[Consistency, bool]:
         """What the checkpoint says; without one nobody remembers how the guest was, so nothing is promised."""
@@ -229,11 +230,11 @@ def _written(domain: libvirt.virDomain) -> frozenset[str] | None:
         raise
 
 
-def _outcome(domain: libvirt.virDomain, *, forget: bool = False) -> dict[str, object] | None:
+def _outcome(domain: libvirt.virDomain, *, forget: bool = False) -> dict[str, Any] | None:
     """What libvirt says of the domain's last job, if that was a backup."""
     keep = 0 if forget else libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
     try:
-        found: dict[str, object] = domain.jobStats(_COMPLETED | keep)
+        found: dict[str, Any] = domain.jobStats(_COMPLETED | keep)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
             return None

@@ -33,9 +33,8 @@ class BackupCalls(Calls):
                 raise errors.Busy("another backup of the domain is under way")
             if running is None and not all((spec.pool, disk.name) in host.volumes for disk in spec.disks):
                 return _begin(host, machine, power, spec)
-            if running is not None:
-                _close(host, machine, spec)
-            return BackupFacts(0, 0, True, host.checkpoints[uuid][spec.checkpoint])
+            read = _close(host, machine, spec) if running is not None else 0
+            return BackupFacts(read, read, True, host.checkpoints[uuid][spec.checkpoint])
 
     def end_backup(self, uuid: UUID, spec: BackupSpec) -> None:
         with self._call("end_backup") as host:
@@ -93,7 +92,8 @@ def _begin(host: MemoryHost, machine: DomainSpec, power: PowerState, spec: Backu
     return BackupFacts(0, sum(_to_read(host, spec, sources).values()), False, known[spec.checkpoint], has_begun=True)
 
 
-def _close(host: MemoryHost, machine: DomainSpec, spec: BackupSpec) -> None:
+def _close(host: MemoryHost, machine: DomainSpec, spec: BackupSpec) -> int:
+    """The bytes that were read."""
     del host.backups[machine.uuid]
     sources = {disk.target: (disk.pool, disk.volume) for disk in machine.disks}
     sizes = _to_read(host, spec, sources)
@@ -105,6 +105,7 @@ def _close(host: MemoryHost, machine: DomainSpec, spec: BackupSpec) -> None:
         host.contents[spec.pool, disk.name] = header(capacity) + f"{disk.name} on {disk.parent}".encode()
     known = host.checkpoints[machine.uuid]
     host.checkpoints[machine.uuid] = {name: known[name] for name in known if name in (spec.checkpoint, *spec.keep)}
+    return sum(sizes.values())
 
 
 def _to_read(host: MemoryHost, spec: BackupSpec, sources: dict[str, tuple[str, str]]) -> dict[str, int]:
