@@ -60,7 +60,7 @@ def _why_not(action: VolumeAction, facts: Facts) -> str:
     if reason := _why_not_of_machine(facts):
         return reason
     if action is VolumeAction.MOVE and facts.has_snapshots:
-        return "Snapshots stand on where it lies. Delete them first, then move it."
+        return "Snapshots or linked clones of the machine stand on where it lies. Delete them first, then move it."
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -205,6 +206,29 @@ def test_of_a_target_that_is_not_mounted_nothing_is_deleted(vm: VM, host: Memory
     assert host.volumes == before
     assert worked(backups.delete(actor=SYSTEM, backup=left)).state == State.SUCCEEDED
     assert not {disk.file_name for disk in backup.disks.all()} & {name for _, name in host.volumes}
+
+
+def test_a_verification_whose_target_goes_away_in_the_middle_finds_no_damage(
+    vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hosts.driver.memory import MemoryDriver
+
+    backup, away, download = back_up(vm), {}, MemoryDriver.download
+
+    def unmount_after_the_token(self: MemoryDriver, pool: str, name: str, *rest: Any) -> int:
+        if name != backup.target.marker:
+            away.update({own: host.volumes.pop(own) for own in list(host.volumes) if own[0] == pool})
+        return download(self, pool, name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryDriver, "download", unmount_after_the_token)
+        failed = worked(backups.verify(actor=SYSTEM, backup=backup))
+    assert failed.error is not None
+    assert failed.error["code"] == "target_unreachable"
+    backup.refresh_from_db(from_queryset=Backup.objects.unscoped("test"))
+    assert (backup.damage, backup.verified_at) == ("", None)
+    host.volumes.update(away)
+    assert worked(backups.verify(actor=SYSTEM, backup=backup)).state == State.SUCCEEDED
 
 
 def test_a_deletion_whose_target_goes_away_in_the_middle_waits_for_it(

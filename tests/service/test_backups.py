@@ -313,22 +313,38 @@ def test_what_later_ones_need_is_handed_over(shared: Guest, target: Path, tmp_pa
     assert "nas" not in stack.manage("audit")
 
 
-def test_nothing_is_deleted_of_a_target_that_is_not_mounted(shared: Guest, target: Path, lab_host: LabHost) -> None:
-    stack, before = shared.stack, set(target.iterdir())
-    backup = shared.back_up(full=True)
-    files = set(target.iterdir()) - before
+def test_of_a_target_that_is_not_mounted_nothing_is_deleted_or_called_damaged(
+    shared: Guest, target: Path, lab_host: LabHost
+) -> None:
+    stack, before, vm_id = shared.stack, set(target.iterdir()), shared.vm["id"]
+    chain = [shared.back_up(full=number == 0) for number in range(3)]
+    files, newest = set(target.iterdir()) - before, f"/backups/{chain[-1]['id']}"
+    calls: list[tuple[str, str, dict[str, Any]]] = [
+        ("DELETE", newest, {}),
+        ("POST", f"{newest}/actions/verify", {}),
+        ("POST", f"{newest}/actions/restore", {}),
+        ("POST", f"{newest}/actions/restore", {"name": "t-unmounted"}),
+        ("POST", f"/vms/{vm_id}/backups", {}),
+    ]
     in_mounts_of(lab_host, "mount", "-t", "tmpfs", "tmpfs", target)  # an empty directory, as where a mount is away
     try:
-        for method, path in (("POST", "/actions/verify"), ("DELETE", "")):
-            failed = stack.finished(stack.accepted(method, f"/backups/{backup['id']}{path}")["operation"])
-            assert failed["error"]["code"] == "target_unreachable"
+        for method, path, body in calls:
+            failed = stack.finished(stack.accepted(method, path, body)["operation"])
+            assert (failed["status"], failed["error"]["code"]) == ("failed", "target_unreachable")
             assert "The NAS is not mounted" in failed["error"]["detail"]
     finally:
         in_mounts_of(lab_host, "umount", target)
-    kept = stack.get(f"/backups/{backup['id']}")
-    assert (kept["status"], kept["damage"]) == ("ready", "")
+    assert shared.host.state(vm_id) == "running"
+    kept = [stack.get(f"/backups/{each['id']}") for each in chain]
+    assert {(each["status"], each["damage"]) for each in kept} == {("ready", "")}
+    assert [each["id"] for each in stack.get(f"/backups?vm={vm_id}")["results"]][:3] == [
+        each["id"] for each in reversed(chain)
+    ]
     assert files <= set(target.iterdir())
-    stack.succeeded("DELETE", f"/backups/{backup['id']}")
+    stack.succeeded("POST", f"{newest}/actions/verify")
+    assert shared.back_up()["kind"] == "incremental"
+    for each in stack.get(f"/backups?vm={vm_id}")["results"][:4]:
+        stack.succeeded("DELETE", f"/backups/{each['id']}")
     assert set(target.iterdir()) == before
 
 

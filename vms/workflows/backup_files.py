@@ -58,9 +58,13 @@ def target_driver(context: StepContext, target: BackupTarget, host: Host) -> Dri
     """
     driver = fenced_driver(host, context.check)
     driver.ensure_pool(target.pool_name, Path(target.path))
+    _require_mounted(driver, target)
+    return driver
+
+
+def _require_mounted(driver: Driver, target: BackupTarget) -> None:
     if token_there(driver, target) != target.token:
         raise _unreachable(f"The backup target {target.name} is not mounted on its host.")
-    return driver
 
 
 def _unreachable(words: str) -> StepFailed:
@@ -102,6 +106,7 @@ def check_files(context: StepContext, driver: Driver, backup: Backup) -> None:
     for index, file in enumerate(files):
         told = _damage(context, driver, backup.target.pool_name, file, (index, len(files)))
         if told:
+            _require_mounted(driver, backup.target)  # it may have gone away in the middle
             _note_damage(file.backup_id, told)
             raise StepFailed("backup_damaged", f"The backup is damaged: {told}")
     ids = {file.backup_id for file in files}
