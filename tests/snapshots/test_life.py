@@ -186,6 +186,21 @@ def test_memory_is_kept_and_comes_back(
     agree(web, host, turn, 1)
 
 
+def test_no_power_is_cut_for_a_memory_that_is_missing(
+    web: VM, host: MemoryHost, take: Take, owner: Actor, work: Work
+) -> None:
+    snapshot, before = take(web, memory=True), chain(web)
+    assert snapshot.memory_pool is not None
+    driver_for(again(web).host).delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
+    snapshots.revert(actor=owner, snapshot=snapshot, safety=True)
+    host.calls.clear()
+    (operation,) = work()
+    assert operation.error is not None
+    assert operation.error["code"] == "memory_missing"
+    assert "destroy" not in host.calls
+    assert chain(web) == before
+
+
 def test_of_another_size_it_starts_without_its_memory(
     web: VM, host: MemoryHost, take: Take, owner: Actor, work: Work
 ) -> None:

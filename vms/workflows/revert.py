@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM, Snapshot, SnapshotState
@@ -29,6 +29,18 @@ from vms.workflows.snapshot_steps import (
     spec_on,
     write_to,
 )
+
+
+def prepare(context: StepContext) -> Output:
+    """What it is to go on from is looked for first: once its power is cut, what runs now is lost."""
+    snapshot = snapshot_in(context.operation)
+    if context.params["with_memory"] and snapshot.memory_pool is not None:
+        driver = driver_of(context, machine(context.operation))
+        if driver.volume(snapshot.memory_pool.name, snapshot.memory_volume) is None:
+            raise StepFailed(
+                "memory_missing", "The memory of the snapshot is missing on the host. Nothing was changed."
+            )
+    return make_overlays(context)
 
 
 def cut_power(context: StepContext) -> Output:
@@ -99,7 +111,7 @@ REVERT = register(
         done="returned to a snapshot",
         permission=Permission.VM_WRITE,
         steps=(
-            Step("prepare", "Preparing new layers", make_overlays, undo=delete_overlays),
+            Step("prepare", "Preparing new layers", prepare, undo=delete_overlays),
             Step("power", "Cutting the power", cut_power, undo=run_again),
             Step("switch", "Switching the disks", switch, undo=switch_back),
             Step("start", "Starting it again", start, undo=cut_power_again, weight=3),
