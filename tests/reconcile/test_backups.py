@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,17 +14,18 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import DiskSpec
+from hosts.driver.types import DiskSpec, PowerState
 from portal.operations import engine, services
 from portal.operations.models import Operation, OperationStep
 from portal.operations.states import State, StepState
 from portal.tenancy.gate import SYSTEM
 from tests.audit.mirror import put
+from tests.audit.test_audit import guest
 from tests.reconcile.conftest import fresh
 from tests.reconcile.test_clone import worked
 from tests.world import World
 from vms.design import domain_spec
-from vms.models import VM, Backup, Layer, Volume
+from vms.models import VM, Backup, BackupDisk, Layer, Volume
 from vms.services import backups
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -282,3 +285,20 @@ def test_one_that_is_whole_is_there_as_before(vm: VM, host: MemoryHost) -> None:
     services.cancel(actor=SYSTEM, operation=operation)
     assert worked(operation).state == State.CANCELLED
     assert Backup.objects.unscoped("test").get(pk=first.pk).damage == ""
+
+
+def test_what_takes_over_from_a_deleted_one_is_let_be(vm: VM, host: MemoryHost, turn: Callable[[], list[str]]) -> None:
+    """The host's helper is no operation's at first sight: it goes by the id of the file that takes over."""
+    first, second = back_up(vm), back_up(vm)
+    below, heir = first.disks.get(is_boot=True), second.disks.get(is_boot=True)
+    Backup.objects.unscoped("test").filter(pk=second.pk).update(parent=first)
+    BackupDisk.objects.filter(pk=heir.pk).update(parent=below)
+    disk = DiskSpec(first.target.pool_name, heir.file_name, "vda")
+    helper = replace(guest("", disks=(disk,)), uuid=heir.pk, name=f"berth-absorb-{heir.pk}")
+    host.domains[helper.uuid] = (helper, PowerState.PAUSED)
+    operation = backups.delete(actor=SYSTEM, backup=first)
+    turn(), turn()
+    assert helper.uuid in host.domains
+    operation.delete()
+    turn()
+    assert helper.uuid not in host.domains

@@ -98,7 +98,8 @@ def delete(*, actor: Actor, backup: Backup) -> Operation:
     """For good. Those that stand on it take over what they need of it first."""
     _require(actor, backup, BackupAction.DELETE)
     children = Backup.objects.unscoped("of one in hand").filter(parent=backup)
-    holds = [*chain_of(backup)[:-1], *children]
+    heirs = BackupDisk.objects.filter(parent__backup=backup)  # the host's helpers go by their ids
+    holds = [*chain_of(backup)[:-1], *children, *heirs]
     title = f"Delete the {backup}"
     return operations.submit(DROP_BACKUP, actor=actor, target=backup, title=title, lane=backup.target_id, holds=holds)
 
