@@ -74,6 +74,15 @@ def test_nonsense(world: World, call: Api, more: dict[str, Any], field: str) -> 
     assert not Schedule.objects.unscoped("test").exists()
 
 
+def test_backups_go_to_the_default_target_where_none_is_named(world: World, call: Api) -> None:
+    tape, nas = world.target("tape"), world.target()
+    path = create(world, call, kind="backup")["Location"]
+    assert Schedule.objects.unscoped("test").get().target == tape.pk
+    assert call("member").patch(path, {"target": "nas"}).status_code == 200
+    assert call("member").patch(path, {"at": "04:00"}).status_code == 200
+    assert Schedule.objects.unscoped("test").get().target == nas.pk
+
+
 def test_it_is_changed_in_part(world: World, call: Api) -> None:
     path = create(world, call)["Location"]
     answer = call("member").patch(path, {"every": "weekly", "weekday": "sunday"}).json()

@@ -29,6 +29,8 @@ def host(world: World) -> MemoryHost:
 
 
 def test_nothing_of_ours_stays(world: World, host: MemoryHost) -> None:
+    memory = world.snapshot(memory_pool=world.host.default_pool).memory_volume
+    host.volumes["berth", memory] = volume(memory)
     call_command("wipe_hosts")
     assert (host.domains, host.volumes, host.pools, host.networks) == ({}, {}, {}, {})
 

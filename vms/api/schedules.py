@@ -51,7 +51,7 @@ class ScheduleChange(Input):
     zone = Text(max_length=64, required=False, help_text='A time zone such as "Europe/Berlin".')
     weekday = Choice(WEEKDAYS, required=False, allow_null=True, help_text="Of a weekly one.")
     keep = KeepIn(required=False, help_text="How many are kept; at least one.")
-    target = Text(max_length=63, required=False, allow_null=True, help_text="Where backups go; not for snapshots.")
+    target = Text(max_length=63, required=False, allow_null=True, help_text="Where backups go, if not to the default.")
     active = Boolean(required=False)
 
 

@@ -33,8 +33,11 @@ def whole(ids: Collection[UUID]) -> set[UUID]:
     return set(rows.values_list("pk", flat=True))
 
 
-def target(actor: Actor, tenant: Tenant, reference: str) -> UUID:
-    found = backup_selectors.targets().filter(slug=reference).first()
+def target(actor: Actor, tenant: Tenant, reference: str | None) -> UUID:
+    rows = backup_selectors.targets()
+    found = rows.filter(slug=reference).first() if reference else rows.first()
+    if found is None and not reference:
+        raise Invalid("There is no backup target yet. An administrator adds one.", field="target")
     if found is None:
         raise Invalid("There is no such backup target.", code="unknown_reference", field="target")
     return found.pk

@@ -12,7 +12,7 @@ from portal.tenancy.models import Tenant
 from vms.models import Schedule, ScheduleKind
 
 
-def _takes_no_target(actor: Actor, tenant: Tenant, reference: str) -> UUID:
+def _takes_no_target(actor: Actor, tenant: Tenant, reference: str | None) -> UUID:
     raise NotImplementedError
 
 
@@ -22,15 +22,15 @@ class Maker:
 
     Both raise a DomainError where that may not be: Conflict "operation_in_progress" is tried again, "wrong_state" is
     skipped, all else has failed. `whole` says which of these ids are there and could be returned to: what failed
-    half-way pushes no good one out. `target` resolves a reference to where it goes, or raises Invalid at the field
-    "target"; only for kinds that need one.
+    half-way pushes no good one out. `target` resolves a reference to where it goes, None to the default one, or raises
+    Invalid at the field "target"; only for kinds that need one.
     """
 
     make: Callable[[Actor, Schedule], tuple[UUID, Operation]]
     delete: Callable[[Actor, UUID], Operation]
     whole: Callable[[Collection[UUID]], set[UUID]]
     needs_target: bool = False
-    target: Callable[[Actor, Tenant, str], UUID] = _takes_no_target
+    target: Callable[[Actor, Tenant, str | None], UUID] = _takes_no_target
 
 
 _makers: dict[ScheduleKind, Maker] = {}

@@ -103,7 +103,7 @@ def _set(actor: Actor, schedule: Schedule, request: ScheduleIn) -> None:
     for name in COUNTS:
         setattr(schedule, f"keep_{name}", request.keep.get(name, 0))
     if maker.needs_target and request.target != str(schedule.target):
-        schedule.target = maker.target(actor, schedule.tenant, str(request.target))
+        schedule.target = maker.target(actor, schedule.tenant, request.target or None)
     schedule.is_active = request.active
     schedule.due_at = schedule.next_at = following(schedule.rhythm, timezone.now())
 
@@ -132,10 +132,7 @@ def _check_counts(keep: Mapping[str, int]) -> None:
 
 
 def _check_target(request: ScheduleIn) -> None:
-    needs_target = makers.maker_of(request.kind).needs_target
-    if needs_target and not request.target:
-        raise Invalid("Say where backups go.", code="required", field="target")
-    if request.target and not needs_target:
+    if request.target and not makers.maker_of(request.kind).needs_target:
         raise Invalid("Snapshots lie with the machine; leave this out.", field="target")
 
 

@@ -114,7 +114,7 @@ class ScheduleForm(forms.Form):
         kinds = [kind for kind in makers.kinds() if targets or not makers.maker_of(kind).needs_target]
         self.fields["kind"].choices = [(str(kind), str(kind.label)) for kind in kinds]  # type: ignore[attr-defined]
         self.fields["target"].choices = [  # type: ignore[attr-defined]
-            ("", "Only for backups"),
+            ("", "The default place for backups"),
             *((target.slug, target.name) for target in targets),
         ]
         for name in COUNTS:

@@ -21,7 +21,7 @@ from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.audit import names
 from vms.audit.compare import is_ours
-from vms.models import VM, Image, Layer
+from vms.models import VM, Image, Layer, Snapshot
 
 
 class Command(BaseCommand):
@@ -99,6 +99,9 @@ def _unknown_machines(driver: Driver, host: Host, pools: Iterable[str]) -> list[
 
 def _wipe_volumes(driver: Driver, host: Host) -> None:
     """Disks before the images that they stand on; an image on which somebody else's disk stands stays as well."""
+    for point in Snapshot.objects.unscoped("reset").select_related("memory_pool"):
+        if point.memory_pool and point.memory_pool.host_id == host.pk:
+            driver.delete_volume(point.memory_pool.name, point.memory_volume)
     for layer in Layer.objects.filter(pool__host=host).select_related("pool"):
         driver.end_copy(layer.pk)
         driver.delete_volume(layer.pool.name, layer.file_name)
