@@ -381,6 +381,22 @@ ROUTES: dict[str, Route] = {
             "POST": _call(_ADMINS.format(202), lambda world: {"name": "two", "uri": "qemu+ssh://two/system"}),
         },
     ),
+    "api/v1/clusters": Route(
+        _at("clusters"),
+        {"GET": STAFF_READS, "POST": _call(_ADMINS.format(201), lambda world: {"slug": "east", "spread": "pack"})},
+    ),
+    "api/v1/clusters/<slug:cluster>": Route(
+        lambda world: f"/api/v1/clusters/{world.cluster().slug}",
+        {
+            "GET": STAFF_READS,
+            "PATCH": _call(_ADMINS.format(200), lambda world: {"failure_reserve": 1}),
+            "DELETE": _call(_ADMINS.format(204)),
+        },
+    ),
+    "api/v1/tenants/<slug:tenant>/clusters": Route(
+        _at("tenants/acme/clusters"),
+        {"GET": STAFF_READS, "PUT": _call(_ADMINS.format(200), lambda world: {"clusters": ["default"]})},
+    ),
     "api/v1/hosts/<slug:host>": Route(
         _at("hosts/one"),
         {

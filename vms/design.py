@@ -6,7 +6,7 @@ from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, Fir
 from hosts.models import Host
 from vms.models import VM, Layer, Volume
 
-# Emulation offers no host CPU to pass through; a fixed model is the same on every host.
+# For clusters without a baseline. Emulation offers no host CPU to pass through; a fixed model is the same everywhere.
 _CPU_MODELS = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
 
 
@@ -20,7 +20,7 @@ def domain_spec(vm: VM, host: Host, attempt: int) -> DomainSpec:
         vcpus=vm.vcpus,
         memory_mib=vm.memory_mib,
         accelerator=accelerator,
-        cpu_model=_CPU_MODELS[accelerator],
+        cpu_model=host.cluster.cpu_model or _CPU_MODELS[accelerator],
         disks=tuple(disk_spec(volume, volume.layer) for volume in vm.volumes.all()),
         firmware=Firmware(vm.firmware),
         cdroms=_cdroms(vm, host),

@@ -11,9 +11,18 @@ from portal.api.operations import OperationOut
 from portal.api.serializers import Input, Integer, Text
 
 
+class Labels(serializers.ListField):
+    """Words for what some machines ask of their host."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=Text(max_length=63), max_length=100, **kwargs)
+
+
 class HostIn(Input):
     name = Text(max_length=63)
     uri = Text(help_text="A libvirt URI, such as qemu:///system or qemu+ssh://host/system.")
+    cluster = Text(max_length=63, required=False, help_text="Slug; left out: default.")
+    labels = Labels(required=False)
 
 
 class Ratio(serializers.DecimalField):
@@ -29,6 +38,8 @@ class PolicyIn(Input):
     cpu_ratio = Ratio(required=False, help_text="vCPUs given out per logical CPU.")
     memory_ratio = Ratio(required=False, help_text="Memory given out per memory.")
     memory_reserved_mib = Integer(required=False, help_text="Kept for the host itself.")
+    labels = Labels(required=False)
+    cluster = Text(max_length=63, required=False, help_text="Slug. Only an empty host changes it, and is checked then.")
 
 
 class PolicyOut(serializers.Serializer[Any]):
@@ -49,6 +60,8 @@ class HostOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     uri = serializers.CharField()
+    cluster = serializers.CharField(source="cluster.slug")
+    labels = serializers.ListField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=HostState.values)
     health = serializers.ChoiceField(choices=["pending", "ready", "unreachable", "unusable"])
     policy = PolicyOut(source="*")

@@ -2,10 +2,13 @@
 
 from django.urls import path
 
-from hosts.api import storage, targets, views
+from hosts.api import clusters, storage, targets, views
 from hosts.models import HostState
 
 urlpatterns = [
+    path("clusters", clusters.Clusters.as_view()),
+    path("clusters/<slug:cluster>", clusters.ClusterDetail.as_view()),
+    path("tenants/<slug:tenant>/clusters", clusters.TenantClusters.as_view()),
     path("hosts", views.Hosts.as_view()),
     path("hosts/<slug:host>", views.HostDetail.as_view()),
     path("hosts/<slug:host>/actions/cordon", views.HostStateChange.as_view(state=HostState.CORDONED)),

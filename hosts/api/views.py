@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -54,10 +55,17 @@ class HostDetail(ApiView):
 
     @extend_schema(request=PolicyIn, responses=HostOut)
     def patch(self, request: Request, host: str) -> Response:
-        """Change its policy. Lowering a ratio blocks new machines and harms none."""
+        """Change its policy, labels or cluster. Lowering a ratio blocks new machines and harms none."""
         self.actor.require(Permission.HOST_WRITE)
         found = selectors.host(self.actor, host)
-        services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **self.body(PolicyIn)})
+        body = self.body(PolicyIn)
+        with transaction.atomic():
+            if "cluster" in body:
+                services.set_cluster(actor=self.actor, host=found, cluster=body.pop("cluster"))
+            if "labels" in body:
+                services.set_labels(actor=self.actor, host=found, labels=body.pop("labels"))
+            if body:
+                services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **body})
         return Response(host_data(found))
 
 

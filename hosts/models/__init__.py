@@ -1,5 +1,18 @@
+from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Spread, TenantCluster
 from hosts.models.host import Host, HostState
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
 from hosts.models.target import BackupTarget, TargetReach
 
-__all__ = ["BackupTarget", "Host", "HostState", "PoolKind", "StorageClass", "StoragePool", "TargetReach"]
+__all__ = [
+    "DEFAULT_CLUSTER",
+    "BackupTarget",
+    "Cluster",
+    "Host",
+    "HostState",
+    "PoolKind",
+    "Spread",
+    "StorageClass",
+    "StoragePool",
+    "TargetReach",
+    "TenantCluster",
+]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils import timezone
 
+from hosts.models.cluster import Cluster
 from portal.core.models import Row
 
 if TYPE_CHECKING:
@@ -18,21 +19,31 @@ UNREACHABLE_AFTER = timedelta(seconds=30)
 
 
 class HostState(models.TextChoices):
-    """What an administrator wants of a host."""
+    """What is wanted of a host. Only an enabled one takes machines; whether it answers is observed.
+
+    A draining one is being emptied, one in maintenance is empty or off on purpose, and of a failed one it is certain
+    that nothing runs there.
+    """
 
     ENABLED = "enabled", "Enabled"
     CORDONED = "cordoned", "Cordoned: no new machines"
+    DRAINING = "draining", "Draining: its machines move away"
+    MAINTENANCE = "maintenance", "In maintenance: it may be off"
+    FAILED = "failed", "Failed: it was fenced off"
 
 
 class Host(Row):
     """A libvirt host. Fields from `hostname` on are observed, never typed in; sizes carry their unit.
 
-    The over-commit ratios are policy: how many vCPUs are given out per logical CPU, and memory per memory.
+    `labels` are words that an administrator gives it, for what some machines ask of their host. The over-commit ratios
+    are policy: how many vCPUs are given out per logical CPU, and memory per memory.
     """
 
     name = models.CharField(max_length=63, unique=True)
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="hosts")
+    labels = models.JSONField(default=list)
     uri = models.CharField(max_length=300, unique=True)
-    state = models.CharField(max_length=10, choices=HostState.choices, default=HostState.ENABLED)
+    state = models.CharField(max_length=12, choices=HostState.choices, default=HostState.ENABLED)
     cpu_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("8"))
     memory_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("1"))
     memory_reserved_mib = models.PositiveIntegerField(default=1024)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from hosts.models import Host, HostState
+from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostState
+from hosts.services.clusters import default_cluster
 from hosts.services.pools import add_default_pool
 from hosts.uris import why_refused
 from hosts.workflows.preflight import PREFLIGHT
@@ -21,10 +23,14 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 
+MOST_LABELS = 20
+
 
 @transaction.atomic
-def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
-    """Register a host; its preflight decides whether it will run anything."""
+def add_host(
+    *, actor: Actor, name: str, uri: str, cluster: str = DEFAULT_CLUSTER, labels: Sequence[str] = ()
+) -> tuple[Host, Operation]:
+    """Register a host in a cluster, by slug; its preflight decides whether it will run anything."""
     actor.require(Permission.HOST_WRITE)
     text.hostname(name)
     if refused := why_refused(uri):
@@ -32,6 +38,8 @@ def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
     host = Host(
         name=name,
         uri=uri,
+        cluster=_cluster(cluster),
+        labels=_checked_labels(labels),
         pool_name=settings.INSTANCE,
         pool_path=settings.POOL_PATH,
         network_name=settings.INSTANCE,
@@ -43,7 +51,7 @@ def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
         raise Conflict("There is a host with this name or URI already.", code="duplicate", field="name") from error
     ledger.open_account(host.pk)
     add_default_pool(host)
-    log.record("host.added", actor=actor, target=host, after={"uri": uri})
+    log.record("host.added", actor=actor, target=host, after={"uri": uri, "cluster": host.cluster.slug})
     return host, preflight(actor=actor, host=host)
 
 
@@ -56,8 +64,10 @@ def preflight(*, actor: Actor, host: Host) -> Operation:
 
 @transaction.atomic
 def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
-    """Cordon (no new machines) or enable; what runs is left alone."""
+    """Cordon (no new machines) or enable; what runs is left alone. Raises Conflict for one that was fenced off."""
     actor.require(Permission.HOST_WRITE)
+    if host.state == HostState.FAILED:
+        raise Conflict("It failed and was fenced off; what ran on it may run elsewhere by now.", code="wrong_state")
     before, host.state = host.state, state
     host.save(update_fields=["state"])
     log.record("host.state_changed", actor=actor, target=host, before={"state": before}, after={"state": state})
@@ -86,6 +96,50 @@ def set_policy(
     after = {name: str(value) for name, value in wanted.items()}
     log.record("host.policy_changed", actor=actor, target=host, before=before, after=after)
     return host
+
+
+@transaction.atomic
+def set_labels(*, actor: Actor, host: Host, labels: Sequence[str]) -> Host:
+    """Words for what some machines ask of their host, instead of the ones that it has; those that run stay."""
+    actor.require(Permission.HOST_WRITE)
+    before, host.labels = host.labels, _checked_labels(labels)
+    if host.labels != before:
+        host.save(update_fields=["labels"])
+        log.record("host.labelled", actor=actor, target=host, before={"labels": before}, after={"labels": host.labels})
+    return host
+
+
+@transaction.atomic
+def set_cluster(*, actor: Actor, host: Host, cluster: str) -> Host:
+    """Put an empty host into another cluster; its check then asks for that one's network. Raises Conflict."""
+    actor.require(Permission.HOST_WRITE)
+    wanted = _cluster(cluster)
+    if wanted.pk == host.cluster_id:
+        return host
+    ledger.lock(host.pk)
+    if ledger.used(host.pk):
+        words = "Machines or disks are on it. Only an empty host can change its cluster, for its network changes."
+        raise Conflict(words, code="in_use", field="cluster")
+    before, host.cluster = host.cluster, wanted
+    host.save(update_fields=["cluster"])
+    log.record("host.moved", actor=actor, target=host, before={"cluster": before.slug}, after={"cluster": wanted.slug})
+    preflight(actor=actor, host=host)
+    return host
+
+
+def _cluster(slug: str) -> Cluster:
+    if slug == DEFAULT_CLUSTER:
+        return default_cluster()
+    found = Cluster.objects.filter(slug=slug).first()
+    if found is None:
+        raise Invalid("There is no such cluster.", code="unknown_reference", field="cluster")
+    return found
+
+
+def _checked_labels(labels: Sequence[str]) -> list[str]:
+    if len(labels) > MOST_LABELS:
+        raise Invalid(f"At most {MOST_LABELS} labels.", code="too_many", field="labels")
+    return sorted({text.slug(label, field="labels") for label in labels})
 
 
 def _check_ratio(value: Decimal, field: str, most: Decimal) -> None:

@@ -8,11 +8,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hosts.models import Host, HostState
+from django.urls import reverse
+
+from hosts.models import Cluster, Host, HostState
 from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
 HEALTH_LOOKS = {"ready": "running", "pending": "working", "unreachable": "attention", "unusable": "failed"}
+STATE_LOOKS: Mapping[str, str] = {
+    HostState.ENABLED: "running",
+    HostState.CORDONED: "paused",
+    HostState.DRAINING: "working",
+    HostState.MAINTENANCE: "stopped",
+    HostState.FAILED: "failed",
+}
 ACCELERATORS = {"kvm": "KVM", "qemu": "Emulation (TCG)"}
 _HEALTH_WORDS = {
     "ready": "It answers and runs machines.",
@@ -32,8 +41,12 @@ class HostRow:
     health: str
     look: str
     health_words: str
-    is_cordoned: bool
+    is_enabled: bool
     state: str
+    state_look: str
+    state_words: str
+    cluster: str
+    labels: list[str]
     accelerator: str
     is_emulated: bool
     seen_at: datetime | None
@@ -77,6 +90,44 @@ class HostPage(HostRow):
     pools: list[PoolLine]
 
 
+@dataclass(frozen=True)
+class HostLink:
+    name: str
+    url: str
+
+
+@dataclass(frozen=True)
+class ClusterCard:
+    """A cluster with its policy in words; `network` and `cpu_model` are "" where nothing was chosen yet."""
+
+    id: UUID
+    slug: str
+    name: str
+    placement: str
+    network: str
+    cpu_model: str
+    reserve: str
+    hosts: list[HostLink]
+    change_url: str
+    remove_url: str
+
+
+def cluster(cluster: Cluster) -> ClusterCard:
+    reserve = cluster.failure_reserve
+    return ClusterCard(
+        id=cluster.pk,
+        slug=cluster.slug,
+        name=cluster.name,
+        placement=cluster.get_spread_display(),
+        network=cluster.network_cidr,
+        cpu_model=cluster.cpu_model,
+        reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
+        hosts=[HostLink(host.name, reverse("host-detail", args=[host.name])) for host in cluster.hosts.all()],
+        change_url=reverse("cluster-change", args=[cluster.slug]),
+        remove_url=reverse("cluster-remove", args=[cluster.slug]),
+    )
+
+
 def row(host: Host, used: Mapping[str, int]) -> HostRow:
     return HostRow(**_row_fields(host, used))
 
@@ -108,8 +159,12 @@ def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
         "health": host.health,
         "look": HEALTH_LOOKS[host.health],
         "health_words": _HEALTH_WORDS[host.health],
-        "is_cordoned": host.state == HostState.CORDONED,
-        "state": host.get_state_display(),
+        "is_enabled": host.state == HostState.ENABLED,
+        "state": host.state,
+        "state_look": STATE_LOOKS[host.state],
+        "state_words": host.get_state_display(),
+        "cluster": host.cluster.name,
+        "labels": host.labels,
         "accelerator": ACCELERATORS.get(host.accelerator, ""),
         "is_emulated": host.accelerator == "qemu",
         "seen_at": host.seen_at,

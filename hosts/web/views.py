@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hosts import selectors
-from hosts.models import Host, HostState
+from hosts.models import DEFAULT_CLUSTER, Host, HostState
 from hosts.services import hosts as services
 from hosts.web import presenters
 from hosts.web.forms import HostForm, PolicyForm
@@ -42,10 +43,12 @@ def host_list(request: HttpRequest) -> HttpResponse:
 def host_add(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     actor.require(Permission.HOST_WRITE)
-    form = HostForm(request.POST or None)
+    form = HostForm(request.POST or None, initial={"cluster": DEFAULT_CLUSTER})
+    _offer_clusters(form, actor)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            host, _ = services.add_host(actor=actor, **form.cleaned_data)
+            wanted = {**form.cleaned_data, "cluster": form.cleaned_data["cluster"] or DEFAULT_CLUSTER}
+            host, _ = services.add_host(actor=actor, **wanted)
             return redirect("host-detail", host.name)
     context = {"form": form, "submit": "Add host", "cancel_url": reverse("host-list")}
     return render(request, "hosts/add.html", context, status=status_of(form))
@@ -53,18 +56,32 @@ def host_add(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def host_detail(request: HttpRequest, name: str) -> HttpResponse:
-    """One host with its facts; POST changes its policy."""
+    """One host with its facts; POST changes its policy, labels and cluster."""
     actor = actor_of(request)
     host = selectors.host(actor, name)
-    form = PolicyForm(request.POST or None, initial=model_to_dict(host, fields=list(PolicyForm.base_fields)))
+    now = {**model_to_dict(host, fields=list(PolicyForm.base_fields)), "cluster": host.cluster.slug}
+    form = PolicyForm(request.POST or None, initial=now)
+    _offer_clusters(form, actor)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            services.set_policy(actor=actor, host=host, **form.cleaned_data)
+            _change(actor, host, form.cleaned_data)
             messages.success(request, "The policy is in force for the next machines.")
             return redirect("host-detail", host.name)
     recent = operations.operations(actor, target=host.pk)[:RECENT]
     context = {"form": form, "operations": [present_operation.row(each) for each in recent]}
     return render(request, "hosts/detail.html", {**_context(actor, host), **context}, status=status_of(form))
+
+
+@transaction.atomic
+def _change(actor: Actor, host: Host, wanted: dict[str, Any]) -> None:
+    services.set_cluster(actor=actor, host=host, cluster=wanted.pop("cluster") or host.cluster.slug)
+    services.set_labels(actor=actor, host=host, labels=wanted.pop("labels"))
+    services.set_policy(actor=actor, host=host, **wanted)
+
+
+def _offer_clusters(form: HostForm | PolicyForm, actor: Actor) -> None:
+    clusters = [(cluster.slug, cluster.name) for cluster in selectors.clusters(actor)]
+    form.fields["cluster"].choices = clusters or [(DEFAULT_CLUSTER, "Default")]  # type: ignore[attr-defined]
 
 
 @require_safe

@@ -38,7 +38,7 @@ def hold(account_id: UUID, holder_id: UUID, wanted: Mapping[str, int], limits: M
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("hold() belongs into the transaction of what it pays for")
-    _lock(account_id)
+    lock(account_id)
     held = _held(account_id, holder_id)
     totals = used(account_id)
     for resource, amount in wanted.items():
@@ -75,8 +75,8 @@ def used_by_account(account_ids: Iterable[UUID]) -> dict[UUID, dict[str, int]]:
     return result
 
 
-def _lock(account_id: UUID) -> None:
-    """Writers of one account queue here: the row is theirs until they commit."""
+def lock(account_id: UUID) -> None:
+    """Writers of one account queue here: the row is theirs until they commit, and so is what is held of it."""
     if not Account.objects.filter(pk=account_id).update(generation=F("generation") + 1):
         raise RuntimeError(f"account {account_id} was never opened")
 

@@ -40,6 +40,7 @@ _TENANT = (
 )
 _PROVIDER = (
     ("Hosts", "host", "host-list", ("host-",)),
+    ("Clusters", "network", "cluster-list", ("cluster-",)),
     ("Storage", "disk", "storage", ("storage",)),
     ("Backup targets", "backup", "target-list", ("target-",)),
     ("Operations", "operation", "provider-operations", ("provider-operation",)),

@@ -253,6 +253,16 @@ PAGES: dict[str, Page] = {
     "host-fragment": Page(lambda world: ["one"], STAFF),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
+    "cluster-list": Page(get=STAFF),
+    "cluster-add": Page(
+        get=ADMINS, posts=send(ADMINS_DO, name="East", slug="east", spread="pack", failure_reserve="1")
+    ),
+    "cluster-change": Page(
+        lambda world: [world.cluster().slug],
+        ADMINS,
+        send(ADMINS_DO, name="Empty", spread="spread", failure_reserve="0"),
+    ),
+    "cluster-remove": Page(lambda world: [world.cluster().slug], posts=send(ADMINS_DO)),
     "target-list": Page(get=STAFF),
     "target-add": Page(get=ADMINS, posts=send(ADMINS_DO, name="Tape", slug="tape", path="/srv/tape")),
     "target-check": Page(target, posts=send(ADMINS_DO)),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.db.models import Q
 
-from hosts.models import Host
+from hosts.models import Cluster, Host
 from portal.core.ids import uuid7
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
@@ -146,17 +146,19 @@ class UnknownNic(models.Model):
 class Nic(models.Model):
     """A network interface: its MAC and IPv4 address are chosen when the machine is accepted, and stay.
 
+    They are given once per cluster, so a machine that moves to another host of it keeps them.
+
     `seen_at` is when a guest with this MAC last took its address by DHCP.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="nics")
-    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
     mac = models.CharField(max_length=17, unique=True)
     ip = models.GenericIPAddressField(protocol="IPv4")
     seen_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["host", "ip"], name="one_nic_per_host_and_address")]
+        constraints = [models.UniqueConstraint(fields=["cluster", "ip"], name="one_nic_per_cluster_and_address")]
         indexes = [models.Index(fields=["mac"], condition=Q(seen_at=None), name="nic_not_seen_yet")]

@@ -23,8 +23,8 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import selectors
-from vms.addresses import free_address
-from vms.models import VM, Flavor, Image, Layer, Nic, Volume
+from vms.addresses import give_address
+from vms.models import VM, Flavor, Image, Layer, Volume
 from vms.services import pools
 from vms.workflows.create import CREATE
 
@@ -107,8 +107,7 @@ def new_machine(
             vm.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
-    ip, mac = free_address(vm.host)
-    Nic.objects.create(vm=vm, host=vm.host, ip=ip, mac=mac)
+    give_address(vm)
     return vm
 
 
