@@ -41,7 +41,7 @@ def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
     owner, admin, viewer = browser("owner"), browser("admin"), browser("viewer")
     for name, page in PAGES.items():
         if page.get and name != "provider-audit-export":  # a file, not a page
-            client = admin if name.startswith(("host", "storage", "target", "drift", "provider")) else owner
+            client = admin if name.startswith(("host", "cluster", "storage", "target", "drift", "provider")) else owner
             yield name, client.get(page.url(name, world), follow=True).content
             yield name, viewer.get(page.url(name, world), follow=True).content
     yield from special_states(world, browser, owner)
