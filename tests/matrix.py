@@ -97,6 +97,10 @@ def _target(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/backup-targets/{world.target().slug}{tail}"
 
 
+def _group(tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/affinity-groups/{world.group().pk}{tail}"
+
+
 def _snapshot(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/snapshots/{world.snapshot().pk}{tail}"
 
@@ -234,6 +238,27 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/snapshots/<uuid:id>/actions/revert": Route(
         _snapshot("/actions/revert"), {"POST": _call(_MEMBERS.format(202), lambda world: {"safety": True})}
+    ),
+    "api/v1/vms/<uuid:id>/placements": Route(
+        _machine("web", "/placements"), {"GET": _call("401 403 403 403 403 404 200 200")}
+    ),
+    "api/v1/affinity-groups": Route(
+        _at("affinity-groups"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(
+                "401 403 403 201 201 400 201 403", lambda world: {"name": "new", "policy": "apart", "tenant": "acme"}
+            ),
+        },
+    ),
+    "api/v1/affinity-groups/<uuid:id>": Route(_group(), {"GET": ACME_READS, "DELETE": _call(_MEMBERS.format(204))}),
+    "api/v1/affinity-groups/<uuid:id>/actions/add": Route(
+        _group("/actions/add"),
+        {"POST": _call(_MEMBERS.format(200), lambda world: {"vm": str(world.machines["web"].pk)})},
+    ),
+    "api/v1/affinity-groups/<uuid:id>/actions/remove": Route(
+        _group("/actions/remove"),
+        {"POST": _call(_MEMBERS.format(200), lambda world: {"vm": str(world.machines["web"].pk)})},
     ),
     # -- what they are made of
     "api/v1/images": Route(

@@ -36,6 +36,7 @@ from vms import intake
 from vms.addresses import give_address
 from vms.models import (
     VM,
+    AffinityGroup,
     Backup,
     BackupDisk,
     Drift,
@@ -238,6 +239,14 @@ class World:
         with intake.writing(upload.pk) as file:
             file.write(sent)
         return upload
+
+    def group(self, name: str = "quorum", policy: str = "apart", *members: str) -> AffinityGroup:
+        """Of acme's, with these of its machines."""
+        group = AffinityGroup.objects.unscoped("test").get_or_create(
+            name=name, tenant=self.acme, defaults={"policy": policy}
+        )[0]
+        group.members.set([self.machines[member] for member in members])
+        return group
 
     def cluster(self, slug: str = "empty", **more: Any) -> Cluster:
         """One without hosts."""

@@ -1,5 +1,6 @@
 from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Spread, TenantCluster
 from hosts.models.host import Host, HostState
+from hosts.models.placement import Placement
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
 from hosts.models.target import BackupTarget, TargetReach
 
@@ -9,6 +10,7 @@ __all__ = [
     "Cluster",
     "Host",
     "HostState",
+    "Placement",
     "PoolKind",
     "Spread",
     "StorageClass",

@@ -68,6 +68,7 @@ def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
     actor.require(Permission.HOST_WRITE)
     if host.state == HostState.FAILED:
         raise Conflict("It failed and was fenced off; what ran on it may run elsewhere by now.", code="wrong_state")
+    ledger.lock(host.pk)  # what is being placed there is there before its state changes
     before, host.state = host.state, state
     host.save(update_fields=["state"])
     log.record("host.state_changed", actor=actor, target=host, before={"state": before}, after={"state": state})
@@ -89,6 +90,7 @@ def set_policy(
         "memory_ratio": memory_ratio,
         "memory_reserved_mib": memory_reserved_mib,
     }
+    ledger.lock(host.pk)
     before = {name: str(getattr(host, name)) for name in wanted}
     for name, value in wanted.items():
         setattr(host, name, value)

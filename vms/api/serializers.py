@@ -15,7 +15,7 @@ from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.models import VM, Lifecycle
-from vms.services import bulk, clone, console, create
+from vms.services import bulk, clone, console, create, groups
 from vms.states import Action
 
 
@@ -37,6 +37,12 @@ class VMIn(Input):
     protected = Boolean(required=False, default=False, help_text="Against deletion.")
     storage_class = Text(
         max_length=63, required=False, allow_null=True, help_text="Slug; the default storage of its host if left out."
+    )
+    groups = serializers.ListField(
+        child=Text(max_length=63),
+        max_length=groups.MOST_OF_A_MACHINE,
+        required=False,
+        help_text="Names or ids of affinity groups.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import backups, catalogue, drift, schedules, snapshots, uploads, views, volumes
+from vms.api import backups, catalogue, drift, groups, schedules, snapshots, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -23,6 +23,11 @@ urlpatterns = [
     path("schedules/<uuid:id>/runs", schedules.ScheduleRuns.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
+    path("vms/<uuid:id>/placements", groups.VMPlacements.as_view()),
+    path("affinity-groups", groups.Groups.as_view()),
+    path("affinity-groups/<uuid:id>", groups.GroupDetail.as_view()),
+    path("affinity-groups/<uuid:id>/actions/add", groups.GroupMember.as_view(is_added=True)),
+    path("affinity-groups/<uuid:id>/actions/remove", groups.GroupMember.as_view(is_added=False)),
     path("volumes", volumes.Volumes.as_view()),
     path("volumes/<uuid:id>", volumes.VolumeDetail.as_view()),
     path("volumes/<uuid:id>/actions/attach", volumes.VolumeAttach.as_view()),

@@ -11,6 +11,7 @@ from vms.models.catalogue import (
 )
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
+from vms.models.group import AffinityGroup, GroupPolicy
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
@@ -19,6 +20,7 @@ from vms.models.volume import Layer, Volume
 
 __all__ = [
     "VM",
+    "AffinityGroup",
     "Backup",
     "BackupDisk",
     "BackupKind",
@@ -29,6 +31,7 @@ __all__ = [
     "Drift",
     "DriftState",
     "Flavor",
+    "GroupPolicy",
     "Image",
     "ImageCopy",
     "ImageFirmware",

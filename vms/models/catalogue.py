@@ -23,13 +23,14 @@ MIB = 1024**2
 
 
 class Flavor(Row):
-    """A size. Retired ones stay for the machines that have them."""
+    """A size. Retired ones stay for the machines that have them. `host_labels` are asked of the hosts of new ones."""
 
     slug = models.CharField(max_length=63, unique=True)
     name = models.CharField(max_length=100)
     vcpus = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
+    host_labels = models.JSONField(default=list)
     is_active = models.BooleanField(default=True)
 
     class Meta:
