@@ -51,9 +51,11 @@ class HostWatcher:
         self._stop = stop
         self._unwatch: Callable[[], None] | None = None
         self._is_lost = threading.Event()
+        self._is_removed = False
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        """Until `stop` is set, or the host is removed."""
+        while not self._stop.is_set() and not self._is_removed:
             with released():
                 self._guarded_turn()
             self._stop.wait(POLL_SECONDS)
@@ -65,6 +67,8 @@ class HostWatcher:
         except DriverError as error:
             self._stop_watching()
             self._note(error=str(error))
+        except Host.DoesNotExist:
+            self._is_removed = True
         except Exception:
             logger.exception("watching %s", self.host.name)
 

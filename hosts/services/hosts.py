@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 
 from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostState
 from hosts.services.clusters import default_cluster
@@ -60,6 +61,24 @@ def preflight(*, actor: Actor, host: Host) -> Operation:
     """Look at the host again: facts, pool, network, and a trivial guest for each accelerator."""
     actor.require(Permission.HOST_WRITE)
     return operations.submit(PREFLIGHT, actor=actor, target=host, title=f"Check host {host.name}", lane=host.pk)
+
+
+@transaction.atomic
+def remove_host(*, actor: Actor, host: Host) -> None:
+    """Let go of an empty host; what lies on it stays there. Raises Conflict where machines or disks are on it."""
+    actor.require(Permission.HOST_WRITE)
+    ledger.lock(host.pk)
+    if ledger.used(host.pk):
+        raise Conflict("Machines or disks are on it. Move or delete them first.", code="in_use")
+    log.record("host.removed", actor=actor, target=host, before={"uri": host.uri, "cluster": host.cluster.slug})
+    try:
+        with transaction.atomic():
+            ledger.close_account(host.pk)
+            host.delete()
+    except ProtectedError as error:
+        raise Conflict(
+            "Something of it is still in use, or being worked on. Try again later.", code="in_use"
+        ) from error
 
 
 @transaction.atomic

@@ -54,6 +54,7 @@ _WORDS = {
     "backup-target.removed": "was removed",
     "host.added": "was added",
     "host.state_changed": "changed its state",
+    "host.removed": "was removed",
     "host.labelled": "has other labels",
     "host.moved": "is in another cluster",
     "group.created": "was created",
