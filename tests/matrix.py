@@ -321,6 +321,10 @@ ROUTES: dict[str, Route] = {
         _at("flavors/small"),
         {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False})},
     ),
+    "api/v1/flavors/<slug:flavor>/guarantee": Route(_at("flavors/small/guarantee"), {"GET": SIGNED_IN}),
+    "api/v1/vms/<uuid:id>/guarantee": Route(_machine("web", "/guarantee"), {"GET": ACME_READS}),
+    "api/v1/vms/<uuid:id>/metrics": Route(_machine("web", "/metrics?span=day"), {"GET": ACME_READS}),
+    "api/v1/hosts/<slug:host>/metrics": Route(_at("hosts/one/metrics"), {"GET": STAFF_READS}),
     "api/v1/networks": Route(_at("networks"), {"GET": SIGNED_IN}),
     "api/v1/networks/<slug:network>": Route(_at("networks/default"), {"GET": SIGNED_IN}),
     # -- backups

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from hosts import service_class
 from hosts.models import Host, HostState
 from portal.api.operations import OperationOut
 from portal.api.serializers import Input, Integer, Text
@@ -40,12 +41,14 @@ class PolicyIn(Input):
     memory_reserved_mib = Integer(required=False, help_text="Kept for the host itself.")
     labels = Labels(required=False)
     cluster = Text(max_length=63, required=False, help_text="Slug. Only an empty host changes it, and is checked then.")
+    dedicated_cpus = Integer(required=False, help_text="For dedicated machines alone; changed on an empty host only.")
 
 
 class PolicyOut(serializers.Serializer[Any]):
     cpu_ratio = serializers.FloatField()
     memory_ratio = serializers.FloatField()
     memory_reserved_mib = serializers.IntegerField()
+    dedicated_cpus = serializers.IntegerField()
 
 
 class AmountsOut(serializers.Serializer[Any]):
@@ -75,6 +78,9 @@ class HostOut(serializers.Serializer[Any]):
     qemu_version = serializers.CharField()
     accelerator = serializers.CharField(help_text="kvm, qemu (emulation, slow), or empty where nothing runs guests.")
     firmwares = serializers.ListField(child=serializers.CharField(), help_text="bios, and uefi where it has OVMF.")
+    service_classes = serializers.SerializerMethodField(
+        help_text="By class why its promises cannot be kept here; empty where they can."
+    )
     verdicts = serializers.ListField(child=serializers.DictField(), help_text="How each accelerator did.")
     pools = serializers.ListField(child=serializers.DictField())
     network_cidr = serializers.CharField()
@@ -82,6 +88,9 @@ class HostOut(serializers.Serializer[Any]):
     seen_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField()
     created_at = serializers.DateTimeField()
+
+    def get_service_classes(self, host: Host) -> dict[str, str]:
+        return {str(each): reason for each, reason in service_class.kept_by(host).items()}
 
     def get_claimed(self, host: Host) -> dict[str, int]:
         found = self.context["claimed"].get(host.pk, {})

@@ -22,7 +22,9 @@ def host_data(host: Host) -> dict[str, Any]:
 
 
 def policy_of(host: Host) -> dict[str, Any]:
-    return {name: getattr(host, name) for name in ("cpu_ratio", "memory_ratio", "memory_reserved_mib")}
+    return {
+        name: getattr(host, name) for name in ("cpu_ratio", "memory_ratio", "memory_reserved_mib", "dedicated_cpus")
+    }
 
 
 class Hosts(ApiView):

@@ -3,6 +3,7 @@ from hosts.models.host import Host, HostState
 from hosts.models.placement import Placement
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
 from hosts.models.target import BackupTarget, TargetReach
+from hosts.models.usage import HostUsage
 
 __all__ = [
     "DEFAULT_CLUSTER",
@@ -10,6 +11,7 @@ __all__ = [
     "Cluster",
     "Host",
     "HostState",
+    "HostUsage",
     "Placement",
     "PoolKind",
     "Spread",

@@ -96,18 +96,31 @@ def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
 
 @transaction.atomic
 def set_policy(
-    *, actor: Actor, host: Host, cpu_ratio: Decimal, memory_ratio: Decimal, memory_reserved_mib: int
+    *,
+    actor: Actor,
+    host: Host,
+    cpu_ratio: Decimal,
+    memory_ratio: Decimal,
+    memory_reserved_mib: int,
+    dedicated_cpus: int | None = None,
 ) -> Host:
-    """Over-commit ratios, and memory kept for the host itself. Lowering them blocks new machines and harms none."""
+    """Over-commit ratios, memory kept for the host itself, and CPUs for dedicated machines alone.
+
+    Lowering ratios blocks new machines and harms none. Which CPUs are kept (None: as they are) is changed on an empty
+    host only: what runs there would go on running on them.
+    """
     actor.require(Permission.HOST_WRITE)
     _check_ratio(cpu_ratio, "cpu_ratio", Decimal("64"))
     _check_ratio(memory_ratio, "memory_ratio", Decimal("4"))
     if not 0 <= memory_reserved_mib <= 2**31 - 1:
         raise Invalid("Use a number of MiB from 0.", field="memory_reserved_mib")
+    dedicated_cpus = host.dedicated_cpus if dedicated_cpus is None else dedicated_cpus
+    _check_dedicated(host, dedicated_cpus)
     wanted: dict[str, Any] = {
         "cpu_ratio": cpu_ratio,
         "memory_ratio": memory_ratio,
         "memory_reserved_mib": memory_reserved_mib,
+        "dedicated_cpus": dedicated_cpus,
     }
     ledger.lock(host.pk)
     before = {name: str(getattr(host, name)) for name in wanted}
@@ -161,6 +174,19 @@ def _checked_labels(labels: Sequence[str]) -> list[str]:
     if len(labels) > MOST_LABELS:
         raise Invalid(f"At most {MOST_LABELS} labels.", code="too_many", field="labels")
     return sorted({text.slug(label, field="labels") for label in labels})
+
+
+def _check_dedicated(host: Host, wanted: int) -> None:
+    if wanted == host.dedicated_cpus:
+        return
+    most = max(host.cpus - 1, 0)
+    if not 0 <= wanted <= most:
+        words = f"Use a number from 0 to {most}: at least one CPU is left for all else."
+        raise Invalid(words, field="dedicated_cpus")
+    ledger.lock(host.pk)
+    if ledger.used(host.pk).get("vcpus"):
+        words = "Machines are on the host. Which CPUs are kept for dedicated ones is changed while it has none."
+        raise Conflict(words, code="host_not_empty", field="dedicated_cpus")
 
 
 def _check_ratio(value: Decimal, field: str, most: Decimal) -> None:

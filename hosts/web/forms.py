@@ -51,3 +51,9 @@ class PolicyForm(forms.Form):
     )
     cluster = forms.ChoiceField(required=False, help_text="Only an empty host changes it, and is checked anew then.")
     labels = LabelsField()
+    dedicated_cpus = forms.IntegerField(
+        label="CPUs for dedicated machines",
+        min_value=0,
+        required=False,
+        help_text="The last so many. Nothing else runs on them; changed while the host has no machines.",
+    )

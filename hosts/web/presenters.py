@@ -11,6 +11,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from hosts.models import Cluster, Host, HostState
+from hosts.service_class import kept_by
 from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
@@ -75,6 +76,14 @@ class PoolLine:
 
 
 @dataclass(frozen=True)
+class ClassLine:
+    """A service class, and why the host cannot keep it; "" where it can."""
+
+    name: str
+    why_not: str
+
+
+@dataclass(frozen=True)
 class HostPage(HostRow):
     hostname: str
     cpu_model: str
@@ -87,6 +96,7 @@ class HostPage(HostRow):
     firmware: str
     checked_at: datetime | None
     verdicts: list[VerdictLine]
+    classes: list[ClassLine]
     pools: list[PoolLine]
 
 
@@ -146,6 +156,7 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
         firmware=" and ".join(firmware.upper() for firmware in host.firmwares),
         checked_at=host.checked_at,
         verdicts=[_verdict(each) for each in host.verdicts],
+        classes=[ClassLine(str(each), reason) for each, reason in kept_by(host).items()],
         pools=[_pool(each, host.pool_name) for each in host.pools],
     )
 

@@ -17,6 +17,7 @@ urlpatterns = [
     path("provider/add-host/", views.host_add, name="host-add"),
     path("provider/hosts/<slug:name>/", views.host_detail, name="host-detail"),
     path("provider/hosts/<slug:name>/fragment/", views.host_fragment, name="host-fragment"),
+    path("provider/hosts/<slug:name>/metrics/", views.host_metrics, name="host-metrics"),
     path("provider/hosts/<slug:name>/check/", views.host_check, name="host-check"),
     path("provider/hosts/<slug:name>/state/", views.host_state, name="host-state"),
     path("provider/backup-targets/", targets.target_list, name="target-list"),

@@ -7,16 +7,18 @@ from typing import Any
 from django.contrib import messages
 from django.db import transaction
 from django.forms import model_to_dict
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hosts import selectors
-from hosts.models import DEFAULT_CLUSTER, Host, HostState
+from hosts import metrics, selectors
+from hosts.models import DEFAULT_CLUSTER, Host, HostState, HostUsage
 from hosts.services import hosts as services
 from hosts.web import presenters
 from hosts.web.forms import HostForm, PolicyForm
+from hosts.web.graphs import graphs, span_of
 from portal.operations import selectors as operations
 from portal.operations.services import active_on
 from portal.tenancy.gate import Actor
@@ -68,7 +70,11 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
             messages.success(request, "The policy is in force for the next machines.")
             return redirect("host-detail", host.name)
     recent = operations.operations(actor, target=host.pk)[:RECENT]
-    context = {"form": form, "operations": [present_operation.row(each) for each in recent]}
+    context = {
+        "form": form,
+        "operations": [present_operation.row(each) for each in recent],
+        "graphs": graphs(reverse("host-metrics", args=[host.name])),
+    }
     return render(request, "hosts/detail.html", {**_context(actor, host), **context}, status=status_of(form))
 
 
@@ -99,6 +105,14 @@ def _context(actor: Actor, host: Host) -> dict[str, Any]:
         "may_write": actor.can(Permission.HOST_WRITE),
         "why_not": actor.why_not(Permission.HOST_WRITE),
     }
+
+
+@require_safe
+def host_metrics(request: HttpRequest, name: str) -> HttpResponse:
+    """JSON: what hosts.metrics.series says, of the `span`."""
+    host = selectors.host(actor_of(request), name)
+    rows = HostUsage.objects.filter(host=host)
+    return JsonResponse(metrics.series(rows, span_of(request), host.cpus, timezone.now()))
 
 
 @require_POST

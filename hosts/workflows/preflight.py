@@ -89,7 +89,9 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         memory_mib=facts["memory_mib"],
         libvirt_version=facts["libvirt_version"],
         qemu_version=facts["qemu_version"],
-        firmwares=facts.get("firmwares", []),  # one that an older version read has none
+        firmwares=facts.get("firmwares", []),  # one that an older version read has none, nor what follows
+        huge_pages_mib=facts.get("huge_pages_mib", 0),
+        controls=next((each.get("controls", {}) for each in verdicts if each["accelerator"] == accelerator), {}),
         verdicts=verdicts,
         accelerator=accelerator,
         pools=outputs["pools"],

@@ -182,6 +182,9 @@ PAGES: dict[str, Page] = {
     "vm-detail": Page(machine("web"), ACME_READS),
     "vm-row": Page(machine("web"), ACME_READS),
     "vm-header": Page(machine("web"), ACME_READS),
+    "vm-metrics": Page(machine("web"), ACME_READS),
+    "vm-metrics-data": Page(machine("web"), ACME_READS),
+    "size-list": Page(acme, ACME_READS),
     "vm-disks": Page(
         machine("web"),
         ACME_READS,
@@ -250,6 +253,7 @@ PAGES: dict[str, Page] = {
     "host-detail": Page(
         lambda world: ["one"], STAFF, send(ADMINS_DO, cpu_ratio="4", memory_ratio="1.5", memory_reserved_mib="2048")
     ),
+    "host-metrics": Page(lambda world: ["one"], STAFF),
     "host-fragment": Page(lambda world: ["one"], STAFF),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
@@ -290,7 +294,19 @@ PAGES: dict[str, Page] = {
     "provider-image-offer": Page(lambda world: [world.image.pk], posts=send(ADMINS_DO, active="no")),
     "provider-flavors": Page(
         get=STAFF,
-        posts=send(ADMINS_DO, name="Huge", slug="huge", vcpus="8", memory_mib="4096", disk_gib="40"),
+        posts=send(
+            ADMINS_DO,
+            name="Huge",
+            slug="huge",
+            vcpus="8",
+            memory_mib="4096",
+            disk_gib="40",
+            service_class="burstable",
+            cpu_ceiling="50",
+        ),
+    ),
+    "provider-flavor-class": Page(
+        lambda world: [world.flavor.pk], ADMINS, send(ADMINS_DO, service_class="guaranteed", cpu_floor="60")
     ),
     "provider-flavor-offer": Page(lambda world: [world.flavor.pk], posts=send(ADMINS_DO, active="no")),
 }

@@ -20,6 +20,7 @@ from tests.web.conftest import Browser
 from tests.world import World, forget_machines
 from vms.models import VM
 
+NO_PAGES = {"provider-audit-export", "host-metrics", "vm-metrics-data"}  # a file, and numbers
 FOLDERS = ("portal", "vms", "hosts", "drift", "operations", "accounts", "generic")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=|javascript:", re.IGNORECASE)
 
@@ -40,7 +41,7 @@ def rendered() -> Iterator[set[str]]:
 def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
     owner, admin, viewer = browser("owner"), browser("admin"), browser("viewer")
     for name, page in PAGES.items():
-        if page.get and name != "provider-audit-export":  # a file, not a page
+        if page.get and name not in NO_PAGES:
             client = admin if name.startswith(("host", "cluster", "storage", "target", "drift", "provider")) else owner
             yield name, client.get(page.url(name, world), follow=True).content
             yield name, viewer.get(page.url(name, world), follow=True).content

@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from hosts.service_class import ServiceClass
 from portal.api.operations import OperationBrief, OperationOut
 from portal.api.problems import ProblemSerializer
 from portal.api.serializers import Boolean, Choice, Id, Input, Text
@@ -147,6 +148,9 @@ class VMOut(serializers.Serializer[Any]):
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     disk_gib = serializers.IntegerField()
+    service_class = serializers.ChoiceField(
+        choices=[str(each) for each in ServiceClass], help_text="What it is promised: see its guarantee."
+    )
     addresses = serializers.SerializerMethodField()
     nics = NicOut(many=True)
     ssh = serializers.SerializerMethodField(help_text="The command that logs in, or null.")

@@ -338,7 +338,7 @@ def _holdings(
 ) -> Iterator[tuple[UUID, Holding]]:
     """Whatever holds something: each kind of row by its own words."""
     for vm in vms:
-        yield vm.pk, Holding(vm.name, {vm.tenant_id: {"vms": 1, **vm.wanted}, vm.host_id: vm.wanted}, vm.pk)
+        yield vm.pk, Holding(vm.name, {vm.tenant_id: {"vms": 1, **vm.wanted}, vm.host_id: vm.wanted_of_host}, vm.pk)
     for volume in volumes:
         if volume.wanted:
             accounts = (volume.tenant_id, volume.layer.pool.host_id)

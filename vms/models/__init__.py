@@ -15,6 +15,7 @@ from vms.models.group import AffinityGroup, GroupPolicy
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
+from vms.models.usage import VmUsage
 from vms.models.vm import VM, Lifecycle, Nic, Power, UnknownNic
 from vms.models.volume import Layer, Volume
 
@@ -52,5 +53,6 @@ __all__ = [
     "SnapshotState",
     "UnknownNic",
     "Visibility",
+    "VmUsage",
     "Volume",
 ]

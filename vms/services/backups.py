@@ -20,7 +20,7 @@ from vms.backup_selectors import actions, facts_of
 from vms.backup_states import BackupAction
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState, Layer, Volume
 from vms.models.backup import most_mib
-from vms.services import guard, pools
+from vms.services import guard, pools, promises
 from vms.services.create import boot_volume, new_machine
 from vms.states import Action
 from vms.wanted import wanted_of
@@ -146,7 +146,7 @@ def restore_as_new(*, actor: Actor, backup: Backup, name: str) -> tuple[VM, Oper
         actor,
         backup.tenant,
         name,
-        place=lambda vm: placement.place(vm.pk, wanted_of(vm, [], storage=frozenset(reaching))),
+        place=lambda vm: placement.place(vm.pk, wanted_of(vm, [], storage=frozenset(reaching)), promises.fits(vm)),
         flavor=backup.flavor,
         image=backup.image,
         disk_gib=boot.size_gib,

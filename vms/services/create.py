@@ -25,7 +25,7 @@ from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.addresses import give_address
 from vms.models import VM, Flavor, Image, Layer, Volume
-from vms.services import pools
+from vms.services import pools, promises
 from vms.services.groups import groups_named
 from vms.wanted import wanted_of
 from vms.workflows.create import CREATE
@@ -70,7 +70,7 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         actor,
         tenant,
         request.name,
-        place=lambda vm: placement.place(vm.pk, wanted_of(vm, groups, storage=storage), fits),
+        place=lambda vm: placement.place(vm.pk, wanted_of(vm, groups, storage=storage), promises.fits(vm, fits)),
         field="flavor",
         flavor=flavor,
         image=image,

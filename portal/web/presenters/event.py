@@ -81,6 +81,7 @@ _WORDS = {
     "storage_class.created": "was created",
     "storage_class.changed": "was changed",
     "flavor.created": "was created",
+    "flavor.promised": "is promised something else",
     "flavor.activated": "is offered again",
     "flavor.retired": "was retired",
     "ssh_key.added": "was added as an SSH key",
@@ -103,6 +104,8 @@ _NAMES = {
     **{"image_mib": "image space", "backup_mib": "backup space"},
     **{"provider_role": "rights across tenants", "memory_reserved_mib": "memory reserved (MiB)", "uri": "URI"},
     **{"cpu_ratio": "vCPUs per CPU", "memory_ratio": "memory given out", "expires_at": "ends"},
+    **{"service_class": "class", "cpu_floor": "floor of CPU (%)", "cpu_ceiling": "ceiling of CPU (%)"},
+    **{"has_huge_pages": "huge pages", "dedicated_cpus": "CPUs for dedicated machines"},
 }
 LONGEST_VALUE = 60
 _SELF_EVIDENT = {"ui", "system"}
