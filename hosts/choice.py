@@ -94,36 +94,38 @@ class Choice:
 def choose(wanted: Wanted, sites: Iterable[Site]) -> Choice:
     """Judge every host by every filter."""
     fitting, refused = [], {}
+    filters = [(is_passed, refuse) for is_asked, is_passed, refuse in _FILTERS if is_asked(wanted)]
     for site in sites:
-        refusal = why_not(wanted, site)
-        if refusal is None:
-            fitting.append(site)
+        for is_passed, refuse in filters:
+            if not is_passed(wanted, site):
+                refused[site.name] = refuse(wanted, site)
+                break
         else:
-            refused[site.name] = refusal
+            fitting.append(site)
     fitting.sort(key=lambda site: _rank(wanted, site))
     return Choice(tuple(fitting), refused)
 
 
-def why_not(wanted: Wanted, site: Site) -> Refusal | None:
-    """The first filter that this host does not pass; None where it passes all."""
-    for is_passed, refuse in _FILTERS:
-        if not is_passed(wanted, site):
-            return refuse(wanted, site)
-    return None
-
-
 def load_after(wanted: Wanted, site: Site) -> float:
     """How full it would be with it, by the scarcer of processors and memory: 1.0 is all that policy gives out."""
-    return max(
-        (site.used.get(name, 0) + wanted.amounts.get(name, 0)) / (site.capacity[name] or 1)
-        for name in ("vcpus", "memory_mib")
-    )
+    used, amounts, capacity = site.used, wanted.amounts, site.capacity
+    vcpus = (used.get("vcpus", 0) + amounts.get("vcpus", 0)) / (capacity["vcpus"] or 1)
+    memory = (used.get("memory_mib", 0) + amounts.get("memory_mib", 0)) / (capacity["memory_mib"] or 1)
+    return vcpus if vcpus > memory else memory
 
 
 def _rank(wanted: Wanted, site: Site) -> tuple[bool, int, float, str]:
     """Hosts that answer, then those without labels that others need more, then by the cluster's policy."""
     load = load_after(wanted, site)
     return not site.is_reachable, len(site.labels - wanted.labels), -load if site.is_packed else load, site.name
+
+
+def _has_room(wanted: Wanted, site: Site) -> bool:
+    used, capacity = site.used, site.capacity
+    for name, amount in wanted.amounts.items():
+        if amount > 0 and used.get(name, 0) + amount > capacity.get(name, 0):
+            return False
+    return True
 
 
 def _lacks_room(wanted: Wanted, site: Site) -> Iterator[tuple[str, int]]:
@@ -142,41 +144,57 @@ def _is_with_its_group(wanted: Wanted, site: Site) -> bool:
     return all(host_id == site.id for host_id in wanted.together.values())
 
 
-Passes = Callable[[Wanted, Site], bool]
-_FILTERS: tuple[tuple[Passes, Callable[[Wanted, Site], Refusal]], ...] = (
-    (lambda wanted, site: site.state == "enabled", lambda wanted, site: Refusal(Constraint.STATE, site.state)),
-    (lambda wanted, site: site.is_ready, lambda wanted, site: Refusal(Constraint.NOT_READY)),
-    (lambda wanted, site: not site.is_unread, lambda wanted, site: Refusal(Constraint.UNREAD)),
-    (lambda wanted, site: site.id not in wanted.avoid, lambda wanted, site: Refusal(Constraint.AVOIDED)),
+def _always(wanted: Wanted) -> bool:
+    return True
+
+
+# Whether a machine asks for it at all, whether a host has it, and what is noted where it has not.
+_Filter = tuple[Callable[[Wanted], object], Callable[[Wanted, Site], bool], Callable[[Wanted, Site], Refusal]]
+_FILTERS: tuple[_Filter, ...] = (
+    (_always, lambda wanted, site: site.state == "enabled", lambda wanted, site: Refusal(Constraint.STATE, site.state)),
+    (_always, lambda wanted, site: site.is_ready, lambda wanted, site: Refusal(Constraint.NOT_READY)),
+    (_always, lambda wanted, site: not site.is_unread, lambda wanted, site: Refusal(Constraint.UNREAD)),
     (
-        lambda wanted, site: not wanted.clusters or site.cluster_id in wanted.clusters,
+        lambda wanted: wanted.avoid,
+        lambda wanted, site: site.id not in wanted.avoid,
+        lambda wanted, site: Refusal(Constraint.AVOIDED),
+    ),
+    (
+        lambda wanted: wanted.clusters,
+        lambda wanted, site: site.cluster_id in wanted.clusters,
         lambda wanted, site: Refusal(Constraint.CLUSTER),
     ),
     (
-        lambda wanted, site: wanted.firmware == "bios" or wanted.firmware in site.firmwares,
+        lambda wanted: wanted.firmware != "bios",  # which every host has
+        lambda wanted, site: wanted.firmware in site.firmwares,
         lambda wanted, site: Refusal(Constraint.FIRMWARE, wanted.firmware),
     ),
     (
-        lambda wanted, site: not wanted.processor or wanted.processor == site.processor,
+        lambda wanted: wanted.processor,
+        lambda wanted, site: wanted.processor == site.processor,
         lambda wanted, site: Refusal(Constraint.PROCESSOR, site.processor),
     ),
     (
+        lambda wanted: wanted.labels,
         lambda wanted, site: wanted.labels <= site.labels,
         lambda wanted, site: Refusal(Constraint.LABELS, ", ".join(sorted(wanted.labels - site.labels))),
     ),
     (
-        lambda wanted, site: wanted.storage is None or site.id in wanted.storage,
+        lambda wanted: wanted.storage is not None,
+        lambda wanted, site: wanted.storage is not None and site.id in wanted.storage,
         lambda wanted, site: Refusal(Constraint.STORAGE),
     ),
-    (_is_with_its_group, lambda wanted, site: Refusal(Constraint.TOGETHER, ", ".join(sorted(wanted.together)))),
     (
+        lambda wanted: wanted.together,
+        _is_with_its_group,
+        lambda wanted, site: Refusal(Constraint.TOGETHER, ", ".join(sorted(wanted.together))),
+    ),
+    (
+        lambda wanted: wanted.apart,
         lambda wanted, site: site.id not in wanted.apart,
         lambda wanted, site: Refusal(Constraint.APART, wanted.apart[site.id]),
     ),
-    (
-        lambda wanted, site: not any(_lacks_room(wanted, site)),
-        lambda wanted, site: Refusal(Constraint.CAPACITY, _room_detail(wanted, site)),
-    ),
+    (_always, _has_room, lambda wanted, site: Refusal(Constraint.CAPACITY, _room_detail(wanted, site))),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,7 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from hosts.choice import Choice, Constraint, Refusal, Site, Wanted, choose, explain, load_after
-from hosts.models import Host, HostState, Placement, Spread
+from hosts.models import Cluster, Host, HostState, Placement, Spread
 from hosts.models.placement import KEPT_PER_HOLDER, forget_placements
 from portal.core.errors import Conflict
 from portal.quotas import ledger
@@ -21,6 +22,13 @@ __all__ = ["NoCapacity", "Wanted", "place", "place_on", "resize", "sites"]
 _RESERVED = ("vcpus", "memory_mib")
 # Hosts whose capacity counts for the reserve: a failed or an empty one does not.
 _IN_SERVICE = frozenset({HostState.ENABLED, HostState.CORDONED})
+
+
+# Reading a thousand hosts takes longer than choosing one. So what was read serves this process for some seconds, where
+# there are many: a claim looks at its host anew, and a refusal is only said after reading all again.
+KNOWN_SECONDS = 3.0
+ALWAYS_READ = 100
+_known: dict[bool, tuple[float, list[Site]]] = {}
 
 
 class NoCapacity(Conflict):
@@ -36,7 +44,19 @@ def place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object] = bool
     host that is away for the moment still takes machines: the work waits for it and says so. `fits` is asked of a host
     on which all that is claimed, and raises NoCapacity where something else is in the way.
     """
+    known = _known.get(wanted.uses_reserve)
+    if known is not None and time.monotonic() - known[0] < KNOWN_SECONDS:
+        try:
+            return _place(holder_id, wanted, fits, known[1])
+        except NoCapacity:
+            pass  # there may be more by now than is known
     found = sites(wanted.uses_reserve)
+    if len(found) > ALWAYS_READ:
+        _known[wanted.uses_reserve] = (time.monotonic(), found)
+    return _place(holder_id, wanted, fits, found)
+
+
+def _place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object], found: list[Site]) -> Host:
     choice = choose(wanted, found)
     refused, told = dict(choice.refused), None
     for index, site in enumerate(choice.ranked):
@@ -54,11 +74,18 @@ def place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object] = bool
         else:
             refused |= {other.name: _behind(wanted, other) for other in choice.ranked[index + 1 :]}
             _note(holder_id, wanted, site, refused, choice)
+            _take_note(found, site, wanted)
             return host
     if told:
         raise told
     why = explain(wanted, found, refused)
     raise NoCapacity(why.words, extra=why.extra)
+
+
+def _take_note(found: list[Site], site: Site, wanted: Wanted) -> None:
+    """Whoever goes by what is known knows of this claim as well."""
+    used = {name: site.used.get(name, 0) + wanted.amounts.get(name, 0) for name in {*site.used, *wanted.amounts}}
+    found[found.index(site)] = replace(site, used=used)
 
 
 def place_on(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
@@ -77,8 +104,10 @@ def resize(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
 
 
 def sites(uses_reserve: bool = False) -> list[Site]:
-    """All hosts as `choose` judges them, in two queries."""
-    hosts = list(Host.objects.select_related("cluster").defer("verdicts"))
+    """All hosts as `choose` judges them, in three queries."""
+    hosts, clusters = list(Host.objects.defer("verdicts")), Cluster.objects.in_bulk()
+    for host in hosts:
+        host.cluster = clusters[host.cluster_id]
     used = ledger.used_by_account(host.pk for host in hosts)
     shares = {} if uses_reserve else _shares(hosts)
     return [_site(host, used.get(host.pk, {}), shares.get(host.cluster_id, {})) for host in hosts]
@@ -134,8 +163,7 @@ class _Lost(Exception):
 
 def _claim(site: Site, holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object]) -> Host:
     """Under the host's account, whose writers wait: whoever changes its state or its policy takes that as well."""
-    ledger.lock(site.id)
-    host = Host.objects.select_related("cluster").get(pk=site.id)
+    host = _locked(site.id)
     now = replace(_site(host, {}, {}), capacity=site.capacity)
     if host.cluster_id != site.cluster_id:
         raise _Lost(Refusal(Constraint.CLUSTER))
@@ -145,6 +173,13 @@ def _claim(site: Site, holder_id: UUID, wanted: Wanted, fits: Callable[[Host], o
     ledger.hold(host.pk, holder_id, wanted.amounts, limits)
     fits(host)
     return host
+
+
+def _locked(host_id: UUID) -> Host:
+    if not Host.objects.filter(pk=host_id).exists():
+        raise _Lost(Refusal(Constraint.NOT_READY, "removed"))
+    ledger.lock(host_id)
+    return Host.objects.select_related("cluster").get(pk=host_id)
 
 
 def _behind(wanted: Wanted, site: Site) -> Refusal:

@@ -427,9 +427,10 @@ ROUTES: dict[str, Route] = {
         {"GET": STAFF_READS, "PUT": _call(_ADMINS.format(200), lambda world: {"clusters": ["default"]})},
     ),
     "api/v1/hosts/<slug:host>": Route(
-        _at("hosts/one"),
+        lambda world: f"/api/v1/hosts/{world.other_host().name}",
         {
             "GET": STAFF_READS,
+            "DELETE": _call(_ADMINS.format(204)),
             "PATCH": _call(
                 _ADMINS.format(200),
                 lambda world: {"cpu_ratio": 4, "memory_ratio": 1.5, "memory_reserved_mib": 2048},

@@ -248,6 +248,10 @@ class World:
         group.members.set([self.machines[member] for member in members])
         return group
 
+    def other_host(self, name: str = "spare") -> Host:
+        """One without machines."""
+        return Host.objects.filter(name=name).first() or make_host(name)
+
     def cluster(self, slug: str = "empty", **more: Any) -> Cluster:
         """One without hosts."""
         return Cluster.objects.get_or_create(slug=slug, defaults={"name": slug.capitalize(), **more})[0]

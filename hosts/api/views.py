@@ -48,7 +48,7 @@ class Hosts(ApiView):
 
 
 class HostDetail(ApiView):
-    permissions = {"GET": Permission.HOST_READ, "PATCH": Permission.HOST_WRITE}
+    permissions = {"GET": Permission.HOST_READ, "PATCH": Permission.HOST_WRITE, "DELETE": Permission.HOST_WRITE}
 
     @extend_schema(responses=HostOut)
     def get(self, request: Request, host: str) -> Response:
@@ -69,6 +69,13 @@ class HostDetail(ApiView):
             if body:
                 services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **body})
         return Response(host_data(found))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, host: str) -> Response:
+        """Let go of an empty host; what lies on it stays there."""
+        self.actor.require(Permission.HOST_WRITE)
+        services.remove_host(actor=self.actor, host=selectors.host(self.actor, host))
+        return Response(status=204)
 
 
 class HostStateChange(ApiView):

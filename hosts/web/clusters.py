@@ -57,9 +57,10 @@ class NewClusterForm(ClusterForm):
 def cluster_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     page = page_of(request, selectors.clusters(actor))
+    claimed = selectors.claimed_of_each(host for cluster in page.rows for host in cluster.hosts.all())
     context = {
         "page": page,
-        "clusters": [presenters.cluster(cluster) for cluster in page.rows],
+        "clusters": [presenters.cluster(cluster, claimed) for cluster in page.rows],
         "may_write": actor.can(Permission.HOST_WRITE),
     }
     return render(request, "hosts/clusters.html", context)

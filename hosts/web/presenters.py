@@ -16,6 +16,7 @@ from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
 HEALTH_LOOKS = {"ready": "running", "pending": "working", "unreachable": "attention", "unusable": "failed"}
+_RESOURCES = ("vcpus", "memory_mib", "disk_gib")
 STATE_LOOKS: Mapping[str, str] = {
     HostState.ENABLED: "running",
     HostState.CORDONED: "paused",
@@ -101,9 +102,17 @@ class HostPage(HostRow):
 
 
 @dataclass(frozen=True)
-class HostLink:
+class HostBars:
+    """A host on the map: what machines have claimed, of what policy gives out, and what its pools hold really."""
+
     name: str
     url: str
+    word: str
+    look: str
+    labels: list[str]
+    meters: list[Meter]
+    stored: str
+    stored_percent: int
 
 
 @dataclass(frozen=True)
@@ -117,13 +126,16 @@ class ClusterCard:
     network: str
     cpu_model: str
     reserve: str
-    hosts: list[HostLink]
+    hosts: list[HostBars]
+    meters: list[Meter]
     change_url: str
     remove_url: str
 
 
-def cluster(cluster: Cluster) -> ClusterCard:
-    reserve = cluster.failure_reserve
+def cluster(cluster: Cluster, claimed: Mapping[UUID, Mapping[str, int]]) -> ClusterCard:
+    reserve, hosts = cluster.failure_reserve, list(cluster.hosts.all())
+    used = {name: sum(claimed.get(host.pk, {}).get(name, 0) for host in hosts) for name in _RESOURCES}
+    there = {name: sum(host.capacity[name] or 0 for host in hosts) for name in _RESOURCES}
     return ClusterCard(
         id=cluster.pk,
         slug=cluster.slug,
@@ -132,9 +144,27 @@ def cluster(cluster: Cluster) -> ClusterCard:
         network=cluster.network_cidr,
         cpu_model=cluster.cpu_model,
         reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
-        hosts=[HostLink(host.name, reverse("host-detail", args=[host.name])) for host in cluster.hosts.all()],
+        hosts=[_bars(host, claimed.get(host.pk, {})) for host in hosts],
+        meters=[meter(name, used[name], there[name]) for name in _RESOURCES] if hosts else [],
         change_url=reverse("cluster-change", args=[cluster.slug]),
         remove_url=reverse("cluster-remove", args=[cluster.slug]),
+    )
+
+
+def _bars(host: Host, used: Mapping[str, int]) -> HostBars:
+    is_told = host.state != HostState.ENABLED
+    own = [pool for pool in host.pools if pool["name"] == host.pool_name]
+    capacity = sum(int(pool["capacity_bytes"]) for pool in own)
+    stored = capacity - sum(int(pool.get("available_bytes") or 0) for pool in own)
+    return HostBars(
+        name=host.name,
+        url=reverse("host-detail", args=[host.name]),
+        word=host.state if is_told else host.health,
+        look=STATE_LOOKS[host.state] if is_told else HEALTH_LOOKS[host.health],
+        labels=host.labels,
+        meters=[meter(name, used.get(name, 0), host.capacity[name]) for name in _RESOURCES],
+        stored=f"{size(stored)} of {size(capacity)}" if capacity else "",
+        stored_percent=round(100 * stored / capacity) if capacity else 0,
     )
 
 
@@ -179,7 +209,7 @@ def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
         "accelerator": ACCELERATORS.get(host.accelerator, ""),
         "is_emulated": host.accelerator == "qemu",
         "seen_at": host.seen_at,
-        "meters": [meter(name, used.get(name, 0), capacity[name]) for name in ("vcpus", "memory_mib", "disk_gib")],
+        "meters": [meter(name, used.get(name, 0), capacity[name]) for name in _RESOURCES],
         "last_error": host.last_error,
     }
 

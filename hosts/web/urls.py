@@ -20,6 +20,7 @@ urlpatterns = [
     path("provider/hosts/<slug:name>/metrics/", views.host_metrics, name="host-metrics"),
     path("provider/hosts/<slug:name>/check/", views.host_check, name="host-check"),
     path("provider/hosts/<slug:name>/state/", views.host_state, name="host-state"),
+    path("provider/hosts/<slug:name>/remove/", views.host_remove, name="host-remove"),
     path("provider/backup-targets/", targets.target_list, name="target-list"),
     path("provider/add-backup-target/", targets.target_add, name="target-add"),
     path("provider/backup-targets/<slug:slug>/check/", targets.target_check, name="target-check"),

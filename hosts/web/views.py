@@ -136,3 +136,14 @@ def host_state(request: HttpRequest, name: str) -> HttpResponse:
         is_cordoned = state == HostState.CORDONED
         messages.success(request, "It takes no new machines." if is_cordoned else "It takes machines again.")
     return redirect("host-detail", name)
+
+
+@require_POST
+def host_remove(request: HttpRequest, name: str) -> HttpResponse:
+    actor = actor_of(request)
+    host = selectors.host(actor, name)
+    with refusals_as_notice(request):
+        services.remove_host(actor=actor, host=host)
+        messages.success(request, f"{name} is no host any more. What lies on it stays there.")
+        return redirect("host-list")
+    return redirect("host-detail", name)

@@ -142,6 +142,15 @@ PAGES: dict[str, Page] = {
     "overview": Page(acme, ACME_READS),
     "activity": Page(acme, ACME_READS),
     "quota-meters": Page(acme, ACME_READS),
+    "group-list": Page(acme, ACME_READS, send(MEMBERS_DO, name="quorum", policy="apart")),
+    "group-change": Page(
+        lambda world: ["acme", world.group().pk],
+        posts={
+            "add": (MEMBERS_DO, lambda world: {"add": str(world.machines["web"].pk)}),
+            "remove": (MEMBERS_DO, lambda world: {"remove": str(world.machines["web"].pk)}),
+            "delete": (MEMBERS_DO, lambda world: {"delete": "yes"}),
+        },
+    ),
     "image-list": Page(acme, ACME_READS),
     "image-add": Page(
         acme,
@@ -257,6 +266,7 @@ PAGES: dict[str, Page] = {
     "host-fragment": Page(lambda world: ["one"], STAFF),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
+    "host-remove": Page(lambda world: [world.other_host().name], posts=send(ADMINS_DO)),
     "cluster-list": Page(get=STAFF),
     "cluster-add": Page(
         get=ADMINS, posts=send(ADMINS_DO, name="East", slug="east", spread="pack", failure_reserve="1")

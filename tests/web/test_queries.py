@@ -18,7 +18,7 @@ BUDGETS = {
     "/t/acme/vms/": 9,
     "/t/acme/vms/?q=vm-1&status=running": 9,
     "/t/acme/": 8,
-    "/t/acme/vms/create/": 14,
+    "/t/acme/vms/create/": 15,
     "/t/acme/activity/": 6,
     "/t/acme/images/": 10,
 }

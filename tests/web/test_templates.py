@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from django.test import Client
 from django.test.signals import template_rendered
 
+from hosts.models import Placement
 from portal.accounts.models import User
 from portal.operations.models import Operation
 from tests.web.addresses import PAGES
@@ -51,6 +52,10 @@ def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
 def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tuple[str, bytes]]:
     """What is not shown on an ordinary day."""
     web = [str(world.machines["web"].pk)]
+    refused = {"state": {"two": "cordoned"}, "rank": {"three": "40% full with it"}}
+    told = {"host": world.host, "host_name": "one", "reason": "first by spreading", "refused": refused}
+    Placement.objects.create(holder_id=world.machines["web"].pk, considered=3, **told)
+    yield "placement", browser("admin").get(f"/t/acme/vms/{web[0]}/").content
     yield "bulk delete", owner.post("/t/acme/vms/bulk/", {"action": "delete", "vm": web}).content
     yield "operation under way", owner.get(f"/t/acme/vms/{world.machines['busy'].pk}/").content
     yield "refused", owner.post("/t/acme/vms/create/", {"name": "x"}).content

@@ -43,6 +43,9 @@ class CreateForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 6, "placeholder": "#!/bin/sh", "spellcheck": "false"}),
         help_text="A script or cloud-config that runs at the first boot. 64 KiB at most.",
     )
+    groups = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, help_text="Kept apart from their machines, or with them."
+    )
     storage_class = forms.ChoiceField(
         label="Storage", required=False, help_text="Where its disk lies, and what it may do in a second."
     )
@@ -56,8 +59,16 @@ class CreateForm(forms.Form):
         """Browsers end lines with CR LF, and a guest takes the CR for a part of the interpreter's name."""
         return str(self.cleaned_data["user_data"]).replace("\r\n", "\n")
 
-    def __init__(self, *args: Any, keys: list[SshKey], classes: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        keys: list[SshKey],
+        classes: Sequence[tuple[str, str]] = (),
+        groups: Sequence[tuple[str, str]] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["groups"].choices = groups  # type: ignore[attr-defined]
         self.fields["storage_class"].choices = [("", "The host's own"), *classes]  # type: ignore[attr-defined]
         if not keys:
             self.fields["new_key"].label = "Public key"

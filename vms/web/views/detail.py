@@ -25,7 +25,7 @@ from vms import guarantee
 from vms.models import VM
 from vms.services import power
 from vms.states import Action
-from vms.web import presenters
+from vms.web import placement, presenters
 from vms.web.fetch import vm_of
 from vms.web.guarantee import card
 from vms.web.presenters import TABS
@@ -59,7 +59,8 @@ def vm_detail(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
         if last is None:
             raise
         return redirect("operation-detail", last.pk)
-    return render(request, "vms/detail.html", context_of(request, vm, operation, "vm-detail"))
+    context = context_of(request, vm, operation, "vm-detail")
+    return render(request, "vms/detail.html", {**context, "placement": placement.latest(actor_of(request), vm)})
 
 
 @require_safe
