@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
-from django.db.models import Avg, Max, Sum
-from django.db.models.functions import ExtractMinute, TruncHour
+from django.db.models import Avg, IntegerField, Max, Sum
+from django.db.models.functions import Cast, ExtractMinute, TruncHour
 
 from hosts.metering import Sample
 from hosts.models import Host, HostUsage
@@ -49,7 +49,9 @@ def quarter_of(moment: datetime) -> datetime:
 def _quarters(model: type[U], begin: datetime, end: datetime) -> Iterable[U]:
     rows = model.objects.filter(step=MINUTE, at__gte=begin, at__lt=end).order_by()  # type: ignore[attr-defined]
     owner = f"{model.OWNER}_id"
-    parts = rows.annotate(hour=TruncHour("at"), part=ExtractMinute("at") / 15).values(owner, "hour", "part")
+    # PostgreSQL has fractions of a minute: whole numbers are divided as such
+    minute = Cast(ExtractMinute("at", tzinfo=UTC), IntegerField())
+    parts = rows.annotate(hour=TruncHour("at", tzinfo=UTC), part=minute / 15).values(owner, "hour", "part")
     for found in parts.annotate(**{name: Sum(name) for name in model.SUMS}, memory=Avg("memory_mib")).iterator():
         at = found.pop("hour") + timedelta(seconds=QUARTER) * found.pop("part")
         yield model(step=QUARTER, at=at, memory_mib=round(found.pop("memory")), **found)

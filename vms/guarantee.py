@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Sum
@@ -120,7 +120,9 @@ def waiting(vm: VM, now: datetime) -> Waiting:
     rows = VmUsage.objects.filter(vm=vm, step=MINUTE).order_by()
     sums = {name: Sum(name) for name in _FIELDS}
     lately = _measured(rows.filter(at__gte=now - LATELY).aggregate(**sums))
-    hours = rows.filter(at__gte=now - HISTORY).annotate(hour=TruncHour("at")).values("hour").annotate(**sums)
+    hours = (
+        rows.filter(at__gte=now - HISTORY).annotate(hour=TruncHour("at", tzinfo=UTC)).values("hour").annotate(**sums)
+    )
     found: list[dict[str, Any]] = [dict(row) for row in hours.order_by("hour")]
     return Waiting(
         kept=verdict(lately, vm.cpu_floor),

@@ -13,7 +13,7 @@ from tests.stack import Stack, wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(900)]
 BUSY = "#!/bin/sh\nwhile :; do :; done\n"
-SECONDS = 40
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,25 @@ def pair(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
         stack.delete(vm)
 
 
-def counters(host: Host, vm: dict[str, Any]) -> tuple[int, int]:
-    """Nanoseconds that its vCPU ran, and waited."""
-    lines = dict(line.strip().split("=", 1) for line in host.virsh("domstats", "--vcpu", vm["id"]).splitlines()[1:])
-    return int(lines["vcpu.0.time"]), int(lines["vcpu.0.delay"])
+def counters(host: Host, vm: dict[str, Any]) -> dict[str, int]:
+    """Nanoseconds: what the domain used, QEMU's own work for it included, as the weight is that of both; and what its
+    vCPU ran, and waited."""
+    told = host.virsh("domstats", "--cpu-total", "--vcpu", vm["id"]).splitlines()[1:]
+    lines = dict(line.strip().split("=", 1) for line in told)
+    names = {"used": "cpu.time", "ran": "vcpu.0.time", "waited": "vcpu.0.delay"}
+    return {name: int(lines[counter]) for name, counter in names.items()}
+
+
+def grown(host: Host, vm: dict[str, Any], before: dict[str, int]) -> dict[str, float]:
+    """In seconds."""
+    return {name: (value - before[name]) / 1e9 for name, value in counters(host, vm).items()}
 
 
 def is_busy(host: Host, vm: dict[str, Any]) -> bool:
-    before = sum(counters(host, vm))
+    before = counters(host, vm)
     time.sleep(2)
-    return sum(counters(host, vm)) - before > 1.6e9
+    after = grown(host, vm, before)
+    return after["ran"] + after["waited"] > 1.6
 
 
 def test_the_host_knows_what_it_can_hold_guests_to(stack: Stack) -> None:
@@ -71,11 +80,10 @@ def test_weights_and_waiting(stack: Stack, host: Host, pair: dict[str, dict[str,
         wait_until(lambda vm=vm: is_busy(host, vm), 120, f"{vm['name']} to be busy")
     before = {name: counters(host, vm) for name, vm in pair.items()}
     time.sleep(SECONDS)
-    after = {name: counters(host, vm) for name, vm in pair.items()}
-    ran, waited = ({name: after[name][each] - before[name][each] for name in pair} for each in (0, 1))
-    print({"ran_s": ran, "waited_s": waited, "ratio": ran["heavy"] / ran["light"]})
-    assert ran["heavy"] / ran["light"] == pytest.approx(3, rel=0.1)
-    assert waited["light"] > waited["heavy"]
+    took = {name: grown(host, vm, before[name]) for name, vm in pair.items()}
+    print(took)
+    assert took["heavy"]["used"] / took["light"]["used"] == pytest.approx(3, rel=0.1)
+    assert took["light"]["waited"] > took["heavy"]["waited"]
 
     def told() -> dict[str, Any] | None:
         found = stack.get(f"/vms/{light['id']}/guarantee")
