@@ -17,7 +17,7 @@ from portal.tenancy.roles import Permission
 
 def hosts(actor: Actor) -> QuerySet[Host]:
     actor.require(Permission.HOST_READ)
-    return Host.objects.select_related("cluster")
+    return Host.objects.select_related("cluster").prefetch_related("storage_pools", "cluster__hosts")
 
 
 def clusters(actor: Actor) -> QuerySet[Cluster]:

@@ -17,6 +17,7 @@ BEHIND_TLS = PUBLIC_URL.startswith("https://")
 INSTANCE = env.str("BERTH_INSTANCE", default="berth")
 LIBVIRT_URI = env.str("BERTH_LIBVIRT_URI", default="qemu:///system")
 POOL_PATH = env.str("BERTH_POOL_PATH", default=f"/var/lib/libvirt/images/{INSTANCE}")
+ALLOW_TCP = env.bool("BERTH_ALLOW_TCP", default=False)  # hosts by qemu+tcp, which asks nobody who they are
 NETWORK_CANDIDATES = env.list("BERTH_NETWORKS", default=[f"10.{75 + i}.0.0/24" for i in range(8)])
 IMAGE_DIR = DATA_DIR / "images"
 IMAGE_CACHE_DAYS = env.int("BERTH_IMAGE_CACHE_DAYS", default=14)  # that a copy nobody uses stays in a host's pool

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hosts import service_class
+from hosts.checklist import checks
 from hosts.models import Host, HostState
 from portal.api.operations import OperationOut
 from portal.api.serializers import Input, Integer, Text
@@ -57,6 +59,12 @@ class AmountsOut(serializers.Serializer[Any]):
     disk_gib = serializers.IntegerField()
 
 
+class CheckOut(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    ok = serializers.BooleanField(source="is_ok")
+    detail = serializers.CharField()
+
+
 class HostOut(serializers.Serializer[Any]):
     """Context: `claimed`, by id of host. What stands from `hostname` on was seen on the host."""
 
@@ -87,10 +95,15 @@ class HostOut(serializers.Serializer[Any]):
     checked_at = serializers.DateTimeField(allow_null=True)
     seen_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField()
+    checks = serializers.SerializerMethodField(help_text="What a host must have, as its last check found it.")
     created_at = serializers.DateTimeField()
 
     def get_service_classes(self, host: Host) -> dict[str, str]:
         return {str(each): reason for each, reason in service_class.kept_by(host).items()}
+
+    @extend_schema_field(CheckOut(many=True))
+    def get_checks(self, host: Host) -> list[dict[str, Any]]:
+        return [dict(CheckOut(check).data) for check in checks(host)]
 
     def get_claimed(self, host: Host) -> dict[str, int]:
         found = self.context["claimed"].get(host.pk, {})

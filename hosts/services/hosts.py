@@ -34,7 +34,7 @@ def add_host(
     """Register a host in a cluster, by slug; its preflight decides whether it will run anything."""
     actor.require(Permission.HOST_WRITE)
     text.hostname(name)
-    if refused := why_refused(uri):
+    if refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP):
         raise Invalid(refused, field="uri")
     host = Host(
         name=name,

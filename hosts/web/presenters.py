@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from hosts.checklist import Check, checks
 from hosts.models import Cluster, Host, HostState
 from hosts.service_class import kept_by
 from portal.core.units import mib, size
@@ -99,6 +100,7 @@ class HostPage(HostRow):
     verdicts: list[VerdictLine]
     classes: list[ClassLine]
     pools: list[PoolLine]
+    checks: list[Check]
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
         verdicts=[_verdict(each) for each in host.verdicts],
         classes=[ClassLine(str(each), reason) for each, reason in kept_by(host).items()],
         pools=[_pool(each, host.pool_name) for each in host.pools],
+        checks=checks(host),
     )
 
 

@@ -26,7 +26,7 @@ def add(count: int) -> None:
 
 
 def test_hosts_come_once_into_a_cluster_of_their_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hosts.services.hosts.why_refused", lambda uri: "")
+    monkeypatch.setattr("hosts.services.hosts.why_refused", lambda uri, **options: "")
     add(2)
     add(3)
     assert [host.name for host in Cluster.objects.get(slug="lab").hosts.all()] == ["lab-1", "lab-2", "lab-3"]
