@@ -6,11 +6,16 @@ class HostsConfig(AppConfig):
 
     def ready(self) -> None:
         from hosts import health as of_hosts
-        from hosts import workflows  # noqa: F401  registers the kinds of operation
+        from hosts import (
+            observe,
+            usage,
+            workflows,  # noqa: F401  registers the kinds of operation
+        )
         from hosts.services.hosts import forget_what_they_have
         from portal.backup import settle
         from portal.core import health
 
+        observe.sample_listeners.append(usage.record)
         settle.listeners.append(forget_what_they_have)
         health.checks["hosts"] = of_hosts.hosts
         health.collectors["hosts"] = of_hosts.metrics

@@ -28,6 +28,7 @@ READING = frozenset(
         "list_domains",
         "list_volumes",
         "state",
+        "stats",
         "volume",
         "wait_for",
     }

@@ -17,6 +17,7 @@ from hosts.connections import driver_for
 from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError
 from hosts.driver.types import DomainEvent, DomainState, Lease
+from hosts.metering import Meter, Sample
 from hosts.models import Host
 from portal.core.connection import release, released
 from portal.events import live
@@ -34,10 +35,12 @@ class Reading:
     leases: Sequence[Lease]
 
 
+SampleListener = Callable[[Host, Sample], None]
 EventListener = Callable[[Host, DomainEvent], None]
 ReadingListener = Callable[[Host, Reading], None]
 event_listeners: list[EventListener] = []
 reading_listeners: list[ReadingListener] = []
+sample_listeners: list[SampleListener] = []
 # Called one round after the other beside the watchers, for slower looks at all hosts together.
 round_listeners: list[Callable[[], None]] = []
 logger = logging.getLogger(__name__)
@@ -51,9 +54,12 @@ class HostWatcher:
         self._stop = stop
         self._unwatch: Callable[[], None] | None = None
         self._is_lost = threading.Event()
+        self._is_removed = False
+        self._meter = Meter()
 
     def run(self) -> None:
-        while not self._stop.is_set():
+        """Until `stop` is set, or the host is removed."""
+        while not self._stop.is_set() and not self._is_removed:
             with released():
                 self._guarded_turn()
             self._stop.wait(POLL_SECONDS)
@@ -65,6 +71,8 @@ class HostWatcher:
         except DriverError as error:
             self._stop_watching()
             self._note(error=str(error))
+        except Host.DoesNotExist:
+            self._is_removed = True
         except Exception:
             logger.exception("watching %s", self.host.name)
 
@@ -78,6 +86,18 @@ class HostWatcher:
         for listener in reading_listeners:
             listener(self.host, Reading(at, states, leases))
         self._note(error="")
+        self._measure(driver)
+
+    def _measure(self, driver: Driver) -> None:
+        """Once in a minute. A host that does not tell in time is no less reachable for that."""
+        try:
+            sample = self._meter.take(driver, timezone.now())
+        except DriverError as error:
+            logger.warning("counters of %s: %s", self.host.name, error)
+            return
+        if sample is not None:
+            for listener in sample_listeners:
+                listener(self.host, sample)
 
     def _on_event(self, event: DomainEvent) -> None:
         with released():

@@ -7,16 +7,48 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from hosts.models import BackupTarget, Host, HostState, StorageClass, StoragePool
+from hosts.models import BackupTarget, Cluster, Host, HostState, StorageClass, StoragePool, TenantCluster
 from portal.core.errors import NotFound
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor, parse_id
+from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 
 
 def hosts(actor: Actor) -> QuerySet[Host]:
     actor.require(Permission.HOST_READ)
-    return Host.objects.all()
+    return Host.objects.select_related("cluster").prefetch_related("storage_pools", "cluster__hosts")
+
+
+def clusters(actor: Actor) -> QuerySet[Cluster]:
+    """By slug, with their hosts."""
+    actor.require(Permission.HOST_READ)
+    return Cluster.objects.prefetch_related("hosts")
+
+
+def cluster(actor: Actor, id_or_slug: object) -> Cluster:
+    """By id or by slug."""
+    rows = clusters(actor)
+    found = rows.filter(slug=str(id_or_slug)).first() or rows.filter(pk=parse_id(str(id_or_slug))).first()
+    if found is None:
+        raise NotFound("There is no such cluster.")
+    return found
+
+
+def clusters_of_tenant(actor: Actor, tenant: Tenant) -> QuerySet[Cluster]:
+    """Those that its new machines may be placed in; an empty list: all."""
+    actor.require(Permission.HOST_READ)
+    return Cluster.objects.filter(tenants__tenant=tenant)
+
+
+def open_to(tenant_ids: Iterable[UUID]) -> set[UUID]:
+    """The ids of the clusters in which new machines of these tenants may be; one that lists none may use all."""
+    named: dict[UUID, set[UUID]] = {id: set() for id in tenant_ids}
+    for tenant_id, cluster_id in TenantCluster.objects.filter(tenant__in=list(named)).values_list("tenant", "cluster"):
+        named[tenant_id].add(cluster_id)
+    if named and all(named.values()):
+        return set().union(*named.values())
+    return set(Cluster.objects.values_list("pk", flat=True))
 
 
 def host(actor: Actor, id_or_name: object) -> Host:

@@ -16,8 +16,8 @@ _PLACE = re.compile(r"([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-
 _FILE = re.compile(r"/[\w./-]+")
 
 
-def why_refused(uri: str) -> str:
-    """In words; "" for a URI that is taken."""
+def why_refused(uri: str, *, allows_tcp: bool = False) -> str:
+    """In words; "" for a URI that is taken. Plain TCP has neither passwords nor encryption: who reaches it is root."""
     try:
         parts = urlsplit(uri)
         parameters = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
@@ -25,6 +25,8 @@ def why_refused(uri: str) -> str:
         return "This is not a URI."
     if len(uri) > LONGEST or parts.scheme not in SCHEMES or parts.path not in ("/system", "/session"):
         return "Use a libvirt URI, such as qemu:///system or qemu+ssh://host/system."
+    if parts.scheme == "qemu+tcp" and not allows_tcp:
+        return "qemu+tcp lets everybody in who reaches it. Use qemu+tls or qemu+ssh; for a lab set BERTH_ALLOW_TCP=1."
     if parts.fragment or (parts.netloc and not _PLACE.fullmatch(parts.netloc)):
         return "The host's name in it is not one."
     if refused := sorted({name for name, _ in parameters} - PARAMETERS):

@@ -17,6 +17,7 @@ BEHIND_TLS = PUBLIC_URL.startswith("https://")
 INSTANCE = env.str("BERTH_INSTANCE", default="berth")
 LIBVIRT_URI = env.str("BERTH_LIBVIRT_URI", default="qemu:///system")
 POOL_PATH = env.str("BERTH_POOL_PATH", default=f"/var/lib/libvirt/images/{INSTANCE}")
+ALLOW_TCP = env.bool("BERTH_ALLOW_TCP", default=False)  # hosts by qemu+tcp, which asks nobody who they are
 NETWORK_CANDIDATES = env.list("BERTH_NETWORKS", default=[f"10.{75 + i}.0.0/24" for i in range(8)])
 IMAGE_DIR = DATA_DIR / "images"
 IMAGE_CACHE_DAYS = env.int("BERTH_IMAGE_CACHE_DAYS", default=14)  # that a copy nobody uses stays in a host's pool
@@ -138,6 +139,7 @@ CELERY_BEAT_SCHEDULE = {
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
     "clear-up-snapshots": {"task": "vms.tasks.clear_up_snapshots", "schedule": 30.0, "options": {"expires": 30}},
     "evict-unused-images": {"task": "vms.tasks.evict_unused_images", "schedule": 3600.0, "options": {"expires": 3600}},
+    "roll-up-usage": {"task": "vms.tasks.roll_up_usage", "schedule": 300.0, "options": {"expires": 300}},
     "reap-uploads": {"task": "vms.tasks.reap_uploads", "schedule": 60.0, "options": {"expires": 60}},
     "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }

@@ -97,6 +97,10 @@ def _target(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/backup-targets/{world.target().slug}{tail}"
 
 
+def _group(tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/affinity-groups/{world.group().pk}{tail}"
+
+
 def _snapshot(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/snapshots/{world.snapshot().pk}{tail}"
 
@@ -235,6 +239,27 @@ ROUTES: dict[str, Route] = {
     "api/v1/snapshots/<uuid:id>/actions/revert": Route(
         _snapshot("/actions/revert"), {"POST": _call(_MEMBERS.format(202), lambda world: {"safety": True})}
     ),
+    "api/v1/vms/<uuid:id>/placements": Route(
+        _machine("web", "/placements"), {"GET": _call("401 403 403 403 403 404 200 200")}
+    ),
+    "api/v1/affinity-groups": Route(
+        _at("affinity-groups"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(
+                "401 403 403 201 201 400 201 403", lambda world: {"name": "new", "policy": "apart", "tenant": "acme"}
+            ),
+        },
+    ),
+    "api/v1/affinity-groups/<uuid:id>": Route(_group(), {"GET": ACME_READS, "DELETE": _call(_MEMBERS.format(204))}),
+    "api/v1/affinity-groups/<uuid:id>/actions/add": Route(
+        _group("/actions/add"),
+        {"POST": _call(_MEMBERS.format(200), lambda world: {"vm": str(world.machines["web"].pk)})},
+    ),
+    "api/v1/affinity-groups/<uuid:id>/actions/remove": Route(
+        _group("/actions/remove"),
+        {"POST": _call(_MEMBERS.format(200), lambda world: {"vm": str(world.machines["web"].pk)})},
+    ),
     # -- what they are made of
     "api/v1/images": Route(
         _at("images"),
@@ -296,6 +321,10 @@ ROUTES: dict[str, Route] = {
         _at("flavors/small"),
         {"GET": SIGNED_IN, "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False})},
     ),
+    "api/v1/flavors/<slug:flavor>/guarantee": Route(_at("flavors/small/guarantee"), {"GET": SIGNED_IN}),
+    "api/v1/vms/<uuid:id>/guarantee": Route(_machine("web", "/guarantee"), {"GET": ACME_READS}),
+    "api/v1/vms/<uuid:id>/metrics": Route(_machine("web", "/metrics?span=day"), {"GET": ACME_READS}),
+    "api/v1/hosts/<slug:host>/metrics": Route(_at("hosts/one/metrics"), {"GET": STAFF_READS}),
     "api/v1/networks": Route(_at("networks"), {"GET": SIGNED_IN}),
     "api/v1/networks/<slug:network>": Route(_at("networks/default"), {"GET": SIGNED_IN}),
     # -- backups
@@ -381,10 +410,27 @@ ROUTES: dict[str, Route] = {
             "POST": _call(_ADMINS.format(202), lambda world: {"name": "two", "uri": "qemu+ssh://two/system"}),
         },
     ),
-    "api/v1/hosts/<slug:host>": Route(
-        _at("hosts/one"),
+    "api/v1/clusters": Route(
+        _at("clusters"),
+        {"GET": STAFF_READS, "POST": _call(_ADMINS.format(201), lambda world: {"slug": "east", "spread": "pack"})},
+    ),
+    "api/v1/clusters/<slug:cluster>": Route(
+        lambda world: f"/api/v1/clusters/{world.cluster().slug}",
         {
             "GET": STAFF_READS,
+            "PATCH": _call(_ADMINS.format(200), lambda world: {"failure_reserve": 1}),
+            "DELETE": _call(_ADMINS.format(204)),
+        },
+    ),
+    "api/v1/tenants/<slug:tenant>/clusters": Route(
+        _at("tenants/acme/clusters"),
+        {"GET": STAFF_READS, "PUT": _call(_ADMINS.format(200), lambda world: {"clusters": ["default"]})},
+    ),
+    "api/v1/hosts/<slug:host>": Route(
+        lambda world: f"/api/v1/hosts/{world.other_host().name}",
+        {
+            "GET": STAFF_READS,
+            "DELETE": _call(_ADMINS.format(204)),
             "PATCH": _call(
                 _ADMINS.format(200),
                 lambda world: {"cpu_ratio": 4, "memory_ratio": 1.5, "memory_reserved_mib": 2048},

@@ -19,7 +19,8 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from hosts.models import BackupTarget, Host, StorageClass, StoragePool, TargetReach
+from hosts.models import BackupTarget, Cluster, Host, StorageClass, StoragePool, TargetReach
+from hosts.services.clusters import default_cluster
 from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
@@ -32,9 +33,10 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
 from vms import intake
-from vms.addresses import free_address
+from vms.addresses import give_address
 from vms.models import (
     VM,
+    AffinityGroup,
     Backup,
     BackupDisk,
     Drift,
@@ -44,7 +46,6 @@ from vms.models import (
     ImageUpload,
     Layer,
     Lifecycle,
-    Nic,
     Power,
     Schedule,
     Snapshot,
@@ -143,8 +144,7 @@ class World:
         layer = Layer.objects.create(pool=self.host.default_pool, image=image, size_gib=vm.disk_gib)
         boot = {"name": "boot", "target": "vda", "is_boot": True}
         Volume.objects.create(tenant=vm.tenant, vm=vm, layer=layer, size_gib=vm.disk_gib, **boot)
-        ip, mac = free_address(self.host)
-        Nic.objects.create(vm=vm, host=self.host, ip=ip, mac=mac)
+        give_address(vm)
         ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
         ledger.hold(self.host.pk, vm.pk, vm.wanted, {})
         return vm
@@ -239,6 +239,22 @@ class World:
         with intake.writing(upload.pk) as file:
             file.write(sent)
         return upload
+
+    def group(self, name: str = "quorum", policy: str = "apart", *members: str) -> AffinityGroup:
+        """Of acme's, with these of its machines."""
+        group = AffinityGroup.objects.unscoped("test").get_or_create(
+            name=name, tenant=self.acme, defaults={"policy": policy}
+        )[0]
+        group.members.set([self.machines[member] for member in members])
+        return group
+
+    def other_host(self, name: str = "spare") -> Host:
+        """One without machines."""
+        return Host.objects.filter(name=name).first() or make_host(name)
+
+    def cluster(self, slug: str = "empty", **more: Any) -> Cluster:
+        """One without hosts."""
+        return Cluster.objects.get_or_create(slug=slug, defaults={"name": slug.capitalize(), **more})[0]
 
     def target(self, slug: str = "nas") -> BackupTarget:
         """A backup target that the host reaches."""
@@ -339,7 +355,9 @@ def make_host(name: str = "one", **more: Any) -> Host:
         "checked_at": timezone.now(),
         "seen_at": timezone.now(),
     }
-    host = Host.objects.create(name=name, **{**values, **more})
+    values = {**values, **more}
+    host = Host.objects.create(name=name, **{"cluster": default_cluster(), **values})
+    Cluster.objects.filter(pk=host.cluster_id, network_cidr="").update(network_cidr=host.network_cidr)
     ledger.open_account(host.pk)
     pool = add_default_pool(host)
     size = values["pools"][0]["capacity_bytes"] if values["pools"] else 0

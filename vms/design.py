@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, Firmware, NicSpec
+from collections.abc import Sequence
+
+from hosts import service_class
+from hosts.driver.types import Accelerator, CdromSpec, DiskSpec, DomainSpec, Firmware, NicSpec, Tuning
 from hosts.models import Host
+from hosts.service_class import Promise, ServiceClass
 from vms.models import VM, Layer, Volume
 
-# Emulation offers no host CPU to pass through; a fixed model is the same on every host.
+# For clusters without a baseline. Emulation offers no host CPU to pass through; a fixed model is the same everywhere.
 _CPU_MODELS = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
+PERIOD_MICROSECONDS = 100_000  # the kernel's own
 
 
 def domain_spec(vm: VM, host: Host, attempt: int) -> DomainSpec:
@@ -20,14 +25,41 @@ def domain_spec(vm: VM, host: Host, attempt: int) -> DomainSpec:
         vcpus=vm.vcpus,
         memory_mib=vm.memory_mib,
         accelerator=accelerator,
-        cpu_model=_CPU_MODELS[accelerator],
+        cpu_model=host.cluster.cpu_model or _CPU_MODELS[accelerator],
         disks=tuple(disk_spec(volume, volume.layer) for volume in vm.volumes.all()),
         firmware=Firmware(vm.firmware),
         cdroms=_cdroms(vm, host),
         nics=tuple(NicSpec(host.network_name, nic.mac, nic.ip) for nic in vm.nics.all()),
         owner=str(vm.tenant_id),
         attempt=attempt,
+        tuning=vm.tuned,
     )
+
+
+def tuning(promise: Promise, host: Host, pins: Sequence[int] = ()) -> Tuning:
+    """How `host` keeps a promise that it can keep. `pins` are the CPUs that a dedicated machine was given there."""
+    controls, ceiling = host.controls_known, promise.cpu_ceiling
+    is_locked = promise.reserves_memory and controls.can_lock_memory
+    return Tuning(
+        shares=service_class.shares_on(promise, host),
+        period=None if ceiling is None else PERIOD_MICROSECONDS,
+        quota=None if ceiling is None else PERIOD_MICROSECONDS * ceiling // service_class.WHOLE,
+        pins=tuple(pins),
+        cpus=host.shared_cpus,
+        io_weight=_io_weight(promise, controls.io_weight),
+        memory_limit_mib=promise.memory_mib + max(1024, promise.memory_mib // 8) if is_locked else None,
+        is_memory_locked=is_locked,
+        has_huge_pages=promise.has_huge_pages,
+    )
+
+
+def _io_weight(promise: Promise, unit: int) -> int | None:
+    """Twice that of others, or a fifth; libvirt takes no less than 100 of a scale that begins there."""
+    if not unit:
+        return None
+    if promise.reserves_memory:
+        return 2 * unit
+    return unit // 5 if promise.service_class is ServiceClass.BEST_EFFORT else None
 
 
 def _cdroms(vm: VM, host: Host) -> tuple[CdromSpec, ...]:

@@ -127,7 +127,7 @@ def _log(changes: Sequence[_News]) -> None:
 def _take_leases(host: Host, leases: Sequence[Lease]) -> None:
     """A lease from before the machine was accepted is that of the one that had the address earlier."""
     until = {lease.mac: lease.expires_at for lease in leases}
-    waiting = Nic.objects.filter(host=host, seen_at=None, mac__in=until).select_related("vm")
+    waiting = Nic.objects.filter(vm__host=host, seen_at=None, mac__in=until).select_related("vm")
     second = timedelta(seconds=1)  # leases know whole seconds
     taken = [nic for nic in waiting if until[nic.mac] - LEASE_TIME > nic.vm.created_at - second]
     if taken:

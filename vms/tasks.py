@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
+from vms import usage
 from vms.scheduling.turn import turn
 from vms.services import bin, copies, uploads
 from vms.workflows import clear_up
@@ -35,3 +36,9 @@ def clear_up_snapshots() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def empty_bin() -> None:
     bin.empty(timezone.now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def roll_up_usage() -> None:
+    """Sum minutes up to quarters of an hour, and forget what is older than is kept."""
+    usage.roll_up(timezone.now())

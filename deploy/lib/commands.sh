@@ -14,6 +14,7 @@ command_help() {
                        put a backup in place; with --force in place of what is there, which is kept
 ./run token USER [--tenant SLUG] [--scope SCOPE ...] [--days N]
                        print a new API token; it lasts 90 days
+./run lab N            N libvirt hosts on this machine, as hosts of the portal; lab kill N, lab start N, lab down
 ./run reset [--yes]    delete everything: machines, disks, accounts, data
 END
 }
@@ -109,6 +110,7 @@ command_reset() {
         "$PYTHON" deploy/supervisor.py stop
         wipe_database
     fi
+    lab_forget
     # By name: the directory may hold what is not ours. Downloads in cache/ stay, and so do backups/.
     (cd "$BERTH_DATA" && rm -rf berth.sqlite3* secret-key* first-login.* started last-start.env images static log beat-schedule* \
         redis.sock supervisor.* restored.env* restore.* backup.lock backup.partial parts.lock)

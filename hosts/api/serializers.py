@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from hosts import service_class
+from hosts.checklist import checks
 from hosts.models import Host, HostState
 from portal.api.operations import OperationOut
 from portal.api.serializers import Input, Integer, Text
 
 
+class Labels(serializers.ListField):
+    """Words for what some machines ask of their host."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(child=Text(max_length=63), max_length=100, **kwargs)
+
+
 class HostIn(Input):
     name = Text(max_length=63)
     uri = Text(help_text="A libvirt URI, such as qemu:///system or qemu+ssh://host/system.")
+    cluster = Text(max_length=63, required=False, help_text="Slug; left out: default.")
+    labels = Labels(required=False)
 
 
 class Ratio(serializers.DecimalField):
@@ -29,12 +41,16 @@ class PolicyIn(Input):
     cpu_ratio = Ratio(required=False, help_text="vCPUs given out per logical CPU.")
     memory_ratio = Ratio(required=False, help_text="Memory given out per memory.")
     memory_reserved_mib = Integer(required=False, help_text="Kept for the host itself.")
+    labels = Labels(required=False)
+    cluster = Text(max_length=63, required=False, help_text="Slug. Only an empty host changes it, and is checked then.")
+    dedicated_cpus = Integer(required=False, help_text="For dedicated machines alone; changed on an empty host only.")
 
 
 class PolicyOut(serializers.Serializer[Any]):
     cpu_ratio = serializers.FloatField()
     memory_ratio = serializers.FloatField()
     memory_reserved_mib = serializers.IntegerField()
+    dedicated_cpus = serializers.IntegerField()
 
 
 class AmountsOut(serializers.Serializer[Any]):
@@ -43,12 +59,20 @@ class AmountsOut(serializers.Serializer[Any]):
     disk_gib = serializers.IntegerField()
 
 
+class CheckOut(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    ok = serializers.BooleanField(source="is_ok")
+    detail = serializers.CharField()
+
+
 class HostOut(serializers.Serializer[Any]):
     """Context: `claimed`, by id of host. What stands from `hostname` on was seen on the host."""
 
     id = serializers.UUIDField()
     name = serializers.CharField()
     uri = serializers.CharField()
+    cluster = serializers.CharField(source="cluster.slug")
+    labels = serializers.ListField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=HostState.values)
     health = serializers.ChoiceField(choices=["pending", "ready", "unreachable", "unusable"])
     policy = PolicyOut(source="*")
@@ -62,13 +86,24 @@ class HostOut(serializers.Serializer[Any]):
     qemu_version = serializers.CharField()
     accelerator = serializers.CharField(help_text="kvm, qemu (emulation, slow), or empty where nothing runs guests.")
     firmwares = serializers.ListField(child=serializers.CharField(), help_text="bios, and uefi where it has OVMF.")
+    service_classes = serializers.SerializerMethodField(
+        help_text="By class why its promises cannot be kept here; empty where they can."
+    )
     verdicts = serializers.ListField(child=serializers.DictField(), help_text="How each accelerator did.")
     pools = serializers.ListField(child=serializers.DictField())
     network_cidr = serializers.CharField()
     checked_at = serializers.DateTimeField(allow_null=True)
     seen_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField()
+    checks = serializers.SerializerMethodField(help_text="What a host must have, as its last check found it.")
     created_at = serializers.DateTimeField()
+
+    def get_service_classes(self, host: Host) -> dict[str, str]:
+        return {str(each): reason for each, reason in service_class.kept_by(host).items()}
+
+    @extend_schema_field(CheckOut(many=True))
+    def get_checks(self, host: Host) -> list[dict[str, Any]]:
+        return [dict(CheckOut(check).data) for check in checks(host)]
 
     def get_claimed(self, host: Host) -> dict[str, int]:
         found = self.context["claimed"].get(host.pk, {})

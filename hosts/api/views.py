@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +22,9 @@ def host_data(host: Host) -> dict[str, Any]:
 
 
 def policy_of(host: Host) -> dict[str, Any]:
-    return {name: getattr(host, name) for name in ("cpu_ratio", "memory_ratio", "memory_reserved_mib")}
+    return {
+        name: getattr(host, name) for name in ("cpu_ratio", "memory_ratio", "memory_reserved_mib", "dedicated_cpus")
+    }
 
 
 class Hosts(ApiView):
@@ -45,7 +48,7 @@ class Hosts(ApiView):
 
 
 class HostDetail(ApiView):
-    permissions = {"GET": Permission.HOST_READ, "PATCH": Permission.HOST_WRITE}
+    permissions = {"GET": Permission.HOST_READ, "PATCH": Permission.HOST_WRITE, "DELETE": Permission.HOST_WRITE}
 
     @extend_schema(responses=HostOut)
     def get(self, request: Request, host: str) -> Response:
@@ -54,11 +57,25 @@ class HostDetail(ApiView):
 
     @extend_schema(request=PolicyIn, responses=HostOut)
     def patch(self, request: Request, host: str) -> Response:
-        """Change its policy. Lowering a ratio blocks new machines and harms none."""
+        """Change its policy, labels or cluster. Lowering a ratio blocks new machines and harms none."""
         self.actor.require(Permission.HOST_WRITE)
         found = selectors.host(self.actor, host)
-        services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **self.body(PolicyIn)})
+        body = self.body(PolicyIn)
+        with transaction.atomic():
+            if "cluster" in body:
+                services.set_cluster(actor=self.actor, host=found, cluster=body.pop("cluster"))
+            if "labels" in body:
+                services.set_labels(actor=self.actor, host=found, labels=body.pop("labels"))
+            if body:
+                services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **body})
         return Response(host_data(found))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, host: str) -> Response:
+        """Let go of an empty host; what lies on it stays there."""
+        self.actor.require(Permission.HOST_WRITE)
+        services.remove_host(actor=self.actor, host=selectors.host(self.actor, host))
+        return Response(status=204)
 
 
 class HostStateChange(ApiView):

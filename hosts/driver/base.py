@@ -29,6 +29,7 @@ from .types import (
     DomainState,
     FreshLayer,
     HostFacts,
+    HostStats,
     Inventory,
     Lease,
     Merge,
@@ -74,6 +75,9 @@ class Driver(Protocol):
 
     def inventory(self, pools: Sequence[str], network: str) -> Inventory:
         """Everything there is, looked at anew: also what was changed on the host's disk behind the daemon's back."""
+
+    def stats(self) -> HostStats:
+        """Counters of the host and of all guests that are on, read at once; two readings tell what happened between."""
 
     def delete_pool(self, name: str) -> None:
         """Remove the pool, and its directory where that is empty; files stay. No effect where it is gone."""

@@ -97,6 +97,43 @@ class NicSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuning:
+    """What of a host's CPUs, memory and disks a domain gets beside others; by default nothing is said of it.
+
+    `shares` and `io_weight` are weights against the other domains, in the host's own scale (see Controls). Each vCPU
+    runs for at most `quota` of each `period`, both in microseconds. `pins` has the host CPU of each vCPU, `cpus` those
+    that everything else of it runs on; empty: any. `memory_limit_mib` is of its whole process, QEMU's own included.
+    """
+
+    shares: int | None = None
+    period: int | None = None
+    quota: int | None = None
+    pins: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()
+    io_weight: int | None = None
+    memory_limit_mib: int | None = None
+    is_memory_locked: bool = False
+    has_huge_pages: bool = False
+
+
+UNTUNED = Tuning()
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What a host can hold guests to: the weights that a domain has there by itself, 0 where it has no weights at all;
+    whether a vCPU can be held to a quota, and whether memory can be locked."""
+
+    cpu_weight: int = 0
+    io_weight: int = 0
+    has_cpu_quota: bool = False
+    can_lock_memory: bool = False
+
+
+NO_CONTROLS = Controls()
+
+
+@dataclass(frozen=True, slots=True)
 class DomainSpec:
     """All that a domain is. Policy has been applied before; nothing is chosen below this line.
 
@@ -117,7 +154,7 @@ class DomainSpec:
     nics: tuple[NicSpec, ...] = ()
     owner: str = ""
     attempt: int = 0
-    cpu_shares: int | None = None
+    tuning: Tuning = UNTUNED
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +180,16 @@ class DomainEvent:
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorVerdict:
-    """Whether a trivial guest booted with this accelerator, and how long it took. `detail` says why not."""
+    """Whether a trivial guest booted with this accelerator, and how long it took. `detail` says why not.
+
+    `controls` are what the host said it could hold that guest to.
+    """
 
     accelerator: Accelerator
     usable: bool
     seconds: float
     detail: str
+    controls: Controls = NO_CONTROLS
 
 
 class PoolKind(StrEnum):
@@ -190,7 +231,7 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What a host is. Versions as "9.0.0"."""
+    """What a host is. Versions as "9.0.0". `huge_pages_mib`: memory that is set aside in pages of 2 MiB."""
 
     hostname: str
     cpu_model: str
@@ -201,6 +242,7 @@ class HostFacts:
     accelerators: tuple[Accelerator, ...]
     firmwares: tuple[Firmware, ...]
     pools: tuple[PoolFacts, ...] = field(default_factory=tuple)
+    huge_pages_mib: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,3 +430,33 @@ class Lease:
     ip: str
     hostname: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DomainStats:
+    """Counters of a guest since it was started: nanoseconds, bytes, requests. `memory_mib` is what it takes now.
+
+    `cpu_ns` is the time its vCPUs ran, `wait_ns` the time they were ready to run and the host ran something else.
+    """
+
+    uuid: UUID
+    vcpus: int
+    cpu_ns: int
+    wait_ns: int
+    memory_mib: int
+    read_bytes: int
+    written_bytes: int
+    read_requests: int
+    write_requests: int
+    received_bytes: int
+    sent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostStats:
+    """Counters of a host since its start: CPU time that was used, summed over its CPUs, and the memory in use now;
+    and those of all guests that are on."""
+
+    cpu_ns: int
+    memory_mib: int
+    domains: tuple[DomainStats, ...] = ()

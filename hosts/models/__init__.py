@@ -1,5 +1,22 @@
+from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Spread, TenantCluster
 from hosts.models.host import Host, HostState
+from hosts.models.placement import Placement
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
 from hosts.models.target import BackupTarget, TargetReach
+from hosts.models.usage import HostUsage
 
-__all__ = ["BackupTarget", "Host", "HostState", "PoolKind", "StorageClass", "StoragePool", "TargetReach"]
+__all__ = [
+    "DEFAULT_CLUSTER",
+    "BackupTarget",
+    "Cluster",
+    "Host",
+    "HostState",
+    "HostUsage",
+    "Placement",
+    "PoolKind",
+    "Spread",
+    "StorageClass",
+    "StoragePool",
+    "TargetReach",
+    "TenantCluster",
+]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils import timezone
 
+from hosts.driver.types import Controls
+from hosts.models.cluster import Cluster
 from portal.core.models import Row
 
 if TYPE_CHECKING:
@@ -18,24 +20,37 @@ UNREACHABLE_AFTER = timedelta(seconds=30)
 
 
 class HostState(models.TextChoices):
-    """What an administrator wants of a host."""
+    """What is wanted of a host. Only an enabled one takes machines; whether it answers is observed.
+
+    A draining one is being emptied, one in maintenance is empty or off on purpose, and of a failed one it is certain
+    that nothing runs there.
+    """
 
     ENABLED = "enabled", "Enabled"
     CORDONED = "cordoned", "Cordoned: no new machines"
+    DRAINING = "draining", "Draining: its machines move away"
+    MAINTENANCE = "maintenance", "In maintenance: it may be off"
+    FAILED = "failed", "Failed: it was fenced off"
 
 
 class Host(Row):
     """A libvirt host. Fields from `hostname` on are observed, never typed in; sizes carry their unit.
 
-    The over-commit ratios are policy: how many vCPUs are given out per logical CPU, and memory per memory.
+    `labels` are words that an administrator gives it, for what some machines ask of their host. The over-commit ratios
+    are policy: how many vCPUs are given out per logical CPU, and memory per memory.
+    `dedicated_cpus` is too: the last so many CPUs are for dedicated machines alone. `controls` are those of
+    hosts.driver.types.Controls, as the preflight's guest found them.
     """
 
     name = models.CharField(max_length=63, unique=True)
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="hosts")
+    labels = models.JSONField(default=list)
     uri = models.CharField(max_length=300, unique=True)
-    state = models.CharField(max_length=10, choices=HostState.choices, default=HostState.ENABLED)
+    state = models.CharField(max_length=12, choices=HostState.choices, default=HostState.ENABLED)
     cpu_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("8"))
     memory_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("1"))
     memory_reserved_mib = models.PositiveIntegerField(default=1024)
+    dedicated_cpus = models.PositiveIntegerField(default=0)
     pool_name = models.CharField(max_length=63)
     pool_path = models.CharField(max_length=300)
     network_name = models.CharField(max_length=63)
@@ -48,6 +63,8 @@ class Host(Row):
     qemu_version = models.CharField(max_length=20, blank=True)
     accelerator = models.CharField(max_length=10, blank=True)
     firmwares = models.JSONField(default=list)
+    controls = models.JSONField(default=dict)
+    huge_pages_mib = models.PositiveIntegerField(default=0)
     verdicts = models.JSONField(default=list)
     pools = models.JSONField(default=list)
     network_cidr = models.CharField(max_length=43, blank=True)
@@ -78,6 +95,21 @@ class Host(Row):
         return firmware == "bios" or firmware in self.firmwares
 
     @property
+    def controls_known(self) -> Controls:
+        """What it can hold guests to; nothing, as long as no preflight has looked."""
+        return Controls(**self.controls)
+
+    @property
+    def cpus_of_their_own(self) -> range:
+        """The numbers of the CPUs that dedicated machines get."""
+        return range(self.cpus - self.dedicated_cpus, self.cpus)
+
+    @property
+    def shared_cpus(self) -> tuple[int, ...]:
+        """Those that all else runs on; empty where that is any."""
+        return tuple(range(self.cpus - self.dedicated_cpus)) if self.dedicated_cpus else ()
+
+    @property
     def is_reachable(self) -> bool:
         """It answered lately; what is shown of it is as old as `seen_at`."""
         return self.seen_at is not None and abs(timezone.now() - self.seen_at) < UNREACHABLE_AFTER
@@ -106,7 +138,7 @@ class Host(Row):
     def capacity(self) -> dict[str, int | None]:
         """What may be claimed of it, by the policy in force. Disks are thin: the pool's size counts once."""
         return {
-            "vcpus": int(self.cpus * self.cpu_ratio),
+            "vcpus": int((self.cpus - self.dedicated_cpus) * self.cpu_ratio) + self.dedicated_cpus,
             "memory_mib": max(int(self.memory_mib * self.memory_ratio) - self.memory_reserved_mib, 0),
             "disk_gib": self.disk_gib,
         }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 
-from hosts.models import Host, HostState
+from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostState
+from hosts.services.clusters import default_cluster
 from hosts.services.pools import add_default_pool
 from hosts.uris import why_refused
 from hosts.workflows.preflight import PREFLIGHT
@@ -21,17 +24,23 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 
+MOST_LABELS = 20
+
 
 @transaction.atomic
-def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
-    """Register a host; its preflight decides whether it will run anything."""
+def add_host(
+    *, actor: Actor, name: str, uri: str, cluster: str = DEFAULT_CLUSTER, labels: Sequence[str] = ()
+) -> tuple[Host, Operation]:
+    """Register a host in a cluster, by slug; its preflight decides whether it will run anything."""
     actor.require(Permission.HOST_WRITE)
     text.hostname(name)
-    if refused := why_refused(uri):
+    if refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP):
         raise Invalid(refused, field="uri")
     host = Host(
         name=name,
         uri=uri,
+        cluster=_cluster(cluster),
+        labels=_checked_labels(labels),
         pool_name=settings.INSTANCE,
         pool_path=settings.POOL_PATH,
         network_name=settings.INSTANCE,
@@ -43,7 +52,7 @@ def add_host(*, actor: Actor, name: str, uri: str) -> tuple[Host, Operation]:
         raise Conflict("There is a host with this name or URI already.", code="duplicate", field="name") from error
     ledger.open_account(host.pk)
     add_default_pool(host)
-    log.record("host.added", actor=actor, target=host, after={"uri": uri})
+    log.record("host.added", actor=actor, target=host, after={"uri": uri, "cluster": host.cluster.slug})
     return host, preflight(actor=actor, host=host)
 
 
@@ -55,9 +64,30 @@ def preflight(*, actor: Actor, host: Host) -> Operation:
 
 
 @transaction.atomic
-def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
-    """Cordon (no new machines) or enable; what runs is left alone."""
+def remove_host(*, actor: Actor, host: Host) -> None:
+    """Let go of an empty host; what lies on it stays there. Raises Conflict where machines or disks are on it."""
     actor.require(Permission.HOST_WRITE)
+    ledger.lock(host.pk)
+    if ledger.used(host.pk):
+        raise Conflict("Machines or disks are on it. Move or delete them first.", code="in_use")
+    log.record("host.removed", actor=actor, target=host, before={"uri": host.uri, "cluster": host.cluster.slug})
+    try:
+        with transaction.atomic():
+            ledger.close_account(host.pk)
+            host.delete()
+    except ProtectedError as error:
+        raise Conflict(
+            "Something of it is still in use, or being worked on. Try again later.", code="in_use"
+        ) from error
+
+
+@transaction.atomic
+def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
+    """Cordon (no new machines) or enable; what runs is left alone. Raises Conflict for one that was fenced off."""
+    actor.require(Permission.HOST_WRITE)
+    if host.state == HostState.FAILED:
+        raise Conflict("It failed and was fenced off; what ran on it may run elsewhere by now.", code="wrong_state")
+    ledger.lock(host.pk)  # what is being placed there is there before its state changes
     before, host.state = host.state, state
     host.save(update_fields=["state"])
     log.record("host.state-changed", actor=actor, target=host, before={"state": before}, after={"state": state})
@@ -66,19 +96,33 @@ def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
 
 @transaction.atomic
 def set_policy(
-    *, actor: Actor, host: Host, cpu_ratio: Decimal, memory_ratio: Decimal, memory_reserved_mib: int
+    *,
+    actor: Actor,
+    host: Host,
+    cpu_ratio: Decimal,
+    memory_ratio: Decimal,
+    memory_reserved_mib: int,
+    dedicated_cpus: int | None = None,
 ) -> Host:
-    """Over-commit ratios, and memory kept for the host itself. Lowering them blocks new machines and harms none."""
+    """Over-commit ratios, memory kept for the host itself, and CPUs for dedicated machines alone.
+
+    Lowering ratios blocks new machines and harms none. Which CPUs are kept (None: as they are) is changed on an empty
+    host only: what runs there would go on running on them.
+    """
     actor.require(Permission.HOST_WRITE)
     _check_ratio(cpu_ratio, "cpu_ratio", Decimal("64"))
     _check_ratio(memory_ratio, "memory_ratio", Decimal("4"))
     if not 0 <= memory_reserved_mib <= 2**31 - 1:
         raise Invalid("Use a number of MiB from 0.", field="memory_reserved_mib")
+    dedicated_cpus = host.dedicated_cpus if dedicated_cpus is None else dedicated_cpus
+    _check_dedicated(host, dedicated_cpus)
     wanted: dict[str, Any] = {
         "cpu_ratio": cpu_ratio,
         "memory_ratio": memory_ratio,
         "memory_reserved_mib": memory_reserved_mib,
+        "dedicated_cpus": dedicated_cpus,
     }
+    ledger.lock(host.pk)
     before = {name: str(getattr(host, name)) for name in wanted}
     for name, value in wanted.items():
         setattr(host, name, value)
@@ -86,6 +130,63 @@ def set_policy(
     after = {name: str(value) for name, value in wanted.items()}
     log.record("host.policy-changed", actor=actor, target=host, before=before, after=after)
     return host
+
+
+@transaction.atomic
+def set_labels(*, actor: Actor, host: Host, labels: Sequence[str]) -> Host:
+    """Words for what some machines ask of their host, instead of the ones that it has; those that run stay."""
+    actor.require(Permission.HOST_WRITE)
+    before, host.labels = host.labels, _checked_labels(labels)
+    if host.labels != before:
+        host.save(update_fields=["labels"])
+        log.record("host.labelled", actor=actor, target=host, before={"labels": before}, after={"labels": host.labels})
+    return host
+
+
+@transaction.atomic
+def set_cluster(*, actor: Actor, host: Host, cluster: str) -> Host:
+    """Put an empty host into another cluster; its check then asks for that one's network. Raises Conflict."""
+    actor.require(Permission.HOST_WRITE)
+    wanted = _cluster(cluster)
+    if wanted.pk == host.cluster_id:
+        return host
+    ledger.lock(host.pk)
+    if ledger.used(host.pk):
+        words = "Machines or disks are on it. Only an empty host can change its cluster, for its network changes."
+        raise Conflict(words, code="in_use", field="cluster")
+    before, host.cluster = host.cluster, wanted
+    host.save(update_fields=["cluster"])
+    log.record("host.moved", actor=actor, target=host, before={"cluster": before.slug}, after={"cluster": wanted.slug})
+    preflight(actor=actor, host=host)
+    return host
+
+
+def _cluster(slug: str) -> Cluster:
+    if slug == DEFAULT_CLUSTER:
+        return default_cluster()
+    found = Cluster.objects.filter(slug=slug).first()
+    if found is None:
+        raise Invalid("There is no such cluster.", code="unknown_reference", field="cluster")
+    return found
+
+
+def _checked_labels(labels: Sequence[str]) -> list[str]:
+    if len(labels) > MOST_LABELS:
+        raise Invalid(f"At most {MOST_LABELS} labels.", code="too_many", field="labels")
+    return sorted({text.slug(label, field="labels") for label in labels})
+
+
+def _check_dedicated(host: Host, wanted: int) -> None:
+    if wanted == host.dedicated_cpus:
+        return
+    most = max(host.cpus - 1, 0)
+    if not 0 <= wanted <= most:
+        words = f"Use a number from 0 to {most}: at least one CPU is left for all else."
+        raise Invalid(words, field="dedicated_cpus")
+    ledger.lock(host.pk)
+    if ledger.used(host.pk).get("vcpus"):
+        words = "Machines are on the host. Which CPUs are kept for dedicated ones is changed while it has none."
+        raise Conflict(words, code="host_not_empty", field="dedicated_cpus")
 
 
 def _check_ratio(value: Decimal, field: str, most: Decimal) -> None:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
+
+
+class LabelsField(forms.CharField):
+    """Words with spaces between them; its value is a list."""
+
+    def __init__(self) -> None:
+        words = "Words for what some machines ask of their host, such as ssd or gpu, with spaces between them."
+        super().__init__(max_length=600, required=False, help_text=words)
+
+    def prepare_value(self, value: Any) -> Any:
+        return " ".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        return str(super().clean(value)).replace(",", " ").split()
 
 
 class HostForm(forms.Form):
@@ -13,6 +29,8 @@ class HostForm(forms.Form):
         help_text="Such as qemu:///system, or qemu+ssh://root@host/system with a key that Berth's user has.",
         widget=forms.TextInput(attrs={"placeholder": "qemu+ssh://root@host/system", "spellcheck": "false"}),
     )
+    cluster = forms.ChoiceField(required=False, help_text="Its network and its processor are asked of the host.")
+    labels = LabelsField()
 
 
 class PolicyForm(forms.Form):
@@ -30,4 +48,12 @@ class PolicyForm(forms.Form):
     )
     memory_reserved_mib = forms.IntegerField(
         label="Kept for the host itself (MiB)", min_value=0, help_text="Never given to machines."
+    )
+    cluster = forms.ChoiceField(required=False, help_text="Only an empty host changes it, and is checked anew then.")
+    labels = LabelsField()
+    dedicated_cpus = forms.IntegerField(
+        label="CPUs for dedicated machines",
+        min_value=0,
+        required=False,
+        help_text="The last so many. Nothing else runs on them; changed while the host has no machines.",
     )

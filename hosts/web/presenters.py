@@ -8,11 +8,23 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hosts.models import Host, HostState
+from django.urls import reverse
+
+from hosts.checklist import Check, checks
+from hosts.models import Cluster, Host, HostState
+from hosts.service_class import kept_by
 from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
 HEALTH_LOOKS = {"ready": "running", "pending": "working", "unreachable": "attention", "unusable": "failed"}
+_RESOURCES = ("vcpus", "memory_mib", "disk_gib")
+STATE_LOOKS: Mapping[str, str] = {
+    HostState.ENABLED: "running",
+    HostState.CORDONED: "paused",
+    HostState.DRAINING: "working",
+    HostState.MAINTENANCE: "stopped",
+    HostState.FAILED: "failed",
+}
 ACCELERATORS = {"kvm": "KVM", "qemu": "Emulation (TCG)"}
 _HEALTH_WORDS = {
     "ready": "It answers and runs machines.",
@@ -32,8 +44,12 @@ class HostRow:
     health: str
     look: str
     health_words: str
-    is_cordoned: bool
+    is_enabled: bool
     state: str
+    state_look: str
+    state_words: str
+    cluster: str
+    labels: list[str]
     accelerator: str
     is_emulated: bool
     seen_at: datetime | None
@@ -62,6 +78,14 @@ class PoolLine:
 
 
 @dataclass(frozen=True)
+class ClassLine:
+    """A service class, and why the host cannot keep it; "" where it can."""
+
+    name: str
+    why_not: str
+
+
+@dataclass(frozen=True)
 class HostPage(HostRow):
     hostname: str
     cpu_model: str
@@ -74,7 +98,76 @@ class HostPage(HostRow):
     firmware: str
     checked_at: datetime | None
     verdicts: list[VerdictLine]
+    classes: list[ClassLine]
     pools: list[PoolLine]
+    checks: list[Check]
+
+
+@dataclass(frozen=True)
+class HostBars:
+    """A host on the map: what machines have claimed, of what policy gives out, and what its pools hold really."""
+
+    name: str
+    url: str
+    word: str
+    look: str
+    labels: list[str]
+    meters: list[Meter]
+    stored: str
+    stored_percent: int
+
+
+@dataclass(frozen=True)
+class ClusterCard:
+    """A cluster with its policy in words; `network` and `cpu_model` are "" where nothing was chosen yet."""
+
+    id: UUID
+    slug: str
+    name: str
+    placement: str
+    network: str
+    cpu_model: str
+    reserve: str
+    hosts: list[HostBars]
+    meters: list[Meter]
+    change_url: str
+    remove_url: str
+
+
+def cluster(cluster: Cluster, claimed: Mapping[UUID, Mapping[str, int]]) -> ClusterCard:
+    reserve, hosts = cluster.failure_reserve, list(cluster.hosts.all())
+    used = {name: sum(claimed.get(host.pk, {}).get(name, 0) for host in hosts) for name in _RESOURCES}
+    there = {name: sum(host.capacity[name] or 0 for host in hosts) for name in _RESOURCES}
+    return ClusterCard(
+        id=cluster.pk,
+        slug=cluster.slug,
+        name=cluster.name,
+        placement=cluster.get_spread_display(),
+        network=cluster.network_cidr,
+        cpu_model=cluster.cpu_model,
+        reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
+        hosts=[_bars(host, claimed.get(host.pk, {})) for host in hosts],
+        meters=[meter(name, used[name], there[name]) for name in _RESOURCES] if hosts else [],
+        change_url=reverse("cluster-change", args=[cluster.slug]),
+        remove_url=reverse("cluster-remove", args=[cluster.slug]),
+    )
+
+
+def _bars(host: Host, used: Mapping[str, int]) -> HostBars:
+    is_told = host.state != HostState.ENABLED
+    own = [pool for pool in host.pools if pool["name"] == host.pool_name]
+    capacity = sum(int(pool["capacity_bytes"]) for pool in own)
+    stored = capacity - sum(int(pool.get("available_bytes") or 0) for pool in own)
+    return HostBars(
+        name=host.name,
+        url=reverse("host-detail", args=[host.name]),
+        word=host.state if is_told else host.health,
+        look=STATE_LOOKS[host.state] if is_told else HEALTH_LOOKS[host.health],
+        labels=host.labels,
+        meters=[meter(name, used.get(name, 0), host.capacity[name]) for name in _RESOURCES],
+        stored=f"{size(stored)} of {size(capacity)}" if capacity else "",
+        stored_percent=round(100 * stored / capacity) if capacity else 0,
+    )
 
 
 def row(host: Host, used: Mapping[str, int]) -> HostRow:
@@ -95,7 +188,9 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
         firmware=" and ".join(firmware.upper() for firmware in host.firmwares),
         checked_at=host.checked_at,
         verdicts=[_verdict(each) for each in host.verdicts],
+        classes=[ClassLine(str(each), reason) for each, reason in kept_by(host).items()],
         pools=[_pool(each, host.pool_name) for each in host.pools],
+        checks=checks(host),
     )
 
 
@@ -108,12 +203,16 @@ def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
         "health": host.health,
         "look": HEALTH_LOOKS[host.health],
         "health_words": _HEALTH_WORDS[host.health],
-        "is_cordoned": host.state == HostState.CORDONED,
-        "state": host.get_state_display(),
+        "is_enabled": host.state == HostState.ENABLED,
+        "state": host.state,
+        "state_look": STATE_LOOKS[host.state],
+        "state_words": host.get_state_display(),
+        "cluster": host.cluster.name,
+        "labels": host.labels,
         "accelerator": ACCELERATORS.get(host.accelerator, ""),
         "is_emulated": host.accelerator == "qemu",
         "seen_at": host.seen_at,
-        "meters": [meter(name, used.get(name, 0), capacity[name]) for name in ("vcpus", "memory_mib", "disk_gib")],
+        "meters": [meter(name, used.get(name, 0), capacity[name]) for name in _RESOURCES],
         "last_error": host.last_error,
     }
 

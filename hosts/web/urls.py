@@ -2,19 +2,25 @@
 
 from django.urls import path
 
-from hosts.web import storage, targets, views
+from hosts.web import clusters, storage, targets, views
 
 urlpatterns = [
     path("provider/storage/", storage.storage, name="storage"),
     path("provider/storage/add-pool/", storage.storage_pool_add, name="storage-pool-add"),
     path("provider/storage/classes/<slug:slug>/", storage.storage_class_change, name="storage-class"),
     path("provider/storage/pools/<uuid:pool_id>/remove/", storage.storage_pool_remove, name="storage-pool-remove"),
+    path("provider/clusters/", clusters.cluster_list, name="cluster-list"),
+    path("provider/add-cluster/", clusters.cluster_add, name="cluster-add"),
+    path("provider/clusters/<slug:slug>/", clusters.cluster_change, name="cluster-change"),
+    path("provider/clusters/<slug:slug>/remove/", clusters.cluster_remove, name="cluster-remove"),
     path("provider/hosts/", views.host_list, name="host-list"),
     path("provider/add-host/", views.host_add, name="host-add"),
     path("provider/hosts/<slug:name>/", views.host_detail, name="host-detail"),
     path("provider/hosts/<slug:name>/fragment/", views.host_fragment, name="host-fragment"),
+    path("provider/hosts/<slug:name>/metrics/", views.host_metrics, name="host-metrics"),
     path("provider/hosts/<slug:name>/check/", views.host_check, name="host-check"),
     path("provider/hosts/<slug:name>/state/", views.host_state, name="host-state"),
+    path("provider/hosts/<slug:name>/remove/", views.host_remove, name="host-remove"),
     path("provider/backup-targets/", targets.target_list, name="target-list"),
     path("provider/add-backup-target/", targets.target_add, name="target-add"),
     path("provider/backup-targets/<slug:slug>/check/", targets.target_check, name="target-check"),

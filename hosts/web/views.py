@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.db import transaction
 from django.forms import model_to_dict
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hosts import selectors
-from hosts.models import Host, HostState
+from hosts import metrics, selectors
+from hosts.models import DEFAULT_CLUSTER, Host, HostState, HostUsage
 from hosts.services import hosts as services
 from hosts.web import presenters
 from hosts.web.forms import HostForm, PolicyForm
+from hosts.web.graphs import graphs, span_of
 from portal.operations import selectors as operations
 from portal.operations.services import active_on
 from portal.tenancy.gate import Actor
@@ -42,10 +45,12 @@ def host_list(request: HttpRequest) -> HttpResponse:
 def host_add(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     actor.require(Permission.HOST_WRITE)
-    form = HostForm(request.POST or None)
+    form = HostForm(request.POST or None, initial={"cluster": DEFAULT_CLUSTER})
+    _offer_clusters(form, actor)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            host, _ = services.add_host(actor=actor, **form.cleaned_data)
+            wanted = {**form.cleaned_data, "cluster": form.cleaned_data["cluster"] or DEFAULT_CLUSTER}
+            host, _ = services.add_host(actor=actor, **wanted)
             return redirect("host-detail", host.name)
     context = {"form": form, "submit": "Add host", "cancel_url": reverse("host-list")}
     return render(request, "hosts/add.html", context, status=status_of(form))
@@ -53,18 +58,36 @@ def host_add(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def host_detail(request: HttpRequest, name: str) -> HttpResponse:
-    """One host with its facts; POST changes its policy."""
+    """One host with its facts; POST changes its policy, labels and cluster."""
     actor = actor_of(request)
     host = selectors.host(actor, name)
-    form = PolicyForm(request.POST or None, initial=model_to_dict(host, fields=list(PolicyForm.base_fields)))
+    now = {**model_to_dict(host, fields=list(PolicyForm.base_fields)), "cluster": host.cluster.slug}
+    form = PolicyForm(request.POST or None, initial=now)
+    _offer_clusters(form, actor)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            services.set_policy(actor=actor, host=host, **form.cleaned_data)
+            _change(actor, host, form.cleaned_data)
             messages.success(request, "The policy is in force for the next machines.")
             return redirect("host-detail", host.name)
     recent = operations.operations(actor, target=host.pk)[:RECENT]
-    context = {"form": form, "operations": [present_operation.row(each) for each in recent]}
+    context = {
+        "form": form,
+        "operations": [present_operation.row(each) for each in recent],
+        "graphs": graphs(reverse("host-metrics", args=[host.name])),
+    }
     return render(request, "hosts/detail.html", {**_context(actor, host), **context}, status=status_of(form))
+
+
+@transaction.atomic
+def _change(actor: Actor, host: Host, wanted: dict[str, Any]) -> None:
+    services.set_cluster(actor=actor, host=host, cluster=wanted.pop("cluster") or host.cluster.slug)
+    services.set_labels(actor=actor, host=host, labels=wanted.pop("labels"))
+    services.set_policy(actor=actor, host=host, **wanted)
+
+
+def _offer_clusters(form: HostForm | PolicyForm, actor: Actor) -> None:
+    clusters = [(cluster.slug, cluster.name) for cluster in selectors.clusters(actor)]
+    form.fields["cluster"].choices = clusters or [(DEFAULT_CLUSTER, "Default")]  # type: ignore[attr-defined]
 
 
 @require_safe
@@ -82,6 +105,14 @@ def _context(actor: Actor, host: Host) -> dict[str, Any]:
         "may_write": actor.can(Permission.HOST_WRITE),
         "why_not": actor.why_not(Permission.HOST_WRITE),
     }
+
+
+@require_safe
+def host_metrics(request: HttpRequest, name: str) -> HttpResponse:
+    """JSON: what hosts.metrics.series says, of the `span`."""
+    host = selectors.host(actor_of(request), name)
+    rows = HostUsage.objects.filter(host=host)
+    return JsonResponse(metrics.series(rows, span_of(request), host.cpus, timezone.now()))
 
 
 @require_POST
@@ -104,4 +135,15 @@ def host_state(request: HttpRequest, name: str) -> HttpResponse:
         services.set_state(actor=actor, host=host, state=state)
         is_cordoned = state == HostState.CORDONED
         messages.success(request, "It takes no new machines." if is_cordoned else "It takes machines again.")
+    return redirect("host-detail", name)
+
+
+@require_POST
+def host_remove(request: HttpRequest, name: str) -> HttpResponse:
+    actor = actor_of(request)
+    host = selectors.host(actor, name)
+    with refusals_as_notice(request):
+        services.remove_host(actor=actor, host=host)
+        messages.success(request, f"{name} is no host any more. What lies on it stays there.")
+        return redirect("host-list")
     return redirect("host-detail", name)

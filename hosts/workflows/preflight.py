@@ -14,10 +14,10 @@ from django.utils import timezone
 from hosts.connections import fenced_driver
 from hosts.driver.types import Accelerator, PoolFacts
 from hosts.errors import translate
-from hosts.models import Host
+from hosts.models import Cluster, Host
 from hosts.workflows import pools as of_pools
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 
@@ -26,7 +26,7 @@ PROBE_DEADLINE_SECONDS = {Accelerator.KVM: 8.0, Accelerator.TCG: 30.0}
 
 
 def _host(context: StepContext) -> Host:
-    return Host.objects.get(pk=context.operation.target_id)
+    return Host.objects.select_related("cluster").get(pk=context.operation.target_id)
 
 
 def read_facts(context: StepContext) -> Output:
@@ -46,8 +46,23 @@ def prepare_pool(context: StepContext) -> Output:
 
 
 def prepare_network(context: StepContext) -> Output:
+    """The network of its cluster, which the first host chooses. One that an empty host has from elsewhere makes way."""
     host = _host(context)
-    return {"cidr": fenced_driver(host, context.check).ensure_network(host.network_name, settings.NETWORK_CANDIDATES)}
+    driver, wanted = fenced_driver(host, context.check), host.cluster.network_cidr
+    cidr = driver.ensure_network(host.network_name, [wanted] if wanted else settings.NETWORK_CANDIDATES)
+    if not wanted:
+        Cluster.objects.filter(pk=host.cluster_id, network_cidr="").update(network_cidr=cidr)
+        wanted = Cluster.objects.get(pk=host.cluster_id).network_cidr
+    if cidr != wanted and not ledger.used(host.pk):
+        driver.delete_network(host.network_name)
+        cidr = driver.ensure_network(host.network_name, [wanted])
+    if cidr != wanted:
+        raise StepFailed(
+            "other_network",
+            f"Its network {host.network_name} is {cidr}, and that of its cluster {host.cluster.slug} is {wanted}. "
+            "Empty the host and check it again, or put it into another cluster.",
+        )
+    return {"cidr": cidr}
 
 
 def try_accelerators(context: StepContext) -> Output:
@@ -74,7 +89,9 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         memory_mib=facts["memory_mib"],
         libvirt_version=facts["libvirt_version"],
         qemu_version=facts["qemu_version"],
-        firmwares=facts.get("firmwares", []),  # one that an older version read has none
+        firmwares=facts.get("firmwares", []),  # one that an older version read has none, nor what follows
+        huge_pages_mib=facts.get("huge_pages_mib", 0),
+        controls=next((each.get("controls", {}) for each in verdicts if each["accelerator"] == accelerator), {}),
         verdicts=verdicts,
         accelerator=accelerator,
         pools=outputs["pools"],

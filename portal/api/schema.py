@@ -78,6 +78,8 @@ TAGS = {
     "backups": "Copies of machines on storage of their own, which outlive them",
     "backup-targets": "Where backups are kept",
     "snapshots": "Points of a machine in time, to which it can be returned",
+    "affinity-groups": "Machines that are kept apart, or together",
+    "clusters": "Hosts between which machines can move",
     "storage-classes": "Kinds of storage, with what each disk is held to",
     "networks": "What machines are connected to",
     "operations": "Long work: follow, cancel, retry",

@@ -38,11 +38,11 @@ def hold(account_id: UUID, holder_id: UUID, wanted: Mapping[str, int], limits: M
     """
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("hold() belongs into the transaction of what it pays for")
-    _lock(account_id)
-    held = _held(account_id, holder_id)
+    lock(account_id)
+    held_now = held(account_id, holder_id)
     totals = used(account_id)
     for resource, amount in wanted.items():
-        requested = amount - held.get(resource, 0)
+        requested = amount - held_now.get(resource, 0)
         _check(resource, limits.get(resource), totals.get(resource, 0), requested)
     for resource, amount in wanted.items():
         _set(account_id, holder_id, resource, amount)
@@ -54,6 +54,11 @@ def release(holder_id: UUID, account_id: UUID | None = None) -> None:
     if account_id is not None:
         claims = claims.filter(account_id=account_id)
     claims.delete()
+
+
+def held(account_id: UUID, holder_id: UUID) -> dict[str, int]:
+    """What one holder has of an account, by resource."""
+    return dict(Claim.objects.filter(account_id=account_id, holder_id=holder_id).values_list("resource", "amount"))
 
 
 def used(account_id: UUID) -> dict[str, int]:
@@ -75,14 +80,10 @@ def used_by_account(account_ids: Iterable[UUID]) -> dict[UUID, dict[str, int]]:
     return result
 
 
-def _lock(account_id: UUID) -> None:
-    """Writers of one account queue here: the row is theirs until they commit."""
+def lock(account_id: UUID) -> None:
+    """Writers of one account queue here: the row is theirs until they commit, and so is what is held of it."""
     if not Account.objects.filter(pk=account_id).update(generation=F("generation") + 1):
         raise RuntimeError(f"account {account_id} was never opened")
-
-
-def _held(account_id: UUID, holder_id: UUID) -> dict[str, int]:
-    return dict(Claim.objects.filter(account_id=account_id, holder_id=holder_id).values_list("resource", "amount"))
 
 
 def _check(resource: str, limit: int | None, in_use: int, requested: int) -> None:

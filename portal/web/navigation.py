@@ -33,6 +33,7 @@ _TENANT = (
     ("Overview", "overview", "overview", ("overview",)),
     ("Virtual machines", "vm", "vm-list", ("vm-",)),
     ("Volumes", "disk", "volume-list", ("volume-",)),
+    ("Groups", "network", "group-list", ("group-",)),
     ("Images", "image", "image-list", ("image-",)),
     ("Backups", "backup", "backup-list", ("backup-",)),
     ("Activity", "activity", "activity", ("activity",)),
@@ -40,6 +41,7 @@ _TENANT = (
 )
 _PROVIDER = (
     ("Hosts", "host", "host-list", ("host-",)),
+    ("Clusters", "network", "cluster-list", ("cluster-",)),
     ("Storage", "disk", "storage", ("storage",)),
     ("Backup targets", "backup", "target-list", ("target-",)),
     ("Operations", "operation", "provider-operations", ("provider-operation",)),

@@ -22,6 +22,7 @@ WRITES = [
 ]
 TAKES_FORMS = ("api/v1/images", "POST")
 QUOTA = ("vms", "vcpus", "memory_mib", "disk_gib", "snapshots", "image_mib", "backup_mib")
+CLASS = ("service_class", "cpu_floor", "cpu_ceiling", "huge_pages")
 FIELDS = [
     pytest.param(route, method, name, id=f"{method} {route} {name}")
     for route, method, names in (
@@ -30,11 +31,11 @@ FIELDS = [
         ("api/v1/vms/bulk", "POST", ("action", "vms")),
         ("api/v1/vms/<uuid:id>/actions/resize", "POST", ("flavor",)),
         ("api/v1/vms/<uuid:id>/console", "POST", ("kind",)),
-        ("api/v1/flavors", "POST", ("slug", "name", "vcpus", "memory_mib", "disk_gib")),
-        ("api/v1/flavors/<slug:flavor>", "PATCH", ("active",)),
+        ("api/v1/flavors", "POST", ("slug", "name", "vcpus", "memory_mib", "disk_gib", *CLASS)),
+        ("api/v1/flavors/<slug:flavor>", "PATCH", ("active", *CLASS)),
         ("api/v1/tenants", "POST", ("name", "slug")),
         ("api/v1/hosts", "POST", ("name", "uri")),
-        ("api/v1/hosts/<slug:host>", "PATCH", ("cpu_ratio", "memory_ratio", "memory_reserved_mib")),
+        ("api/v1/hosts/<slug:host>", "PATCH", ("cpu_ratio", "memory_ratio", "memory_reserved_mib", "dedicated_cpus")),
         ("api/v1/quotas/<slug:tenant>", "PUT", QUOTA),
         ("api/v1/tokens", "POST", ("name", "scopes", "tenant", "expires_at")),
         ("api/v1/ssh-keys", "POST", ("public_key", "name")),
@@ -174,6 +175,8 @@ def check_accepted(name: str, accepted: list[Any]) -> None:
     """What may pass, by the field: nothing of another type."""
     harmless: dict[str, tuple[Any, ...]] = {
         "protected": (True,),
+        "cpu_floor": (None,),
+        "cpu_ceiling": (None,),
         "active": (True,),
         "tenant": (None,),
         "network": (None, ""),

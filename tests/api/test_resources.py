@@ -167,7 +167,12 @@ class TestHosts:
         assert body["health"] == "ready"
         assert body["capacity"] == {"vcpus": 512, "memory_mib": 512 * 1024 - 1024, "disk_gib": 4096}
         assert body["claimed"] == {"vcpus": 5, "memory_mib": 640, "disk_gib": 5}
-        assert body["policy"] == {"cpu_ratio": 8.0, "memory_ratio": 1.0, "memory_reserved_mib": 1024}
+        assert body["policy"] == {
+            "cpu_ratio": 8.0,
+            "memory_ratio": 1.0,
+            "memory_reserved_mib": 1024,
+            "dedicated_cpus": 0,
+        }
 
     def test_a_new_one_is_checked(self, call: Api) -> None:
         answer = call("admin").post("hosts", {"name": "two", "uri": "qemu+ssh://two/system"})
@@ -183,7 +188,12 @@ class TestHosts:
 
     def test_policy(self, call: Api) -> None:
         body = call("admin").patch("hosts/one", {"cpu_ratio": 2.5}).json()
-        assert body["policy"] == {"cpu_ratio": 2.5, "memory_ratio": 1.0, "memory_reserved_mib": 1024}
+        assert body["policy"] == {
+            "cpu_ratio": 2.5,
+            "memory_ratio": 1.0,
+            "memory_reserved_mib": 1024,
+            "dedicated_cpus": 0,
+        }
 
     @pytest.mark.parametrize("value", [0, -1, 65, 1e400, "NaN", "Infinity", True, None, [], "1,5", 1.234])
     def test_bad_policy(self, call: Api, value: Any) -> None:

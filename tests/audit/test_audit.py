@@ -273,7 +273,7 @@ def _read(world: World) -> tuple[of_rows.HostRow, Inventory, of_rows.Rows]:
 
 def test_what_is_kept_for_later_is_no_finding(world: World, host: MemoryHost) -> None:
     ip = "10.75.7.7"
-    host.dhcp_hosts["berth"][mac_for(world.host.pk, ip)] = ip
+    host.dhcp_hosts["berth"][mac_for(world.host.cluster_id, ip)] = ip
     host.volumes["berth", "image-before"] = volume("image-before")
     host.volumes["berth", "clone"] = replace(volume("clone"), backing="image-before")
     assert [finding.object for finding in audit()] == ["clone"], "the image under a disk has an owner: the disk"

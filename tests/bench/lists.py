@@ -83,6 +83,7 @@ class World:
         from django.test import Client
 
         from hosts.models import Host
+        from hosts.services.clusters import default_cluster
         from portal.accounts import tokens
         from portal.accounts.models import User
         from portal.tenancy.gate import SYSTEM
@@ -92,7 +93,8 @@ class World:
         self.user = User.objects.create_user("demo", password="unused-password")
         self.tenant = create_tenant(actor=SYSTEM, name="Demo", slug="demo")
         set_member(actor=SYSTEM, tenant=self.tenant, username="demo", role="owner")
-        self.host = Host.objects.create(name="local", uri="memory://bench", accelerator="qemu", cpus=2, memory_mib=8192)
+        facts = {"accelerator": "qemu", "cpus": 2, "memory_mib": 8192}
+        self.host = Host.objects.create(name="local", uri="memory://bench", cluster=default_cluster(), **facts)
         self.flavor = Flavor.objects.create(slug="nano", name="Nano", vcpus=1, memory_mib=128, disk_gib=1)
         self.image = Image.objects.create(
             slug="tiny",
@@ -132,7 +134,7 @@ class World:
             (
                 Nic(
                     vm=vm,
-                    host=self.host,
+                    cluster=self.host.cluster,
                     mac=f"{number:012x}",
                     ip=f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
                 )

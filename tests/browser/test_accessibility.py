@@ -20,6 +20,8 @@ TENANT_PAGES = (
     "/t/demo/vms/create/",
     "/t/demo/vms/{vm}/",
     "/t/demo/vms/{vm}/console/",
+    "/t/demo/vms/{vm}/metrics/",
+    "/t/demo/sizes/",
     "/t/demo/vms/{vm}/activity/",
     "/t/demo/vms/{vm}/settings/",
     "/t/demo/images/",

@@ -17,6 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from hosts.models import Host
+from hosts.services.clusters import default_cluster
 from vms.management.commands import doctor
 from vms.management.commands.doctor import Finding, Level
 from vms.models import Image
@@ -61,6 +62,7 @@ def add_host(**fields: object) -> Host:
     base = {
         "name": "local",
         "uri": "qemu:///system",
+        "cluster": default_cluster(),
         "pool_name": "berth",
         "pool_path": "/pool",
         "network_name": "berth",

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from hosts.driver import errors
-from hosts.driver.types import Accelerator, CdromSpec, DomainEvent, DomainSpec, NicSpec, PowerState
+from hosts.driver.types import Accelerator, CdromSpec, DomainEvent, DomainSpec, NicSpec, PowerState, Tuning
 from tests.driver.conftest import CANDIDATES
 from tests.driver.guests import guest, read, wait_for_echo
 from tests.driver.rig import NETWORK, POOL, Rig
@@ -30,7 +30,9 @@ def machine(rig: Rig, echo_image: Path) -> DomainSpec:
     rig.driver.upload(POOL, "seed", b"\0" * MIB, "raw")
     ip = str(IPv4Network(rig.cidr)[9])
     rig.driver.ensure_dhcp_host(NETWORK, MAC, ip)
-    spec = guest("disk", cdroms=(CdromSpec(POOL, "seed"),), nics=(NicSpec(NETWORK, MAC, ip),), cpu_shares=512)
+    spec = guest(
+        "disk", cdroms=(CdromSpec(POOL, "seed"),), nics=(NicSpec(NETWORK, MAC, ip),), tuning=Tuning(shares=512)
+    )
     rig.driver.define(spec)
     return spec
 

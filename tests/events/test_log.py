@@ -198,7 +198,7 @@ class TestBeforeAndAfter:
         assert changed("image.retired") == ({"offered": True}, {"offered": False})
         size = {"vcpus": 1, "memory_mib": 64, "disk_gib": 2}
         catalogue.create_flavor(actor=admin, slug="nano", name="Nano", **size)
-        assert changed("flavor.created") == (None, size)
+        assert changed("flavor.created") == (None, {**size, "service_class": "burstable"})
 
     def test_of_machines(self, world: World, admin: Actor) -> None:
         vm = world.machines["cold"]

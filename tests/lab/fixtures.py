@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent / "lab"
+SCRIPT = Path(__file__).parents[2] / "deploy/lab/lab"
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def test_guests_of_others_have_theirs(world: World, host: MemoryHost, turn: Turn
     turn()
     assert set(UnknownNic.objects.values_list("mac", flat=True)) == {mac, "52:54:00:00:00:98"}
     assert free_address(world.host)[1] != mac
-    assert mac_for(world.host.pk, ip) == mac
+    assert mac_for(world.host.cluster_id, ip) == mac
 
 
 def test_no_machine_is_made_between_a_restore_and_the_first_look(world: World, host: MemoryHost, turn: Turn) -> None:

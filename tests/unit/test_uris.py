@@ -45,3 +45,8 @@ def test_taken(uri: str) -> None:
 )
 def test_refused(uri: str) -> None:
     assert why_refused(uri)
+
+
+def test_plain_tcp_only_where_it_is_allowed() -> None:
+    assert "BERTH_ALLOW_TCP" in why_refused("qemu+tcp://host/system")
+    assert why_refused("qemu+tcp://host/system", allows_tcp=True) == ""

@@ -142,6 +142,15 @@ PAGES: dict[str, Page] = {
     "overview": Page(acme, ACME_READS),
     "activity": Page(acme, ACME_READS),
     "quota-meters": Page(acme, ACME_READS),
+    "group-list": Page(acme, ACME_READS, send(MEMBERS_DO, name="quorum", policy="apart")),
+    "group-change": Page(
+        lambda world: ["acme", world.group().pk],
+        posts={
+            "add": (MEMBERS_DO, lambda world: {"add": str(world.machines["web"].pk)}),
+            "remove": (MEMBERS_DO, lambda world: {"remove": str(world.machines["web"].pk)}),
+            "delete": (MEMBERS_DO, lambda world: {"delete": "yes"}),
+        },
+    ),
     "image-list": Page(acme, ACME_READS),
     "image-add": Page(
         acme,
@@ -182,6 +191,9 @@ PAGES: dict[str, Page] = {
     "vm-detail": Page(machine("web"), ACME_READS),
     "vm-row": Page(machine("web"), ACME_READS),
     "vm-header": Page(machine("web"), ACME_READS),
+    "vm-metrics": Page(machine("web"), ACME_READS),
+    "vm-metrics-data": Page(machine("web"), ACME_READS),
+    "size-list": Page(acme, ACME_READS),
     "vm-disks": Page(
         machine("web"),
         ACME_READS,
@@ -250,9 +262,21 @@ PAGES: dict[str, Page] = {
     "host-detail": Page(
         lambda world: ["one"], STAFF, send(ADMINS_DO, cpu_ratio="4", memory_ratio="1.5", memory_reserved_mib="2048")
     ),
+    "host-metrics": Page(lambda world: ["one"], STAFF),
     "host-fragment": Page(lambda world: ["one"], STAFF),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
+    "host-remove": Page(lambda world: [world.other_host().name], posts=send(ADMINS_DO)),
+    "cluster-list": Page(get=STAFF),
+    "cluster-add": Page(
+        get=ADMINS, posts=send(ADMINS_DO, name="East", slug="east", spread="pack", failure_reserve="1")
+    ),
+    "cluster-change": Page(
+        lambda world: [world.cluster().slug],
+        ADMINS,
+        send(ADMINS_DO, name="Empty", spread="spread", failure_reserve="0"),
+    ),
+    "cluster-remove": Page(lambda world: [world.cluster().slug], posts=send(ADMINS_DO)),
     "target-list": Page(get=STAFF),
     "target-add": Page(get=ADMINS, posts=send(ADMINS_DO, name="Tape", slug="tape", path="/srv/tape")),
     "target-check": Page(target, posts=send(ADMINS_DO)),
@@ -280,7 +304,19 @@ PAGES: dict[str, Page] = {
     "provider-image-offer": Page(lambda world: [world.image.pk], posts=send(ADMINS_DO, active="no")),
     "provider-flavors": Page(
         get=STAFF,
-        posts=send(ADMINS_DO, name="Huge", slug="huge", vcpus="8", memory_mib="4096", disk_gib="40"),
+        posts=send(
+            ADMINS_DO,
+            name="Huge",
+            slug="huge",
+            vcpus="8",
+            memory_mib="4096",
+            disk_gib="40",
+            service_class="burstable",
+            cpu_ceiling="50",
+        ),
+    ),
+    "provider-flavor-class": Page(
+        lambda world: [world.flavor.pk], ADMINS, send(ADMINS_DO, service_class="guaranteed", cpu_floor="60")
     ),
     "provider-flavor-offer": Page(lambda world: [world.flavor.pk], posts=send(ADMINS_DO, active="no")),
 }

@@ -18,7 +18,7 @@ BUDGETS = {
     "/t/acme/vms/": 9,
     "/t/acme/vms/?q=vm-1&status=running": 9,
     "/t/acme/": 8,
-    "/t/acme/vms/create/": 14,
+    "/t/acme/vms/create/": 15,
     "/t/acme/activity/": 6,
     "/t/acme/images/": 10,
 }
@@ -34,9 +34,9 @@ def fill(world: World, count: int) -> None:
         for number in range(count)
     ]
     VM.objects.unscoped("test").bulk_create(vms)
-    nics = [Nic(vm=vm, host=world.host, ip=f"10.75.{100 + i // 250}.{i % 250}") for i, vm in enumerate(vms)]
+    nics = [Nic(vm=vm, cluster=world.host.cluster, ip=f"10.75.{100 + i // 250}.{i % 250}") for i, vm in enumerate(vms)]
     for nic in nics:
-        nic.mac = mac_for(world.host.pk, nic.ip)
+        nic.mac = mac_for(world.host.cluster_id, nic.ip)
     Nic.objects.bulk_create(nics)
     held = {"vms": 1, **size}
     Claim.objects.bulk_create(

@@ -13,6 +13,7 @@ from django.dispatch import Signal
 from django.test import Client
 from django.test.signals import template_rendered
 
+from hosts.models import Placement
 from portal.accounts.models import User
 from portal.operations.models import Operation
 from tests.web.addresses import PAGES
@@ -20,6 +21,7 @@ from tests.web.conftest import Browser
 from tests.world import World, forget_machines
 from vms.models import VM
 
+NO_PAGES = {"provider-audit-export", "host-metrics", "vm-metrics-data"}  # a file, and numbers
 FOLDERS = ("portal", "vms", "hosts", "drift", "operations", "accounts", "generic")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=|javascript:", re.IGNORECASE)
 
@@ -40,8 +42,8 @@ def rendered() -> Iterator[set[str]]:
 def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
     owner, admin, viewer = browser("owner"), browser("admin"), browser("viewer")
     for name, page in PAGES.items():
-        if page.get and name != "provider-audit-export":  # a file, not a page
-            client = admin if name.startswith(("host", "storage", "target", "drift", "provider")) else owner
+        if page.get and name not in NO_PAGES:
+            client = admin if name.startswith(("host", "cluster", "storage", "target", "drift", "provider")) else owner
             yield name, client.get(page.url(name, world), follow=True).content
             yield name, viewer.get(page.url(name, world), follow=True).content
     yield from special_states(world, browser, owner)
@@ -50,6 +52,10 @@ def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
 def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tuple[str, bytes]]:
     """What is not shown on an ordinary day."""
     web = [str(world.machines["web"].pk)]
+    refused = {"state": {"two": "cordoned"}, "rank": {"three": "40% full with it"}}
+    told = {"host": world.host, "host_name": "one", "reason": "first by spreading", "refused": refused}
+    Placement.objects.create(holder_id=world.machines["web"].pk, considered=3, **told)
+    yield "placement", browser("admin").get(f"/t/acme/vms/{web[0]}/").content
     yield "bulk delete", owner.post("/t/acme/vms/bulk/", {"action": "delete", "vm": web}).content
     yield "operation under way", owner.get(f"/t/acme/vms/{world.machines['busy'].pk}/").content
     yield "refused", owner.post("/t/acme/vms/create/", {"name": "x"}).content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
@@ -10,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hosts.service_class import ServiceClass
 from portal.api.operations import OperationBrief, OperationOut
 from portal.api.references import tenant_in
 from portal.api.serializers import Boolean, Choice, Id, Input, Integer, Text
@@ -26,10 +28,6 @@ from vms.image_states import ImageAction
 from vms.models import Image, ImageFirmware, ImageFormat, ImageState, Visibility
 from vms.services import catalogue, images
 from vms.services.copies import evict_copy
-
-
-class ActiveIn(Input):
-    active = Boolean(help_text="Whether it can be chosen for new machines; those that have it keep it.")
 
 
 class ImageFilter(Input):
@@ -265,12 +263,33 @@ class ImageEvict(ApiView):
         return self.accepted(evict_copy(actor=self.actor, copy=copy))
 
 
-class FlavorIn(Input):
+class ClassIn(Input):
+    """What is promised of a size."""
+
+    service_class = Choice([str(each) for each in ServiceClass], required=False, help_text="burstable if left out.")
+    cpu_floor = Integer(
+        required=False,
+        allow_null=True,
+        help_text="Percent of a CPU for each vCPU, whatever others do; null: by the class and the over-commit ratio.",
+    )
+    cpu_ceiling = Integer(
+        required=False, allow_null=True, help_text="Percent of a CPU for each vCPU at most; null: all of it."
+    )
+    huge_pages = Boolean(required=False, help_text="Whether its memory lies in huge pages that hosts set aside.")
+
+
+class FlavorIn(ClassIn):
     slug = Text(max_length=63)
     name = Text(max_length=100)
     vcpus = Integer()
     memory_mib = Integer()
     disk_gib = Integer()
+
+
+class FlavorChange(ClassIn):
+    """What is left out stays as it is."""
+
+    active = Boolean(required=False, help_text="Whether it can be chosen for new machines; those that have it keep it.")
 
 
 class FlavorOut(serializers.Serializer[Any]):
@@ -281,6 +300,21 @@ class FlavorOut(serializers.Serializer[Any]):
     memory_mib = serializers.IntegerField()
     disk_gib = serializers.IntegerField()
     active = serializers.BooleanField(source="is_active")
+    service_class = serializers.ChoiceField(choices=[str(each) for each in ServiceClass])
+    cpu_floor = serializers.IntegerField(
+        allow_null=True, help_text="Percent of a CPU for each vCPU; null: by the class and the over-commit ratio."
+    )
+    cpu_ceiling = serializers.IntegerField(
+        allow_null=True, help_text="Percent of a CPU for each vCPU; null: all of it."
+    )
+    huge_pages = serializers.BooleanField(source="has_huge_pages")
+
+
+def _class_in(body: dict[str, Any], now: catalogue.Class) -> catalogue.Class:
+    """Takes what is said of the class out of the body."""
+    names = {"service_class": "service_class", "cpu_floor": "cpu_floor", "cpu_ceiling": "cpu_ceiling"}
+    names["huge_pages"] = "has_huge_pages"
+    return replace(now, **{ours: body.pop(name) for name, ours in names.items() if name in body})
 
 
 class Flavors(ApiView):
@@ -296,7 +330,9 @@ class Flavors(ApiView):
     def post(self, request: Request) -> Response:
         """A new size. For administrators."""
         self.actor.require(Permission.FLAVOR_WRITE)
-        flavor = catalogue.create_flavor(actor=self.actor, **self.body(FlavorIn))
+        body = self.body(FlavorIn)
+        promised = _class_in(body, catalogue.Class())
+        flavor = catalogue.create_flavor(actor=self.actor, promised=promised, **body)
         return self.created(FlavorOut(flavor).data, f"/api/v1/flavors/{flavor.slug}")
 
 
@@ -308,12 +344,21 @@ class FlavorDetail(ApiView):
         """One size, by slug or id."""
         return Response(FlavorOut(selectors.any_flavor(self.actor, flavor)).data)
 
-    @extend_schema(request=ActiveIn, responses=FlavorOut)
+    @extend_schema(request=FlavorChange, responses=FlavorOut)
+    @transaction.atomic
     def patch(self, request: Request, flavor: str) -> Response:
-        """Offer it or retire it. For administrators."""
+        """Offer it or retire it, and change what is promised of it. For administrators.
+
+        Machines keep what they were promised until they are resized, to this size as well.
+        """
         found = selectors.any_flavor(self.actor, flavor, Permission.FLAVOR_WRITE)
-        body = self.body(ActiveIn)
-        return Response(FlavorOut(catalogue.set_flavor_active(actor=self.actor, flavor=found, **body)).data)
+        body = self.body(FlavorChange)
+        if "active" in body:
+            catalogue.set_flavor_active(actor=self.actor, flavor=found, active=body.pop("active"))
+        if body:
+            promised = _class_in(body, catalogue.class_of(found))
+            catalogue.promise_flavor(actor=self.actor, flavor=found, promised=promised)
+        return Response(FlavorOut(found).data)
 
 
 class NetworkOut(serializers.Serializer[Any]):

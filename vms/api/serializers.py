@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from hosts.service_class import ServiceClass
 from portal.api.operations import OperationBrief, OperationOut
 from portal.api.problems import ProblemSerializer
 from portal.api.serializers import Boolean, Choice, Id, Input, Text
@@ -15,7 +16,7 @@ from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.models import VM, Lifecycle
-from vms.services import bulk, clone, console, create
+from vms.services import bulk, clone, console, create, groups
 from vms.states import Action
 
 
@@ -37,6 +38,12 @@ class VMIn(Input):
     protected = Boolean(required=False, default=False, help_text="Against deletion.")
     storage_class = Text(
         max_length=63, required=False, allow_null=True, help_text="Slug; the default storage of its host if left out."
+    )
+    groups = serializers.ListField(
+        child=Text(max_length=63),
+        max_length=groups.MOST_OF_A_MACHINE,
+        required=False,
+        help_text="Names or ids of affinity groups.",
     )
 
 
@@ -141,6 +148,9 @@ class VMOut(serializers.Serializer[Any]):
     vcpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     disk_gib = serializers.IntegerField()
+    service_class = serializers.ChoiceField(
+        choices=[str(each) for each in ServiceClass], help_text="What it is promised: see its guarantee."
+    )
     addresses = serializers.SerializerMethodField()
     nics = NicOut(many=True)
     ssh = serializers.SerializerMethodField(help_text="The command that logs in, or null.")

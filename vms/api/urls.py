@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import backups, catalogue, drift, schedules, snapshots, uploads, views, volumes
+from vms.api import backups, catalogue, drift, groups, guarantee, schedules, snapshots, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -16,6 +16,8 @@ urlpatterns = [
     path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
     path("vms/<uuid:id>/actions/clone", views.VMClone.as_view()),
     path("vms/<uuid:id>/actions/publish", views.VMPublish.as_view()),
+    path("vms/<uuid:id>/guarantee", guarantee.VMGuarantee.as_view()),
+    path("vms/<uuid:id>/metrics", guarantee.VMMetrics.as_view()),
     path("vms/<uuid:id>/backups", backups.VMBackups.as_view()),
     path("vms/<uuid:id>/schedules", schedules.VMSchedules.as_view()),
     path("schedules", schedules.ScheduleList.as_view()),
@@ -23,6 +25,11 @@ urlpatterns = [
     path("schedules/<uuid:id>/runs", schedules.ScheduleRuns.as_view()),
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
+    path("vms/<uuid:id>/placements", groups.VMPlacements.as_view()),
+    path("affinity-groups", groups.Groups.as_view()),
+    path("affinity-groups/<uuid:id>", groups.GroupDetail.as_view()),
+    path("affinity-groups/<uuid:id>/actions/add", groups.GroupMember.as_view(is_added=True)),
+    path("affinity-groups/<uuid:id>/actions/remove", groups.GroupMember.as_view(is_added=False)),
     path("volumes", volumes.Volumes.as_view()),
     path("volumes/<uuid:id>", volumes.VolumeDetail.as_view()),
     path("volumes/<uuid:id>/actions/attach", volumes.VolumeAttach.as_view()),
@@ -55,6 +62,7 @@ urlpatterns = [
     path("uploads/<uuid:id>/actions/finish", uploads.UploadFinish.as_view()),
     path("flavors", catalogue.Flavors.as_view()),
     path("flavors/<slug:flavor>", catalogue.FlavorDetail.as_view()),
+    path("flavors/<slug:flavor>/guarantee", guarantee.FlavorGuarantee.as_view()),
     path("networks", catalogue.Networks.as_view()),
     path("networks/<slug:network>", catalogue.NetworkDetail.as_view()),
 ]

@@ -223,7 +223,7 @@ class _Comparison:
                     addresses = {"is": {nic.mac: there.get(nic.mac)}, "should": {nic.mac: nic.ip}}
                     yield self._of(machine, Kind.ADDRESS_MISSING, nic.mac, words, addresses)
         for mac in sorted(set(there) - self.rows.names):
-            if mac == mac_for(self.host.id, there[mac]):  # kept for the next machine with this address
+            if mac == mac_for(self.host.cluster_id, there[mac]):  # kept for the next machine with this address
                 continue
             words = f"no machine has it; {there[mac]} is kept for it"
             yield self._finding(Kind.ADDRESS_WITHOUT_OWNER, mac, words, {"is": {mac: there[mac]}})

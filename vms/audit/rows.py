@@ -97,6 +97,7 @@ class HostRow:
     """`pool` is the default one of its `pools`. `is_checked`: its default pool and its network were made."""
 
     id: UUID
+    cluster_id: UUID
     name: str
     pool: str
     pools: Sequence[str]
@@ -166,7 +167,7 @@ def load(before: Before) -> Rows:
     operations = Operation.objects.unscoped("audit")
     ended_since = Q(finished_at__range=(before.at, clocks.latest()))
     with snapshot():
-        hosts = {host.pk: host for host in Host.objects.all()}
+        hosts = {host.pk: host for host in Host.objects.select_related("cluster")}
         tenants = dict(Tenant.objects.unscoped("audit").values_list("pk", "slug"))
         rows = operations.filter(Q(state__in=ACTIVE) | ended_since)
         lately = list(rows.annotate(now=Now()))
@@ -230,7 +231,8 @@ def readers_of_targets() -> Mapping[UUID, list[BackupTarget]]:
 
 
 def _host(host: Host, pools: Sequence[str]) -> HostRow:
-    return HostRow(host.pk, host.name, host.pool_name, pools, host.network_name, host.checked_at is not None)
+    is_checked = host.checked_at is not None
+    return HostRow(host.pk, host.cluster_id, host.name, host.pool_name, pools, host.network_name, is_checked)
 
 
 def _vms() -> list[VM]:
@@ -336,7 +338,7 @@ def _holdings(
 ) -> Iterator[tuple[UUID, Holding]]:
     """Whatever holds something: each kind of row by its own words."""
     for vm in vms:
-        yield vm.pk, Holding(vm.name, {vm.tenant_id: {"vms": 1, **vm.wanted}, vm.host_id: vm.wanted}, vm.pk)
+        yield vm.pk, Holding(vm.name, {vm.tenant_id: {"vms": 1, **vm.wanted}, vm.host_id: vm.wanted_of_host}, vm.pk)
     for volume in volumes:
         if volume.wanted:
             accounts = (volume.tenant_id, volume.layer.pool.host_id)

@@ -11,14 +11,17 @@ from vms.models.catalogue import (
 )
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
+from vms.models.group import AffinityGroup, GroupPolicy
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
+from vms.models.usage import VmUsage
 from vms.models.vm import VM, Lifecycle, Nic, Power, UnknownNic
 from vms.models.volume import Layer, Volume
 
 __all__ = [
     "VM",
+    "AffinityGroup",
     "Backup",
     "BackupDisk",
     "BackupKind",
@@ -29,6 +32,7 @@ __all__ = [
     "Drift",
     "DriftState",
     "Flavor",
+    "GroupPolicy",
     "Image",
     "ImageCopy",
     "ImageFirmware",
@@ -49,5 +53,6 @@ __all__ = [
     "SnapshotState",
     "UnknownNic",
     "Visibility",
+    "VmUsage",
     "Volume",
 ]

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from hosts.models import StoragePool
+from hosts.service_class import Promise, ServiceClass
 from portal.core.models import Row
 from portal.core.units import GIB
 from portal.tenancy.models import Tenant
@@ -20,23 +21,44 @@ if TYPE_CHECKING:
 
 
 MIB = 1024**2
+SERVICE_CLASSES = [(each.value, each.value) for each in ServiceClass]
 
 
 class Flavor(Row):
-    """A size. Retired ones stay for the machines that have them."""
+    """A size, and what is promised of it. Retired ones stay for the machines that have them.
+
+    `host_labels` are asked of the hosts of new ones. `cpu_floor` and `cpu_ceiling` are percent of one CPU for each
+    vCPU; None: as hosts.service_class says.
+    """
 
     slug = models.CharField(max_length=63, unique=True)
     name = models.CharField(max_length=100)
     vcpus = models.PositiveIntegerField()
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
+    host_labels = models.JSONField(default=list)
     is_active = models.BooleanField(default=True)
+    service_class = models.CharField(max_length=12, choices=SERVICE_CLASSES, default=ServiceClass.BURSTABLE)
+    cpu_floor = models.PositiveSmallIntegerField(null=True)
+    cpu_ceiling = models.PositiveSmallIntegerField(null=True)
+    has_huge_pages = models.BooleanField(default=False)
 
     class Meta:
         ordering = ["memory_mib", "vcpus", "disk_gib", "slug"]
 
     def __str__(self) -> str:
         return self.name
+
+    def promise(self, vcpus: int | None = None, memory_mib: int | None = None) -> Promise:
+        """What a machine of this size is promised; of another one that has its class, by the size that one has."""
+        return Promise(
+            service_class=ServiceClass(self.service_class),
+            vcpus=self.vcpus if vcpus is None else vcpus,
+            memory_mib=self.memory_mib if memory_mib is None else memory_mib,
+            cpu_floor=self.cpu_floor,
+            cpu_ceiling=self.cpu_ceiling,
+            has_huge_pages=self.has_huge_pages,
+        )
 
 
 class ImageState(models.TextChoices):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.db.models import Q
 
-from hosts.models import Host
+from hosts.driver.types import Tuning
+from hosts.models import Cluster, Host
+from hosts.service_class import Promise, ServiceClass, amounts
 from portal.core.ids import uuid7
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
-from vms.models.catalogue import Flavor, Image, ImageFirmware
+from vms.models.catalogue import SERVICE_CLASSES, Flavor, Image, ImageFirmware
 
 if TYPE_CHECKING:
     from vms.models.volume import Volume
@@ -40,6 +42,9 @@ class VM(TenantOwned):
     taken as or returned to.
     One that its owner deleted lies in the bin since `binned_at`, off, with all that it has, until `purge_at`; its name
     is free meanwhile, and `desired_power` is what it comes back to.
+    What it is promised was taken from its flavor when it was placed, and stays: the class, floor and ceiling (percent
+    of a CPU for each vCPU), and `tuning`, the hosts.driver.types.Tuning by which its host keeps that. A machine from
+    before there were classes has no floor and no tuning.
     """
 
     name = models.CharField(max_length=63)
@@ -50,6 +55,11 @@ class VM(TenantOwned):
     memory_mib = models.PositiveIntegerField()
     disk_gib = models.PositiveIntegerField()
     firmware = models.CharField(max_length=10, choices=ImageFirmware.choices, default=ImageFirmware.BIOS)
+    service_class = models.CharField(max_length=12, choices=SERVICE_CLASSES, default=ServiceClass.BURSTABLE)
+    cpu_floor = models.PositiveSmallIntegerField(null=True)
+    cpu_ceiling = models.PositiveSmallIntegerField(null=True)
+    has_huge_pages = models.BooleanField(default=False)
+    tuning = models.JSONField(default=dict)
     is_protected = models.BooleanField(default=False)
     ssh_keys = models.JSONField(default=list)
     user_data = models.TextField(blank=True)
@@ -125,8 +135,30 @@ class VM(TenantOwned):
 
     @property
     def wanted(self) -> dict[str, int]:
-        """What it takes of a host; a tenant's quota counts the machine itself as well."""
+        """Its size; a tenant's quota counts the machine itself as well."""
         return {"vcpus": self.vcpus, "memory_mib": self.memory_mib, "disk_gib": self.disk_gib}
+
+    @property
+    def tuned(self) -> Tuning:
+        """How its host keeps what it is promised."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in self.tuning.items()}
+        return Tuning(**values)
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(
+            service_class=ServiceClass(self.service_class),
+            vcpus=self.vcpus,
+            memory_mib=self.memory_mib,
+            cpu_floor=self.cpu_floor,
+            cpu_ceiling=self.cpu_ceiling,
+            has_huge_pages=self.has_huge_pages,
+        )
+
+    @property
+    def wanted_of_host(self) -> dict[str, int]:
+        """What it takes of its host: its size, and what is promised."""
+        return {**self.wanted, **amounts(self.promise, self.cpu_floor, self.tuned.pins)}
 
 
 class UnknownNic(models.Model):
@@ -146,17 +178,19 @@ class UnknownNic(models.Model):
 class Nic(models.Model):
     """A network interface: its MAC and IPv4 address are chosen when the machine is accepted, and stay.
 
+    They are given once per cluster, so a machine that moves to another host of it keeps them.
+
     `seen_at` is when a guest with this MAC last took its address by DHCP.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="nics")
-    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="+")
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="+")
     mac = models.CharField(max_length=17, unique=True)
     ip = models.GenericIPAddressField(protocol="IPv4")
     seen_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["id"]
-        constraints = [models.UniqueConstraint(fields=["host", "ip"], name="one_nic_per_host_and_address")]
+        constraints = [models.UniqueConstraint(fields=["cluster", "ip"], name="one_nic_per_cluster_and_address")]
         indexes = [models.Index(fields=["mac"], condition=Q(seen_at=None), name="nic_not_seen_yet")]

@@ -44,7 +44,7 @@ class Reconciler:
                     self._take(host, reading, rows)
 
     def _take(self, host: HostRow, inventory: Inventory, rows: Rows) -> None:
-        addresses.note_unknown(host.id, inventory, rows.names)
+        addresses.note_unknown(host.id, host.cluster_id, inventory, rows.names)
         Host.objects.filter(pk=host.id, is_unknown=True).update(is_unknown=False)
         findings = _with_lost_disks([*compare.findings(host, inventory, rows), *_power(host, inventory, rows)])
         self._inbox.take_host(host.id, findings, rows, inventory)

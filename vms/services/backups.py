@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from django.db import transaction
 from django.db.models import Q
 
 from hosts import placement
-from hosts.models import BackupTarget, Host
+from hosts.models import BackupTarget
 from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import log
 from portal.operations import services as operations
@@ -22,9 +22,10 @@ from vms.backup_selectors import actions, facts_of
 from vms.backup_states import BackupAction
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState, Layer, Volume
 from vms.models.backup import most_mib
-from vms.services import guard, pools
+from vms.services import guard, pools, promises
 from vms.services.create import boot_volume, new_machine
 from vms.states import Action
+from vms.wanted import wanted_of
 from vms.workflows.backup import BACK_UP, disks_of
 from vms.workflows.backup_files import chain_of
 from vms.workflows.drop_backup import DROP_BACKUP
@@ -143,12 +144,15 @@ def restore_as_new(*, actor: Actor, backup: Backup, name: str) -> tuple[VM, Oper
     _require(actor, backup, BackupAction.RESTORE_AS_NEW)
     files = list(backup.disks.all())
     boot = next(file for file in files if file.is_boot)
-    fits = _fits(backup.target, sum(file.size_gib for file in files))
+    room = partial(pools.pool_on, wanted=None, gib=sum(file.size_gib for file in files))
+    reaching = backup.target.reaches.filter(is_reached=True).values_list("host_id", flat=True)
     vm = new_machine(
         actor,
         backup.tenant,
         name,
-        place=lambda vm: placement.place(vm.pk, vm.wanted, vm.firmware, fits=fits),
+        place=lambda vm: placement.place(
+            vm.pk, wanted_of(vm, [], storage=frozenset(reaching)), promises.fits(vm, room)
+        ),
         flavor=backup.flavor,
         image=backup.image,
         disk_gib=boot.size_gib,
@@ -252,15 +256,3 @@ def _new_volume(vm: VM, file: BackupDisk) -> Volume:
     placement.place_on(vm.host, volume.pk, volume.wanted)
     volume.save(force_insert=True)
     return volume
-
-
-def _fits(target: BackupTarget, gib: int) -> Callable[[Host], None]:
-    """For placement: raises NoCapacity for a host that does not reach the target, or whose default pool is full."""
-    reaching = set(target.reaches.filter(is_reached=True).values_list("host_id", flat=True))
-
-    def check(host: Host) -> None:
-        if host.pk not in reaching:
-            raise placement.NoCapacity("No host that has room reaches the backup target. Try again later.")
-        pools.pool_on(host, None, gib)
-
-    return check

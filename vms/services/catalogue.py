@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from hosts.service_class import WHOLE, ServiceClass
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
 from portal.events import log
@@ -37,21 +39,71 @@ def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) 
     return image
 
 
+@dataclass(frozen=True)
+class Class:
+    """What is promised of a size: percent of one CPU for each vCPU; None is what the class says by itself."""
+
+    service_class: str = ServiceClass.BURSTABLE
+    cpu_floor: int | None = None
+    cpu_ceiling: int | None = None
+    has_huge_pages: bool = False
+
+
 @transaction.atomic
-def create_flavor(*, actor: Actor, slug: str, name: str, vcpus: int, memory_mib: int, disk_gib: int) -> Flavor:
+def create_flavor(
+    *, actor: Actor, slug: str, name: str, vcpus: int, memory_mib: int, disk_gib: int, promised: Class = Class()
+) -> Flavor:
     actor.require(Permission.FLAVOR_WRITE)
+    _check_class(promised)
     _check_range("vcpus", vcpus, 1, MOST_VCPUS)
     _check_range("memory_mib", memory_mib, 32, MOST_MEMORY_MIB)
     _check_range("disk_gib", disk_gib, 1, MOST_DISK_GIB)
-    flavor = Flavor(slug=text.slug(slug), name=text.label(name), vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib)
+    size = {"vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": disk_gib}
+    flavor = Flavor(slug=text.slug(slug), name=text.label(name), **size, **asdict(promised))
     try:
         with transaction.atomic():
             flavor.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("There is a flavor with this slug already.", code="duplicate", field="slug") from error
-    after = {"vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": disk_gib}
-    log.record("flavor.created", actor=actor, target=flavor, after=after)
+    log.record("flavor.created", actor=actor, target=flavor, after={**size, **_said(promised)})
     return flavor
+
+
+@transaction.atomic
+def promise_flavor(*, actor: Actor, flavor: Flavor, promised: Class) -> Flavor:
+    """Change what is promised of a size. Machines keep what they have until they are resized, to this size as well."""
+    actor.require(Permission.FLAVOR_WRITE)
+    _check_class(promised)
+    before = class_of(flavor)
+    for name, value in asdict(promised).items():
+        setattr(flavor, name, value)
+    flavor.save(update_fields=list(asdict(promised)))
+    log.record("flavor.promised", actor=actor, target=flavor, before=_said(before), after=_said(promised))
+    return flavor
+
+
+def class_of(flavor: Flavor) -> Class:
+    return Class(flavor.service_class, flavor.cpu_floor, flavor.cpu_ceiling, flavor.has_huge_pages)
+
+
+def _said(promised: Class) -> dict[str, Any]:
+    """For the log: what is said, without what is left to the class."""
+    return {name: value for name, value in asdict(promised).items() if value not in (None, False)}
+
+
+def _check_class(promised: Class) -> None:
+    kind = ServiceClass(promised.service_class)
+    if promised.cpu_floor is not None:
+        if kind in (ServiceClass.DEDICATED, ServiceClass.BEST_EFFORT):
+            words = "A dedicated size has all of its CPUs, and best effort has no floor. Leave it empty."
+            raise Invalid(words, field="cpu_floor")
+        _check_range("cpu_floor", promised.cpu_floor, 1, WHOLE)
+    if promised.cpu_ceiling is not None:
+        if kind is not ServiceClass.BURSTABLE:
+            raise Invalid("Only burstable sizes have a ceiling. Leave it empty.", field="cpu_ceiling")
+        _check_range("cpu_ceiling", promised.cpu_ceiling, promised.cpu_floor or 1, WHOLE)
+    if promised.has_huge_pages and kind not in (ServiceClass.DEDICATED, ServiceClass.GUARANTEED):
+        raise Invalid("Only sizes whose memory is reserved can have huge pages.", field="has_huge_pages")
 
 
 @transaction.atomic

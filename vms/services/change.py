@@ -17,17 +17,21 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import selectors
 from vms.models import VM
-from vms.services import guard
+from vms.services import guard, promises
 from vms.states import Action
 from vms.workflows.resize import RESIZE
 
 
 @transaction.atomic
 def resize(*, actor: Actor, vm: VM, flavor: str) -> Operation:
-    """Another size, while it is off. Disks never shrink. What is claimed meanwhile is the larger of both sizes."""
+    """Another size, while it is off. Disks never shrink. What is claimed meanwhile is the larger of both sizes.
+
+    Its own size again takes over what is promised of that now, where it was made under another promise.
+    """
     guard.require(actor, vm, Action.RESIZE)
     wanted = selectors.flavor(flavor, field="flavor")
-    if wanted.pk == vm.flavor_id:
+    promised = promises.kept_by(vm, vm.host, wanted.promise())
+    if wanted.pk == vm.flavor_id and all(getattr(vm, name) == value for name, value in promised.items()):
         raise Invalid("It has this size already.", code="same_flavor", field="flavor")
     if wanted.disk_gib < vm.disk_gib <= vm.flavor.disk_gib:  # one that was grown by itself stays as it is
         raise Invalid("A disk cannot shrink; choose a size with at least as much.", code="disk_shrinks", field="flavor")
@@ -37,7 +41,7 @@ def resize(*, actor: Actor, vm: VM, flavor: str) -> Operation:
     meanwhile = _larger(vm.wanted, after)
     quotas.hold(vm.tenant, vm.pk, {"vms": 1, **meanwhile}, field="flavor")
     placement.resize(vm.host, vm.pk, meanwhile)
-    params = {"flavor": str(wanted.pk), "before": vm.wanted, "after": after}
+    params = {"flavor": str(wanted.pk), "before": vm.wanted, "after": after, "promised": promised}
     return operations.submit(
         RESIZE, actor=actor, target=vm, title=f"Resize {vm.name} to {wanted.name}", params=params, lane=vm.host_id
     )

@@ -16,7 +16,7 @@ from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
 from vms.layers import depth_of, fresh_on
 from vms.models import VM, Layer, Volume
-from vms.services import guard, pools
+from vms.services import guard, pools, promises
 from vms.services.create import new_machine
 from vms.states import Action
 from vms.workflows.clone import CLONE, FULL, LINKED
@@ -71,6 +71,7 @@ def clone_vm(*, actor: Actor, vm: VM, name: str, mode: str = FULL) -> tuple[VM, 
 
 def _beside(source: VM, new: VM) -> Host:
     placement.place_on(source.host, new.pk, new.wanted)
+    promises.keep(new, source.host)
     return source.host
 
 

@@ -23,9 +23,11 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import selectors
-from vms.addresses import free_address
-from vms.models import VM, Flavor, Image, Layer, Nic, Volume
-from vms.services import pools
+from vms.addresses import give_address
+from vms.models import VM, Flavor, Image, Layer, Volume
+from vms.services import pools, promises
+from vms.services.groups import groups_named
+from vms.wanted import wanted_of
 from vms.workflows.create import CREATE
 
 LONGEST_USER_DATA = 64 * 1024
@@ -46,6 +48,7 @@ class CreateVM:
     network: str | None = None
     storage_class: str | None = None
     protected: bool = False
+    groups: list[str] = field(default_factory=list)
 
 
 @transaction.atomic
@@ -59,12 +62,15 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
     flavor = selectors.flavor(request.flavor, field="flavor")
     _check(request, image, flavor)
     keys = _ssh_keys(actor, request.ssh_keys)
-    fits = partial(pools.pool_on, wanted=pools.storage_class(request.storage_class), gib=flavor.disk_gib)
+    groups = groups_named(actor, tenant, request.groups)
+    storage_class = pools.storage_class(request.storage_class)
+    fits = partial(pools.pool_on, wanted=storage_class, gib=flavor.disk_gib)
+    storage = pools.hosts_with(storage_class)
     vm = new_machine(
         actor,
         tenant,
         request.name,
-        place=lambda vm: placement.place(vm.pk, vm.wanted, vm.firmware, fits),
+        place=lambda vm: placement.place(vm.pk, wanted_of(vm, groups, storage=storage), promises.fits(vm, fits)),
         field="flavor",
         flavor=flavor,
         image=image,
@@ -76,6 +82,8 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         ssh_keys=keys,
         user_data=request.user_data,
     )
+    for group in groups:
+        group.members.add(vm)
     boot_volume(vm, fits(vm.host), None if image.is_iso else image)
     _require_still_offered(image)
     choices = {"image": str(image.pk), "flavor": str(flavor.pk)}  # so that a failed one can be tried again
@@ -107,8 +115,7 @@ def new_machine(
             vm.save(force_insert=True)
     except IntegrityError as error:
         raise Conflict("A machine of this tenant has this name already.", code="duplicate", field="name") from error
-    ip, mac = free_address(vm.host)
-    Nic.objects.create(vm=vm, host=vm.host, ip=ip, mac=mac)
+    give_address(vm)
     return vm
 
 

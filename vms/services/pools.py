@@ -50,6 +50,13 @@ def pool_on(host: Host, wanted: StorageClass | None, gib: int, other_than: Stora
     return max(fitting, key=lambda pool: pool.capacity_gib - promised[pool.pk])
 
 
+def hosts_with(wanted: StorageClass | None) -> frozenset[UUID] | None:
+    """The hosts that have a pool of that class; None for all, where no class is wanted."""
+    if wanted is None:
+        return None
+    return frozenset(StoragePool.objects.filter(storage_class=wanted).values_list("host_id", flat=True))
+
+
 def require_room(pool: StoragePool, gib: int) -> None:
     """For a disk that grows where it lies, or a new one. The caller holds the host's account. Raises NoCapacity."""
     if not _has_room(pool, _promised([pool])[pool.pk] + gib):

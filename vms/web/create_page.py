@@ -19,8 +19,9 @@ from portal.quotas.words import amount
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.web.presenters.meter import NAMES, shortfall
-from vms import selectors
+from vms import promise_words, selectors
 from vms.models import Flavor, Image
+from vms.promise_words import Words
 from vms.web import names
 from vms.web.presenters import size_words
 
@@ -51,6 +52,7 @@ class FlavorCard:
     disk_gib: int
     memory: str
     disk: str
+    promise: Words
     reason: str
     is_chosen: bool
 
@@ -179,6 +181,7 @@ def _flavor_cards(flavors: list[Flavor], usage: Usage, wanted: str) -> list[Flav
             disk_gib=flavor.disk_gib,
             memory=mib(flavor.memory_mib),
             disk=f"{flavor.disk_gib}{THIN_SPACE}GiB",
+            promise=promise_words.words(flavor.promise(), flavor.cpu_floor),
             reason=reasons[flavor.pk],
             is_chosen=flavor is chosen,
         )

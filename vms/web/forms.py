@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django import forms
 
+from hosts.service_class import WHOLE, ServiceClass
 from portal.accounts.models import SshKey
 from vms.services.clone import MODES
 from vms.services.create import LONGEST_USER_DATA
@@ -42,6 +43,9 @@ class CreateForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 6, "placeholder": "#!/bin/sh", "spellcheck": "false"}),
         help_text="A script or cloud-config that runs at the first boot. 64 KiB at most.",
     )
+    groups = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, help_text="Kept apart from their machines, or with them."
+    )
     storage_class = forms.ChoiceField(
         label="Storage", required=False, help_text="Where its disk lies, and what it may do in a second."
     )
@@ -55,8 +59,16 @@ class CreateForm(forms.Form):
         """Browsers end lines with CR LF, and a guest takes the CR for a part of the interpreter's name."""
         return str(self.cleaned_data["user_data"]).replace("\r\n", "\n")
 
-    def __init__(self, *args: Any, keys: list[SshKey], classes: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        keys: list[SshKey],
+        classes: Sequence[tuple[str, str]] = (),
+        groups: Sequence[tuple[str, str]] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["groups"].choices = groups  # type: ignore[attr-defined]
         self.fields["storage_class"].choices = [("", "The host's own"), *classes]  # type: ignore[attr-defined]
         if not keys:
             self.fields["new_key"].label = "Public key"
@@ -123,9 +135,49 @@ class BulkForm(forms.Form):
         return " ".join(str(error) for errors in self.errors.values() for error in errors)
 
 
-class FlavorForm(forms.Form):
+class ClassForm(forms.Form):
+    """What is promised of a size."""
+
+    service_class = forms.ChoiceField(
+        label="Service class",
+        choices=[
+            (ServiceClass.BURSTABLE.value, "Burstable: a floor and a ceiling of CPU"),
+            (ServiceClass.GUARANTEED.value, "Guaranteed: a floor of CPU, and all memory reserved"),
+            (ServiceClass.DEDICATED.value, "Dedicated: CPUs of its own, and all memory reserved"),
+            (ServiceClass.BEST_EFFORT.value, "Best effort: what others leave"),
+        ],
+        required=False,
+        help_text="What machines of this size get when all are busy. Hosts that cannot keep it get none of them.",
+    )
+    cpu_floor = forms.IntegerField(
+        label="CPU floor (%)",
+        min_value=1,
+        max_value=WHOLE,
+        required=False,
+        help_text="Of one CPU for each vCPU. Empty: 50 when guaranteed; when burstable, what the over-commit leaves.",
+    )
+    cpu_ceiling = forms.IntegerField(
+        label="CPU ceiling (%)",
+        min_value=1,
+        max_value=WHOLE,
+        required=False,
+        help_text="Of one CPU for each vCPU, when burstable. Empty: all of it where nobody else wants it.",
+    )
+    has_huge_pages = forms.BooleanField(
+        label="Huge pages",
+        required=False,
+        help_text="For reserved memory, on hosts that set huge pages aside.",
+    )
+
+    def clean_service_class(self) -> str:
+        return self.cleaned_data["service_class"] or ServiceClass.BURSTABLE.value
+
+
+class FlavorForm(ClassForm):
     name = forms.CharField(max_length=100)
     slug = forms.CharField(max_length=63, help_text="Its name in the API: lower-case letters, digits and hyphens.")
     vcpus = forms.IntegerField(label="vCPUs", min_value=1, initial=1)
     memory_mib = forms.IntegerField(label="Memory (MiB)", min_value=1, initial=1024)
     disk_gib = forms.IntegerField(label="Disk (GiB)", min_value=1, initial=10)
+
+    field_order = ("name", "slug", "vcpus", "memory_mib", "disk_gib")

@@ -16,8 +16,9 @@ from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
-from vms import selectors
+from vms import promise_words, selectors
 from vms.models import VM, Flavor, Nic
+from vms.promise_words import Words
 from vms.services import power
 from vms.states import Action, Verdict
 
@@ -44,6 +45,7 @@ ADDRESS_IS_LATE = timedelta(seconds=60)
 TABS = {
     "vm-detail": "Overview",
     "vm-console": "Console",
+    "vm-metrics": "Metrics",
     "vm-disks": "Disks & snapshots",
     "vm-backups": "Backups",
     "vm-schedules": "Schedules",
@@ -324,6 +326,7 @@ class FlavorRow:
     memory: str
     disk: str
     is_active: bool
+    promise: Words
 
 
 def flavor(flavor: Flavor) -> FlavorRow:
@@ -335,4 +338,5 @@ def flavor(flavor: Flavor) -> FlavorRow:
         memory=mib(flavor.memory_mib),
         disk=f"{flavor.disk_gib}{THIN_SPACE}GiB",
         is_active=flavor.is_active,
+        promise=promise_words.words(flavor.promise(), flavor.cpu_floor),
     )

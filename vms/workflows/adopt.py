@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hosts import reserve
 from hosts.driver.base import Driver
 from hosts.driver.types import DomainFacts
 from hosts.errors import translate
@@ -68,7 +69,7 @@ def settle(operation: Operation) -> None:
     """What was held for the larger of both sizes comes down to the one it has."""
     vm = machine(operation)
     ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
-    ledger.hold(vm.host_id, vm.pk, vm.wanted, {})
+    reserve.settle(vm.host_id, vm.pk, vm.wanted_of_host)
 
 
 ADOPT = register(

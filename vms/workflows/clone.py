@@ -106,7 +106,7 @@ def _tell_source(operation: Operation, kind: str) -> None:
 
 def _source(operation: Operation) -> VM:
     """It is held, so it is there; unless it was let go, and an administrator wants all of this once more."""
-    rows = VM.objects.unscoped("workflow").select_related("host", "image", "tenant")
+    rows = VM.objects.unscoped("workflow").select_related("host__cluster", "image", "tenant")
     found = rows.filter(pk=operation.params["source"]).first()
     if found is None:
         raise StepFailed("source_gone", "The machine that was to be cloned is gone.")

@@ -18,7 +18,7 @@ from vms.models import VM, Layer, Volume
 
 def machine(operation: Operation) -> VM:
     """The operation's machine; its row outlives the operation."""
-    rows = VM.objects.unscoped("workflow").select_related("host", "image", "tenant")
+    rows = VM.objects.unscoped("workflow").select_related("host__cluster", "image", "tenant")
     return rows.get(pk=operation.target_id)
 
 

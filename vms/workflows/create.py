@@ -8,6 +8,7 @@ from uuid import UUID
 
 from hosts.errors import translate
 from hosts.models import StoragePool
+from hosts.models.placement import forget_placements
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
@@ -112,6 +113,7 @@ def forget_machine(vm_id: UUID, removed: Iterable[UUID | str] | None = None) -> 
     rows = VM.objects.unscoped("workflow").filter(pk=vm_id)
     forget_snapshots(vm_id)
     ledger.release(vm_id)
+    forget_placements(vm_id)
     volumes = Volume.objects.unscoped("workflow").filter(vm_id=vm_id)
     volumes.filter(is_boot=False).update(vm=None, target="")
     boots = list(volumes.filter(is_boot=True).values_list("layer_id", flat=True))

@@ -108,4 +108,4 @@ def _may_be_written(driver: Driver, vm: VM, tops: Sequence[Layer]) -> bool:
 
 def _again(vm: VM) -> VM:
     """As the database has it now."""
-    return VM.objects.unscoped("workflow").select_related("host", "image", "tenant").get(pk=vm.pk)
+    return VM.objects.unscoped("workflow").select_related("host__cluster", "image", "tenant").get(pk=vm.pk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hosts import reserve
 from hosts.driver.types import PowerState
 from hosts.errors import translate
 from portal.operations.models import Operation
@@ -78,7 +79,7 @@ def settle_claims(operation: Operation, outputs: Mapping[str, Any]) -> None:
     """What it is, it holds, of its tenant and its host alone. It exists, so no limit is asked."""
     vm = machine(operation)
     ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
-    ledger.hold(vm.host_id, vm.pk, vm.wanted, {})
+    reserve.settle(vm.host_id, vm.pk, vm.wanted_of_host)
     Claim.objects.filter(holder_id=vm.pk).exclude(account_id__in=[vm.tenant_id, vm.host_id]).delete()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hosts import placement
+from hosts import reserve
 from hosts.errors import translate
 from portal.core.units import GIB
 from portal.operations.models import Operation
@@ -18,19 +18,26 @@ from vms.models import VM
 from vms.workflows.common import driver_of, machine, note_size, take_disk_size
 
 
-def _define(context: StepContext, size: Mapping[str, int]) -> None:
+def _define(context: StepContext, size: Mapping[str, int], promised: Mapping[str, Any]) -> None:
     vm = machine(context.operation)
+    vm.tuning = promised.get("tuning", vm.tuning)
     spec = domain_spec(vm, vm.host, context.fence)
     driver_of(context, vm).define(replace(spec, vcpus=size["vcpus"], memory_mib=size["memory_mib"]))
 
 
 def define_new(context: StepContext) -> Output:
-    _define(context, context.params["after"])
+    _define(context, context.params["after"], _promised(context.params))
     return None
 
 
+def _promised(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is promised from now on; one that began before there were classes changes nothing of it."""
+    found: Mapping[str, Any] = params.get("promised", {})
+    return found
+
+
 def define_old(context: StepContext) -> None:
-    _define(context, context.params["before"])
+    _define(context, context.params["before"], {})
 
 
 def grow_disk(context: StepContext) -> Output:
@@ -52,7 +59,7 @@ def keep_grown_disk(context: StepContext) -> None:
 def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     size = operation.params["after"]
     rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
-    rows.update(flavor_id=operation.params["flavor"], **size)
+    rows.update(flavor_id=operation.params["flavor"], **size, **_promised(operation.params))
     take_disk_size(machine(operation), size["disk_gib"])
     _settle(operation)
     note_size(operation, operation.params["before"])
@@ -68,7 +75,7 @@ def _settle(operation: Operation) -> None:
     """From the larger of both sizes down to the one it has; that never exceeds anything."""
     vm = machine(operation)
     ledger.hold(vm.tenant_id, vm.pk, {"vms": 1, **vm.wanted}, {})
-    placement.resize(vm.host, vm.pk, vm.wanted)
+    reserve.settle(vm.host_id, vm.pk, vm.wanted_of_host)
 
 
 RESIZE = register(

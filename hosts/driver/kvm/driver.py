@@ -14,6 +14,7 @@ from hosts.driver.kvm.merge import MergeCalls
 from hosts.driver.kvm.move import MoveCalls
 from hosts.driver.kvm.networks import NetworkCalls
 from hosts.driver.kvm.probe import ProbeCalls
+from hosts.driver.kvm.stats import StatsCalls
 from hosts.driver.kvm.storage import StorageCalls
 from hosts.driver.kvm.streams import StreamCalls
 
@@ -31,6 +32,7 @@ class KvmDriver(
     AbsorbCalls,
     BackupCalls,
     InventoryCalls,
+    StatsCalls,
     StreamCalls,
     EventCalls,
 ):

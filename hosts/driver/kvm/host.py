@@ -54,6 +54,7 @@ def _facts(connect: libvirt.virConnect) -> HostFacts:
         accelerators=offered.accelerators,
         firmwares=_firmwares(connect, offered.accelerators),
         pools=tuple(_pool_facts(pool) for pool in connect.listAllStoragePools()),
+        huge_pages_mib=offered.huge_pages_mib,
     )
 
 

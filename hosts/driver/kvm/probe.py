@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from uuid import UUID, uuid4
 
@@ -16,14 +17,24 @@ from hosts.driver.kvm.connection import DEFAULT_SECONDS
 from hosts.driver.kvm.domains import DomainCalls
 from hosts.driver.kvm.events import EventCalls
 from hosts.driver.kvm.storage import StorageCalls
-from hosts.driver.types import Accelerator, AcceleratorVerdict, DiskSpec, DomainEvent, DomainSpec
+from hosts.driver.types import (
+    NO_CONTROLS,
+    Accelerator,
+    AcceleratorVerdict,
+    Controls,
+    DiskSpec,
+    DomainEvent,
+    DomainSpec,
+    Tuning,
+)
 from hosts.driver.xml.domain import domain_xml
 
 SECTOR_BYTES = 512
 DISK_BYTES = 1 << 20  # the firmware takes a disk of one sector for none
 MEMORY_MIB = 32
 # A guest that hangs does not outlive the process that waits for it.
-_START = libvirt.VIR_DOMAIN_START_VALIDATE | libvirt.VIR_DOMAIN_START_AUTODESTROY
+_START = libvirt.VIR_DOMAIN_START_VALIDATE | libvirt.VIR_DOMAIN_START_AUTODESTROY | libvirt.VIR_DOMAIN_START_PAUSED
+_LOCKED = Tuning(memory_limit_mib=1024, is_memory_locked=True)
 _CPU_MODEL = {Accelerator.KVM: "host-model", Accelerator.TCG: "qemu64"}
 
 
@@ -65,31 +76,30 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
         begun = time.monotonic()
         self.upload(pool, name, disk, "raw")
         try:
-            problem = self._run_guest(spec, deadline)
+            problem, controls = self._run_guest(spec, deadline)
         finally:
             with suppress(errors.DriverError):
                 self.destroy(spec.uuid)
             self.delete_volume(pool, name)
-        return AcceleratorVerdict(accelerator, not problem, round(time.monotonic() - begun, 2), problem)
+        return AcceleratorVerdict(accelerator, not problem, round(time.monotonic() - begun, 2), problem, controls)
 
-    def _run_guest(self, spec: DomainSpec, deadline: float) -> str:
-        """What went wrong; "" for nothing."""
+    def _run_guest(self, spec: DomainSpec, deadline: float) -> tuple[str, Controls]:
+        """What went wrong, "" for nothing; and what it could be held to."""
         with self._ending_of(spec.uuid) as wait_for_end:
             try:
-                self._connection.call(
-                    lambda connect: connect.createXML(domain_xml(spec), _START),
-                    seconds=deadline + DEFAULT_SECONDS,
+                controls = self._connection.call(
+                    lambda connect: _begin(connect, spec), seconds=deadline + DEFAULT_SECONDS
                 )
             except (errors.Unreachable, errors.NotFound):
                 raise
             except errors.DriverError as error:
-                return f"the guest did not start: {error}"
+                return f"the guest did not start: {error}", NO_CONTROLS
             reason = wait_for_end(deadline)
         if reason == "shutdown":
-            return ""
+            return "", controls
         if reason is None:
-            return f"the guest did not run within {deadline:g} s although it started"
-        return f"the guest ended otherwise than by itself: {reason}"
+            return f"the guest did not run within {deadline:g} s although it started", controls
+        return f"the guest ended otherwise than by itself: {reason}", controls
 
     @contextmanager
     def _ending_of(self, uuid: UUID) -> Iterator[Callable[[float], str | None]]:
@@ -111,3 +121,30 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
             yield wait
         finally:
             stop()
+
+
+def _begin(connect: libvirt.virConnect, spec: DomainSpec) -> Controls:
+    """Asked before it runs an instruction: a moment later it may be gone."""
+    domain, is_locked = _create(connect, spec)
+    controls = replace(_controls(domain), can_lock_memory=is_locked)
+    domain.resume()
+    return controls
+
+
+def _create(connect: libvirt.virConnect, spec: DomainSpec) -> tuple[libvirt.virDomain, bool]:
+    """With its memory locked, where the host allows that. Emulation is not tried: it would lock a GiB for its code."""
+    if spec.accelerator is Accelerator.KVM:
+        with suppress(libvirt.libvirtError):
+            return connect.createXML(domain_xml(replace(spec, tuning=_LOCKED)), _START), True
+    return connect.createXML(domain_xml(spec), _START), False
+
+
+def _controls(domain: libvirt.virDomain) -> Controls:
+    """What libvirt can tell of a guest's weights it can also set; it refuses where the kernel has no such control."""
+    cpu: dict[str, int] = {}
+    disk: dict[str, int] = {}
+    with suppress(libvirt.libvirtError):
+        cpu = domain.schedulerParameters()
+    with suppress(libvirt.libvirtError):
+        disk = domain.blkioParameters(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return Controls(cpu.get("cpu_shares", 0), disk.get("weight", 0), "vcpu_quota" in cpu)

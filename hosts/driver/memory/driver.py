@@ -9,11 +9,21 @@ from hosts.driver.memory.host import HostCalls
 from hosts.driver.memory.inventory import InventoryCalls
 from hosts.driver.memory.layers import LayerCalls
 from hosts.driver.memory.networks import NetworkCalls
+from hosts.driver.memory.stats import StatsCalls
 from hosts.driver.memory.streams import StreamCalls
 from hosts.driver.memory.volumes import VolumeCalls
 
 
 class MemoryDriver(
-    BackupCalls, HostCalls, VolumeCalls, LayerCalls, NetworkCalls, DomainCalls, DiskCalls, InventoryCalls, StreamCalls
+    BackupCalls,
+    HostCalls,
+    VolumeCalls,
+    LayerCalls,
+    NetworkCalls,
+    DomainCalls,
+    DiskCalls,
+    InventoryCalls,
+    StatsCalls,
+    StreamCalls,
 ):
     """`hosts.driver.base.Driver` over a `MemoryHost`."""

@@ -7,9 +7,19 @@ from pathlib import Path
 from hosts.driver import errors
 from hosts.driver.memory.state import Calls
 from hosts.driver.memory.volumes import pool_exists
-from hosts.driver.types import Accelerator, AcceleratorVerdict, Firmware, HostFacts, PoolFacts, PoolKind, PoolSpec
+from hosts.driver.types import (
+    Accelerator,
+    AcceleratorVerdict,
+    Controls,
+    Firmware,
+    HostFacts,
+    PoolFacts,
+    PoolKind,
+    PoolSpec,
+)
 
 POOL_BYTES = 1 << 40
+CONTROLS = Controls(cpu_weight=1024, io_weight=500, has_cpu_quota=True, can_lock_memory=True)
 
 
 class HostCalls(Calls):
@@ -31,7 +41,7 @@ class HostCalls(Calls):
         with self._call("probe_accelerator") as host:
             pool_exists(host, pool)
             if accelerator is Accelerator.TCG:
-                return AcceleratorVerdict(accelerator, True, 0.0, "")
+                return AcceleratorVerdict(accelerator, True, 0.0, "", CONTROLS)
             return AcceleratorVerdict(accelerator, False, 0.0, "the guest did not start: no such accelerator")
 
     def ensure_pool(self, name: str, path: Path) -> PoolFacts:

@@ -18,6 +18,7 @@ from hosts.driver.types import (
     DiskSpec,
     DomainEvent,
     DomainSpec,
+    DomainStats,
     PowerState,
     Reason,
     VolumeFacts,
@@ -28,6 +29,7 @@ from hosts.driver.types import (
 class MemoryHost:
     """What one URI means in this process. `latency_seconds` is spent in each call; tests may change all of it.
 
+    `counters` are what its guests count, as far as they do; `cpu_ns` and `memory_mib` are the host's own.
     `running` has the disks of each guest that is on, by target; those of `deaf` guests do not let go of any.
     """
 
@@ -35,6 +37,9 @@ class MemoryHost:
     domains: dict[UUID, tuple[DomainSpec, PowerState]] = field(default_factory=dict)
     pools: dict[str, Path] = field(default_factory=dict)
     volumes: dict[tuple[str, str], VolumeFacts] = field(default_factory=dict)
+    cpu_ns: int = 0
+    memory_mib: int = 0
+    counters: dict[UUID, DomainStats] = field(default_factory=dict)
     running: dict[UUID, dict[str, DiskSpec]] = field(default_factory=dict)
     deaf: set[UUID] = field(default_factory=set)
     reasons: dict[UUID, Reason] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element, register_namespace
 
 from hosts.driver.types import DomainSpec, Firmware
-from hosts.driver.xml import devices
+from hosts.driver.xml import devices, tuning
 from hosts.driver.xml.disk import cdrom_element, disk_element
 from hosts.driver.xml.element import child, render
 from hosts.driver.xml.interface import interface_element
@@ -25,9 +25,9 @@ def domain_xml(spec: DomainSpec) -> str:
         child(root, "title", title)
     _metadata(root, spec)
     child(root, "memory", str(spec.memory_mib), unit="MiB")
-    child(root, "vcpu", str(spec.vcpus), placement="static")
-    if spec.cpu_shares is not None:
-        child(child(root, "cputune"), "shares", str(spec.cpu_shares))
+    root.extend(tuning.memory_elements(spec.tuning))
+    root.append(tuning.vcpu_element(spec.vcpus, spec.tuning))
+    root.extend(tuning.share_elements(spec.tuning))
     _boot(root, spec)
     features = child(root, "features")
     child(features, "acpi")

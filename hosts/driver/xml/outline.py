@@ -27,7 +27,7 @@ def of_spec(spec: DomainSpec) -> frozenset[str]:
 
 def of_domain(root: Element) -> frozenset[str]:
     """What an inactive definition comes to."""
-    return frozenset([*_identity(root), *_boot(root), *(_device(each) for each in _devices(root))])
+    return frozenset([*_identity(root), *_boot(root), *_tuning(root), *(_device(each) for each in _devices(root))])
 
 
 def of_running(root: Element, definition: frozenset[str]) -> frozenset[str]:
@@ -55,6 +55,25 @@ def _boot(root: Element) -> Iterator[str]:
         yield f"boot {order} from {_attribute(device.find('target'), 'dev')}"
     if root.find(f"{{{QEMU_NAMESPACE}}}commandline") is not None:
         yield "arguments to QEMU by hand"
+
+
+def _tuning(root: Element) -> Iterator[str]:
+    """What it gets of its host beside others."""
+    if cpus := _attribute(root.find("vcpu"), "cpuset"):
+        yield f"on the host's CPUs {cpus}"
+    for tag in ("cputune", "blkiotune"):
+        for each in root.iterfind(f"{tag}/*"):
+            facts = [f"{name} {value}" for name, value in sorted(each.attrib.items())]
+            yield " ".join([tag, each.tag, *facts, *([each.text.strip()] if each.text and each.text.strip() else [])])
+    for limit in root.iterfind("memtune/*"):
+        yield f"memtune {limit.tag} {_kib(limit)} KiB"
+    for each in root.iterfind("memoryBacking/*"):
+        yield f"memory {each.tag}"
+
+
+def _kib(amount: Element) -> int:
+    """libvirt gives KiB back, whatever unit was sent."""
+    return int(amount.text or "0") * {"MiB": 1024}.get(amount.get("unit", ""), 1)
 
 
 def _devices(root: Element) -> Iterator[Element]:

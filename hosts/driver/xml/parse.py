@@ -22,6 +22,7 @@ class Capabilities:
 
     cpu_model: str
     accelerators: tuple[Accelerator, ...]
+    huge_pages_mib: int = 0
 
 
 def attempt(metadata: str) -> int:
@@ -44,7 +45,8 @@ def capabilities(xml: str) -> Capabilities:
         for domain in guest.iterfind("arch[@name='x86_64']/domain")
     }
     offered = tuple(accelerator for accelerator in Accelerator if accelerator.value in types)
-    return Capabilities(root.findtext("host/cpu/model", ""), offered)
+    huge = root.iterfind("host/topology/cells/cell/pages[@size='2048']")
+    return Capabilities(root.findtext("host/cpu/model", ""), offered, 2 * sum(int(each.text or "0") for each in huge))
 
 
 def pool(xml: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from hosts.driver.types import (
     NicSpec,
     PoolKind,
     PoolSpec,
+    Tuning,
 )
 from hosts.driver.xml.backup import backup_xml, checkpoint_xml
 from hosts.driver.xml.copy import absorber_xml
@@ -58,8 +59,22 @@ FULL = DomainSpec(
     ),
     owner="018f0000-0000-7000-8000-00000000000a",
     attempt=7,
-    cpu_shares=2048,
+    tuning=Tuning(
+        shares=2048,
+        period=100_000,
+        quota=50_000,
+        pins=(4, 5, 7, 6),
+        cpus=(0, 1, 2, 3, 9),
+        io_weight=800,
+        memory_limit_mib=4096,
+        is_memory_locked=True,
+        has_huge_pages=True,
+    ),
 )
+
+BURSTABLE = replace(SMALLEST, tuning=Tuning(shares=1024, period=100_000, quota=50_000))
+GUARANTEED = replace(SMALLEST, tuning=Tuning(shares=5120, io_weight=1000, memory_limit_mib=1092, is_memory_locked=True))
+DEDICATED = replace(SMALLEST, vcpus=2, tuning=Tuning(shares=20480, pins=(6, 7), cpus=(0, 1, 2, 3, 4, 5)))
 
 POOLS = {
     "pool-nfs": PoolSpec("nfs", PoolKind.NETFS, "/srv/berth/nfs", "/export/a & b", ("filer.example.org",)),
@@ -102,6 +117,9 @@ DOCUMENTS = {
     "merger": merger_xml(UUID("018f0000-0000-7000-8000-0000000000aa"), "berth", "top.qcow2"),
     "domain-smallest": domain_xml(SMALLEST),
     "domain-full": domain_xml(FULL),
+    "domain-burstable": domain_xml(BURSTABLE),
+    "domain-guaranteed": domain_xml(GUARANTEED),
+    "domain-dedicated": domain_xml(DEDICATED),
     "volume-raw": volume_xml("seed.iso", "raw", 374784),
     "volume-overlay": volume_xml("root.qcow2", "qcow2", 1 << 30, backing_path="/srv/berth & co/image.qcow2"),
     "pool": pool_xml("berth", Path("/srv/berth & co")),

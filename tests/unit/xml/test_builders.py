@@ -14,11 +14,12 @@ from xml.etree.ElementTree import fromstring
 import libvirt
 import pytest
 
-from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, Firmware, NicSpec
+from hosts.driver.types import Accelerator, CdromSpec, DiskLimits, DiskSpec, DomainSpec, Firmware, NicSpec, Tuning
 from hosts.driver.xml import parse
 from hosts.driver.xml.domain import NAMESPACE, domain_xml
 from hosts.driver.xml.network import bridge_name
 from hosts.driver.xml.pool import pool_spec_xml
+from hosts.driver.xml.tuning import cpu_list
 from tests.unit.xml.specs import DOCUMENTS, FULL, GOLDENS, POOLS, SMALLEST
 
 OTHER_VALUES: dict[type, dict[str, Any]] = {
@@ -30,10 +31,12 @@ OTHER_VALUES: dict[type, dict[str, Any]] = {
         "disks": (),
         "cdroms": (),
         "nics": (),
+        "tuning": Tuning(),
     },
     DiskSpec: {"limits": DiskLimits(write_iops=1)},
     CdromSpec: {},
     NicSpec: {"ip": None},
+    Tuning: {"pins": (), "cpus": (), "is_memory_locked": False, "has_huge_pages": False},
 }
 
 
@@ -70,11 +73,21 @@ def variants() -> Iterator[Any]:
         for field in dataclasses.fields(first):
             spec = dataclasses.replace(FULL, **{group: (changed(first, field.name), *others)})
             yield pytest.param(spec, id=f"{type(first).__name__}.{field.name}")
+    for field in dataclasses.fields(FULL.tuning):
+        spec = dataclasses.replace(FULL, tuning=changed(FULL.tuning, field.name))
+        yield pytest.param(spec, id=f"Tuning.{field.name}")
 
 
 @pytest.mark.parametrize("spec", list(variants()))
 def test_each_field_of_a_spec_is_in_the_xml(spec: DomainSpec) -> None:
     assert domain_xml(spec) != domain_xml(FULL)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "words"), [((), ""), ((3,), "3"), ((0, 1, 2), "0-2"), ((5, 0, 1, 7, 6, 1), "0-1,5-7")]
+)
+def test_lists_of_cpus(cpus: tuple[int, ...], words: str) -> None:
+    assert cpu_list(cpus) == words
 
 
 def test_words_of_users_stay_words() -> None:

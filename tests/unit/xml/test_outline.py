@@ -49,6 +49,14 @@ def add_arguments(root: Element) -> None:
         (lambda root: setattr(at(root, "devices/disk/iotune/read_iops_sec"), "text", "9"), "read_iops_sec 9"),
         (lambda root: at(root, "devices/interface/source").set("network", "default"), "on default"),
         (lambda root: at(root, "devices/serial").set("type", "tcp"), "serial tcp"),
+        (lambda root: setattr(at(root, "cputune/shares"), "text", "9"), "cputune shares 9"),
+        (lambda root: setattr(at(root, "cputune/quota"), "text", "9"), "cputune quota 9"),
+        (lambda root: at(root, "cputune/vcpupin").set("cpuset", "9"), "cputune vcpupin cpuset 9 vcpu 0"),
+        (lambda root: at(root, "vcpu").set("cpuset", "0-1"), "on the host's CPUs 0-1"),
+        (lambda root: SubElement(at(root, "cputune"), "emulatorpin", {"cpuset": "1"}), "cputune emulatorpin cpuset 1"),
+        (lambda root: setattr(at(root, "memtune/hard_limit"), "text", "9"), "memtune hard_limit 9216 KiB"),
+        (lambda root: setattr(at(root, "blkiotune/weight"), "text", "9"), "blkiotune weight 9"),
+        (lambda root: SubElement(at(root, "memoryBacking"), "nosharepages"), "memory nosharepages"),
         (unfilter, "not held to an address"),
         (share_a_folder, "filesystem mount"),
         (add_arguments, "arguments to QEMU"),
@@ -56,6 +64,14 @@ def add_arguments(root: Element) -> None:
 )
 def test_it_shows(change: Callable[[Element], object], words: str) -> None:
     assert any(words in line for line in changed(change))
+
+
+def test_libvirt_gives_limits_of_memory_back_in_kib() -> None:
+    def in_kib(root: Element) -> None:
+        limit = at(root, "memtune/hard_limit")
+        limit.text, limit.attrib["unit"] = str(4096 * 1024), "KiB"
+
+    assert changed(in_kib) == set()
 
 
 def test_what_libvirt_fills_in_does_not_show() -> None:

@@ -33,6 +33,11 @@ def test_capabilities() -> None:
     assert parse.capabilities(CAPABILITIES) == parse.Capabilities("Skylake-Client", both)
     without_kvm = CAPABILITIES.replace("<domain type='kvm'/>", "")
     assert parse.capabilities(without_kvm).accelerators == (Accelerator.TCG,)
+    pages = (
+        "<topology><cells><cell><pages unit='KiB' size='4'>9</pages><pages unit='KiB' size='2048'>512</pages></cell>"
+    )
+    with_pages = CAPABILITIES.replace("</cpu></host>", f"</cpu>{pages}</cells></topology></host>")
+    assert parse.capabilities(with_pages).huge_pages_mib == 1024
     assert parse.capabilities("<capabilities/>") == parse.Capabilities("", ())
 
 

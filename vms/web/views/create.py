@@ -19,6 +19,7 @@ from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of
 from portal.web.tenant import tenant_of
+from vms import group_selectors
 from vms.services.create import CreateVM, create_vm
 from vms.web import create_page, volumes
 from vms.web.forms import CreateForm
@@ -30,13 +31,16 @@ def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
     assert actor.user is not None
     keys = list(actor.user.ssh_keys.all())
     classes = volumes.class_choices(hosts.storage_classes(actor).filter(is_active=True))
+    own = group_selectors.groups(actor, tenant).prefetch_related(None)
+    groups = [(group.name, f"{group.name}: {group.get_policy_display().lower()}") for group in own]
+    offered: dict[str, Any] = {"keys": keys, "classes": classes, "groups": groups}
     if request.method == "POST":
-        form = CreateForm(request.POST, keys=keys, classes=classes)
+        form = CreateForm(request.POST, **offered)
         if form.is_valid():
             with refusals_in(form):
                 return redirect(_create(actor, tenant, form.cleaned_data))
     else:
-        form = CreateForm(keys=keys, classes=classes, initial=_initial(request, actor, tenant, keys))
+        form = CreateForm(**offered, initial=_initial(request, actor, tenant, keys))
     return render(request, "vms/create.html", _context(request, tenant, form), status=status_of(form))
 
 
@@ -59,6 +63,7 @@ def _create(actor: Actor, tenant: Tenant, wanted: dict[str, Any]) -> str:
     keys = list(wanted["ssh_keys"])
     if wanted["new_key"]:
         keys.append(str(remember_key(actor=actor, public_key=wanted["new_key"], field="new_key").pk))
-    asked = {name: wanted[name] for name in ("name", "image", "flavor", "user_data", "protected", "storage_class")}
+    names = ("name", "image", "flavor", "user_data", "protected", "storage_class", "groups")
+    asked = {name: wanted[name] for name in names}
     vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked))
     return reverse("vm-detail", args=[tenant.slug, vm.pk])

@@ -21,14 +21,17 @@ from portal.web.forms import refusals_as_notice
 from portal.web.paging import page_of
 from portal.web.presenters import event as event_rows
 from portal.web.presenters import operation as operations
+from vms import guarantee
 from vms.models import VM
 from vms.services import power
 from vms.states import Action
-from vms.web import presenters
+from vms.web import placement, presenters
 from vms.web.fetch import vm_of
+from vms.web.guarantee import card
 from vms.web.presenters import TABS
 
 # What the page cannot show by itself: a machine that restarts is running before and after.
+WITH_CARD = ("vm-detail", "vm-metrics")
 SAID = {Action.REBOOT: "The guest was asked to restart."}
 
 
@@ -41,6 +44,7 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
         "cloned": presenters.cloned(vm, last) if last else None,
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),
+        "card": card(guarantee.of_vm(vm)) if tab in WITH_CARD else None,
         "operation": operations.view(actor, operation, steps, vm.tenant.slug) if operation else None,
     }
 
@@ -55,7 +59,8 @@ def vm_detail(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
         if last is None:
             raise
         return redirect("operation-detail", last.pk)
-    return render(request, "vms/detail.html", context_of(request, vm, operation, "vm-detail"))
+    context = context_of(request, vm, operation, "vm-detail")
+    return render(request, "vms/detail.html", {**context, "placement": placement.latest(actor_of(request), vm)})
 
 
 @require_safe

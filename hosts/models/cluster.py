@@ -1,0 +1,50 @@
+"""Hosts that belong together, and who may use them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from portal.core.models import Row
+from portal.tenancy.models import Tenant
+
+DEFAULT_CLUSTER = "default"
+
+
+class Spread(models.TextChoices):
+    """Which host is taken first where several would do."""
+
+    SPREAD = "spread", "Spread: the emptiest host first"
+    PACK = "pack", "Pack: the fullest host that fits"
+
+
+class Cluster(Row):
+    """Hosts between which a machine can move: one network, and a processor that all of them can show a guest.
+
+    An address is given once per cluster, so a machine keeps its own wherever it runs; `network_cidr` is that of the
+    first host, and asked of all others. `cpu_model` is the baseline; "" is what the accelerator has by itself.
+    `failure_reserve` is how many hosts' worth of capacity is kept free of new machines, for those of a host that fails.
+    """
+
+    slug = models.CharField(max_length=63, unique=True)
+    name = models.CharField(max_length=100)
+    cpu_model = models.CharField(max_length=100, blank=True)
+    spread = models.CharField(max_length=10, choices=Spread.choices, default=Spread.SPREAD)
+    network_cidr = models.CharField(max_length=43, blank=True)
+    failure_reserve = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TenantCluster(models.Model):
+    """A cluster that a tenant may use. A tenant without such rows may use all."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="+")
+    cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="tenants")
+
+    class Meta:
+        ordering = ["cluster__slug"]
+        constraints = [models.UniqueConstraint(fields=["tenant", "cluster"], name="one_row_per_tenant_and_cluster")]

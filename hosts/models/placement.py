@@ -1,0 +1,39 @@
+"""Where machines were placed, and why."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import models
+
+from hosts.models.host import Host
+from portal.core.models import Row
+
+KEPT_PER_HOLDER = 5
+
+
+class Placement(Row):
+    """A decision, with the reason for every host that was not chosen.
+
+    `holder_id` is the machine (or disk) that was placed; `wanted` what it asked for. `reason` says why this host came
+    first. `refused` is by constraint: {"capacity": {"host": "2 vCPUs short"}}; the newest few are kept for each holder.
+    """
+
+    holder_id = models.UUIDField()
+    host = models.ForeignKey(Host, null=True, on_delete=models.SET_NULL, related_name="+")
+    host_name = models.CharField(max_length=63)
+    reason = models.CharField(max_length=200)
+    wanted = models.JSONField(default=dict)
+    refused = models.JSONField(default=dict)
+    considered = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["holder_id", "-id"], name="placement_by_holder")]
+
+
+def forget_placements(holder_id: UUID, keep: int = 0) -> None:
+    """All but the newest `keep` of a holder."""
+    old = list(Placement.objects.filter(holder_id=holder_id).values_list("pk", flat=True)[keep:])
+    if old:
+        Placement.objects.filter(pk__in=old).delete()

@@ -1,0 +1,75 @@
+"""Claiming what a service class promises, in the transaction that places the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from hosts import service_class
+from hosts.models import Host
+from hosts.placement import NoCapacity
+from hosts.service_class import Promise
+from portal.quotas import ledger
+
+_CPU = "cpu:"
+_EXTRAS = ("cpu_floor", "reserved_mib", "huge_pages_mib")
+
+
+def reserve(host: Host, holder_id: UUID, promise: Promise) -> tuple[int, ...]:
+    """Claim what is promised, beside what the holder has; the CPUs of its own that it gets. Raises NoCapacity.
+
+    What the holder has of these already counts: it holds the larger of both until `settle`.
+    """
+    if reason := service_class.why_not(promise, host):
+        raise NoCapacity(
+            f"No host can keep what this size promises: {reason}. Choose another, or ask an administrator."
+        )
+    held = {name: amount for name, amount in ledger.held(host.pk, holder_id).items() if _is_extra(name)}
+    pins = _free_cpus(host, held, promise.vcpus) if promise.is_dedicated else ()
+    wanted = service_class.amounts(promise, service_class.floor_on(promise, host), pins)
+    larger = {name: max(amount, held.get(name, 0)) for name, amount in wanted.items()}
+    try:
+        ledger.hold(host.pk, holder_id, larger, service_class.limits(host))
+    except ledger.Exceeded as refusal:
+        raise _refusal(refusal) from refusal
+    return pins
+
+
+def settle(host_id: UUID, holder_id: UUID, wanted: Mapping[str, int]) -> None:
+    """The holder has exactly that of the host from now on, and it is not more than it had."""
+    others = [name for name in ledger.held(host_id, holder_id) if _is_extra(name) and name not in wanted]
+    ledger.hold(host_id, holder_id, {**dict.fromkeys(others, 0), **wanted}, {})
+
+
+def _is_extra(resource: str) -> bool:
+    return resource in _EXTRAS or resource.startswith(_CPU)
+
+
+def _free_cpus(host: Host, held: Mapping[str, int], count: int) -> tuple[int, ...]:
+    """Its own first. The caller holds the host's account, so nobody else takes one meanwhile."""
+    own = [int(name.removeprefix(_CPU)) for name in held if name.startswith(_CPU)]
+    taken = ledger.used(host.pk)
+    free = [number for number in host.cpus_of_their_own if f"{_CPU}{number}" not in taken]
+    found = [*sorted(own), *free][:count]
+    if len(found) < count:
+        raise NoCapacity(
+            f"No host has {count} CPUs free for a dedicated machine. Choose another size, or try again later.",
+            extra={"resource": "dedicated_cpus", "requested": count},
+        )
+    return tuple(found)
+
+
+_WORDS: Mapping[str, str] = {
+    "cpu_floor": "as much CPU left that it can promise",
+    "reserved_mib": "as much memory left that it can reserve",
+    "huge_pages_mib": "enough huge pages left",
+}
+
+
+def _refusal(refusal: ledger.Exceeded) -> NoCapacity:
+    resource = refusal.extra["resource"]
+    words = _WORDS.get(resource, "its CPUs free")
+    return NoCapacity(
+        f"No host has {words}. Choose a smaller size or one of a lesser class, or try again later.",
+        extra={"resource": resource, "requested": refusal.extra["requested"]},
+    )

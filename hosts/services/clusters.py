@@ -1,0 +1,130 @@
+"""Clusters: groups of hosts with one network and one baseline, and which tenants may use them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
+
+from hosts import selectors
+from hosts.models import DEFAULT_CLUSTER, Cluster, Spread, TenantCluster
+from portal.core import text
+from portal.core.errors import Conflict, Invalid
+from portal.events import log
+from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
+
+MOST_RESERVED = 16
+WIDEST_NETWORK, NARROWEST_NETWORK = 16, 28
+_CPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}|")
+_FACTS = ("name", "cpu_model", "spread", "failure_reserve", "network_cidr")
+
+
+def default_cluster() -> Cluster:
+    """Where hosts go that name no other; it is made with the first one."""
+    return Cluster.objects.get_or_create(slug=DEFAULT_CLUSTER, defaults={"name": "Default"})[0]
+
+
+@transaction.atomic
+def add_cluster(*, actor: Actor, slug: str, name: str = "", **policy: Any) -> Cluster:
+    """`policy`: cpu_model, spread, failure_reserve, network_cidr. Without a CIDR it becomes that of the first host.
+
+    Raises Invalid at the field, or Conflict where the slug is taken.
+    """
+    actor.require(Permission.HOST_WRITE)
+    cluster = Cluster(slug=text.slug(slug), name=text.label(name or slug))
+    _set_policy(cluster, policy)
+    try:
+        with transaction.atomic():
+            cluster.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("There is a cluster with this slug already.", code="duplicate", field="slug") from error
+    log.record("cluster.added", actor=actor, target=cluster, after=_facts(cluster))
+    return cluster
+
+
+@transaction.atomic
+def change_cluster(*, actor: Actor, cluster: Cluster, **changes: Any) -> Cluster:
+    """Name and policy. The processor model stays while machines are there: each was shown it when it started."""
+    actor.require(Permission.HOST_WRITE)
+    before = _facts(cluster)
+    if "name" in changes:
+        cluster.name = text.label(changes["name"])
+    _set_policy(cluster, changes)
+    cluster.save(update_fields=list(_FACTS))
+    if _facts(cluster) != before:
+        log.record("cluster.changed", actor=actor, target=cluster, before=before, after=_facts(cluster))
+    return cluster
+
+
+@transaction.atomic
+def remove_cluster(*, actor: Actor, cluster: Cluster) -> None:
+    """Only one without hosts, which no tenant is held to."""
+    actor.require(Permission.HOST_WRITE)
+    try:
+        with transaction.atomic():
+            log.record("cluster.removed", actor=actor, target=cluster, before=_facts(cluster))
+            cluster.delete()
+    except ProtectedError as error:
+        words = "It has hosts, or addresses or tenants that belong to it. Move them to another cluster first."
+        raise Conflict(words, code="in_use") from error
+
+
+@transaction.atomic
+def allow_clusters(*, actor: Actor, tenant: Tenant, clusters: Iterable[Cluster]) -> None:
+    """Those that the tenant's new machines may be placed in; none listed: all. What runs elsewhere stays."""
+    actor.require(Permission.HOST_WRITE)
+    wanted = {cluster.pk: cluster for cluster in clusters}
+    rows = TenantCluster.objects.filter(tenant=tenant)
+    before = sorted(rows.values_list("cluster__slug", flat=True))
+    after = sorted(cluster.slug for cluster in wanted.values())
+    if before == after:
+        return
+    rows.exclude(cluster__in=wanted).delete()
+    for cluster in wanted.values():
+        TenantCluster.objects.get_or_create(tenant=tenant, cluster=cluster)
+    told: dict[str, Any] = {"before": {"clusters": before}, "after": {"clusters": after}}
+    log.record("tenant.clusters-changed", actor=actor, target=tenant, **told)
+
+
+def _set_policy(cluster: Cluster, values: dict[str, Any]) -> None:
+    if "cpu_model" in values:
+        if not _CPU_MODEL.fullmatch(values["cpu_model"]):
+            raise Invalid("Use a processor model of libvirt's, such as Westmere, or none.", field="cpu_model")
+        if cluster.cpu_model != values["cpu_model"] and any(selectors.claimed_of_each(cluster.hosts.all()).values()):
+            raise Conflict("Machines of this cluster run with its processor model.", code="in_use", field="cpu_model")
+        cluster.cpu_model = values["cpu_model"]
+    if "network_cidr" in values:
+        _set_network(cluster, values["network_cidr"])
+    if "spread" in values:
+        if values["spread"] not in Spread.values:
+            raise Invalid(f"Use one of: {', '.join(Spread.values)}.", field="spread")
+        cluster.spread = values["spread"]
+    if "failure_reserve" in values:
+        if not 0 <= values["failure_reserve"] <= MOST_RESERVED:
+            raise Invalid(f"Use a number of hosts from 0 to {MOST_RESERVED}.", field="failure_reserve")
+        cluster.failure_reserve = values["failure_reserve"]
+
+
+def _set_network(cluster: Cluster, cidr: str) -> None:
+    if cidr == cluster.network_cidr:
+        return
+    if not cluster._state.adding and cluster.hosts.exists():
+        raise Conflict("It has hosts with its network already.", code="in_use", field="network_cidr")
+    try:
+        network = ipaddress.IPv4Network(cidr) if cidr else None
+    except ValueError as error:
+        raise Invalid("Use an IPv4 network, such as 10.75.0.0/20, or none.", field="network_cidr") from error
+    if network and not (network.is_private and WIDEST_NETWORK <= network.prefixlen <= NARROWEST_NETWORK):
+        words = f"Use a private network of /{WIDEST_NETWORK} to /{NARROWEST_NETWORK}."
+        raise Invalid(words, field="network_cidr")
+    cluster.network_cidr = str(network or "")
+
+
+def _facts(cluster: Cluster) -> dict[str, Any]:
+    return {name: getattr(cluster, name) for name in _FACTS}

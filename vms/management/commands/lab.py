@@ -1,0 +1,117 @@
+"""For `./run lab`: make its hosts those of the portal, and let go of them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from hosts.models import Cluster, Host, StorageClass, StoragePool, TenantCluster
+from hosts.services.classes import create_class
+from hosts.services.clusters import add_cluster, remove_cluster
+from hosts.services.hosts import add_host, remove_host
+from hosts.services.pools import RegisterPool, register_pool
+from portal.core.errors import Conflict, DomainError
+from portal.operations.models import Operation
+from portal.operations.states import FINAL, State
+from portal.tenancy.gate import SYSTEM
+from vms.models import VM, Lifecycle, Volume
+from vms.services.delete import delete_vm, purge_vm
+from vms.services.volumes import delete_volume
+
+T = TypeVar("T")
+CLUSTER = "lab"
+POOL = "lab-shared"
+SECONDS = 180.0
+
+
+class Command(BaseCommand):
+    help = "Add the hosts of a lab (NAME=URI ...), or remove all of them with the machines that are on them."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("what", choices=("add", "remove"))
+        parser.add_argument("hosts", nargs="*", metavar="NAME=URI")
+        parser.add_argument("--shared", default="", help="A directory that all of them see.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            if options["what"] == "add":
+                self._add(dict(pair.split("=", 1) for pair in options["hosts"]), options["shared"])
+            else:
+                self._remove()
+        except DomainError as refusal:
+            raise CommandError(refusal.detail) from refusal
+
+    def _add(self, wanted: dict[str, str], shared: str) -> None:
+        if not Cluster.objects.filter(slug=CLUSTER).exists():
+            add_cluster(actor=SYSTEM, slug=CLUSTER, name="Lab")
+        checks = []
+        for name, uri in wanted.items():
+            if not Host.objects.filter(name=name).exists():
+                checks.append(add_host(actor=SYSTEM, name=name, uri=uri, cluster=CLUSTER)[1])
+        self._wait(checks)
+        self._wait(_share(Host.objects.filter(name__in=wanted), shared))
+        for host in Host.objects.filter(name__in=wanted):
+            self.stdout.write(f"{host.name}: {host.health}, {host.cpus} CPUs, {host.memory_mib} MiB")
+
+    def _remove(self) -> None:
+        hosts = list(Host.objects.filter(cluster__slug=CLUSTER))
+        machines = VM.objects.unscoped("lab").filter(host__in=hosts)
+        machines.update(is_protected=False)
+        self._wait([_patiently(_end, vm) for vm in machines.select_related("tenant", "host", "image", "flavor")])
+        volumes = Volume.objects.unscoped("lab").filter(layer__pool__host__in=hosts)
+        self._wait([_patiently(_delete, volume) for volume in volumes])
+        with transaction.atomic():
+            for host in hosts:
+                remove_host(actor=SYSTEM, host=host)
+            TenantCluster.objects.filter(cluster__slug=CLUSTER).delete()
+            if (cluster := Cluster.objects.filter(slug=CLUSTER).first()) is not None:
+                remove_cluster(actor=SYSTEM, cluster=cluster)
+        self.stdout.write(f"No hosts of the portal any more: {', '.join(host.name for host in hosts) or 'none'}.")
+
+    def _wait(self, operations: list[Operation]) -> None:
+        until = time.monotonic() + SECONDS
+        for operation in operations:
+            while operation.state not in FINAL and time.monotonic() < until:
+                time.sleep(0.5)
+                operation.refresh_from_db(from_queryset=Operation.objects.unscoped("lab"))
+            if operation.state != State.SUCCEEDED:
+                words = (operation.error or {}).get("detail", "It is still under way.")
+                self.stderr.write(f"{operation.title}: {words}")
+
+
+def _share(hosts: Iterable[Host], path: str) -> list[Operation]:
+    """A pool in the directory that all of them see, looked after by the first one that is ready."""
+    if not path or StoragePool.objects.filter(name=POOL, host__cluster__slug=CLUSTER).exists():
+        return []
+    if not StorageClass.objects.filter(slug=POOL).exists():
+        words = "In a directory that all hosts of the lab see."
+        create_class(actor=SYSTEM, slug=POOL, name="Shared in the lab", description=words)
+    ready = [host for host in hosts if host.is_ready]
+    wanted = RegisterPool(name=POOL, storage_class=POOL, path=path)
+    return [register_pool(actor=SYSTEM, host=host, request=wanted)[1] for host in ready[:1]]
+
+
+def _patiently(ask: Callable[[T], Operation], target: T) -> Operation:
+    """What is under way on it may end first."""
+    until = time.monotonic() + SECONDS
+    while True:
+        try:
+            return ask(target)
+        except Conflict:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+
+
+def _delete(volume: Volume) -> Operation:
+    return delete_volume(actor=SYSTEM, volume=volume)
+
+
+def _end(vm: VM) -> Operation:
+    vm.refresh_from_db(from_queryset=VM.objects.unscoped("lab"))
+    is_in_bin = vm.is_binned and vm.lifecycle == Lifecycle.DELETING
+    return purge_vm(actor=SYSTEM, vm=vm) if is_in_bin else delete_vm(actor=SYSTEM, vm=vm, purge=True)

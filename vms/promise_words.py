@@ -1,0 +1,120 @@
+"""What a service class promises, in plain words. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hosts.service_class import FLOORS, WHOLE, Promise, ServiceClass
+from vms.promise_kept import Kept
+from vms.rhythm import Every
+
+if TYPE_CHECKING:
+    from hosts.overcommit import OverCommit
+    from vms.models import Schedule
+
+NAMES = {
+    ServiceClass.DEDICATED: "Dedicated",
+    ServiceClass.GUARANTEED: "Guaranteed",
+    ServiceClass.BURSTABLE: "Burstable",
+    ServiceClass.BEST_EFFORT: "Best effort",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`short` fits beside a size; `floor`, `ceiling` and `memory` are sentences of the card."""
+
+    name: str
+    short: str
+    floor: str
+    ceiling: str
+    memory: str
+
+
+def words(promise: Promise, floor: int | None) -> Words:
+    """`floor` is what is promised for each vCPU in percent of a CPU, None where it is not known or nothing."""
+    kind = promise.service_class
+    floor = FLOORS.get(kind) if floor is None else floor
+    return Words(NAMES[kind], _short(promise, floor), _floor(promise, floor), _ceiling(promise), _memory(promise))
+
+
+def _short(promise: Promise, floor: int | None) -> str:
+    kind = promise.service_class
+    if kind is ServiceClass.DEDICATED:
+        return "CPUs of its own"
+    if kind is ServiceClass.BEST_EFFORT:
+        return "no floor"
+    parts = ["a floor by the over-commit ratio" if floor is None else f"{floor} % floor"]
+    if promise.cpu_ceiling is not None:
+        parts.append(f"{promise.cpu_ceiling} % ceiling")
+    return ", ".join(parts)
+
+
+def _floor(promise: Promise, floor: int | None) -> str:
+    cpus = "one CPU" if promise.vcpus == 1 else f"{promise.vcpus} CPUs"
+    if promise.is_dedicated:
+        return f"{cpus[0].upper()}{cpus[1:]} of the host, which nothing else runs on."
+    if floor is None:
+        return "A share of the CPU that follows from how many machines the host takes."
+    if not floor:
+        return "None: it gets the CPU that others leave."
+    if floor >= WHOLE:
+        return f"All of {cpus}, also when every machine on the host is busy."
+    of_each = "" if promise.vcpus == 1 else " for each of its vCPUs"
+    return f"{floor} % of a CPU{of_each}, also when every machine on the host is busy."
+
+
+def _ceiling(promise: Promise) -> str:
+    if promise.cpu_ceiling is not None:
+        of_each = "" if promise.vcpus == 1 else " for each of its vCPUs"
+        return f"{promise.cpu_ceiling} % of a CPU{of_each}, also when the host is idle."
+    return "All of its own CPUs." if promise.is_dedicated else "All of the CPU that nobody else wants."
+
+
+def _memory(promise: Promise) -> str:
+    if promise.has_huge_pages:
+        return "All of it is reserved, in huge pages."
+    if promise.reserves_memory:
+        return "All of it is reserved, and never given out twice."
+    return "It is given out by the host's over-commit ratio of memory."
+
+
+ON_HOST_FAILURE = (
+    "Its disks lie on its host alone. While that is down the machine is off, and its newest backup can be restored on "
+    "another host."
+)
+ON_HOST_FAILURE_SHARED = (
+    "Its disks lie on storage that other hosts can reach too, so they outlive its host. While that is down the machine "
+    "is off until an administrator brings it up elsewhere."
+)
+
+
+def schedule(schedule: Schedule) -> str:
+    """Daily at 03:00 UTC, 7 kept."""
+    kept = sum((schedule.keep_last, schedule.keep_hourly, schedule.keep_daily, schedule.keep_weekly))
+    kept += schedule.keep_monthly
+    at = "" if schedule.every == Every.HOUR else f" at {schedule.at:%H:%M} {schedule.zone}"
+    return f"{schedule.every.capitalize()}{at}, {kept} kept"
+
+
+def cpu_given(over_commit: OverCommit) -> str:
+    """How far a cluster is over-committed."""
+    if not over_commit.hosts:
+        return f"{over_commit.cluster}: no host runs machines now."
+    return (
+        f"{over_commit.cluster}: {over_commit.given:g} vCPUs are given out for each CPU, at most {over_commit.most:g}; "
+        f"floors take {over_commit.promised_percent} % of the CPUs."
+    )
+
+
+def waited(kept: Kept, waited_percent: float) -> str:
+    """What was measured in the last five minutes, as a sentence."""
+    of_time = f"In the last five minutes it waited for {waited_percent:g} % of the time that it wanted to run."
+    return {
+        Kept.KEPT: of_time,
+        Kept.AT_RISK: f"{of_time} It got its floor, and hardly more: with more load on its host it would get less.",
+        Kept.BROKEN: f"{of_time} It got less than its floor. Its provider sees this too.",
+        Kept.NOTHING: f"{of_time} No floor was promised.",
+        Kept.UNKNOWN: "Nothing was measured in the last five minutes: it is off, or was just started.",
+    }[kept]

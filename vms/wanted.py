@@ -1,0 +1,51 @@
+"""What a machine asks of its host: its size, its size's labels, its tenant's clusters, its groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+
+from hosts.models import TenantCluster
+from hosts.placement import Wanted
+from vms.models import VM, AffinityGroup, GroupPolicy
+
+
+def wanted_of(vm: VM, groups: Iterable[AffinityGroup] | None = None, **more: Any) -> Wanted:
+    """For placing it anew or for moving it, in a transaction: its groups stay as they are until that ends.
+
+    `groups` are those that it is about to join; left out, those that it is in. `more` are fields of Wanted.
+    """
+    own = list(AffinityGroup.objects.unscoped("of one in hand").filter(members=vm) if groups is None else groups)
+    lock_groups(own)
+    together: dict[str, UUID] = {}
+    apart: dict[UUID, str] = {}
+    for group in own:
+        hosts = list(_hosts_of(group, vm.pk))
+        if group.policy == GroupPolicy.APART:
+            apart |= dict.fromkeys(hosts, group.name)
+        elif hosts:
+            together[group.name] = hosts[0]
+    clusters = TenantCluster.objects.filter(tenant=vm.tenant_id).values_list("cluster_id", flat=True)
+    asked = {
+        "amounts": vm.wanted,
+        "firmware": vm.firmware,
+        "labels": frozenset(vm.flavor.host_labels),
+        "clusters": frozenset(clusters),
+        "together": together,
+        "apart": apart,
+    }
+    return Wanted(**{**asked, **more})
+
+
+def lock_groups(groups: Iterable[AffinityGroup]) -> None:
+    """Until the transaction ends nobody else places a machine of them. Always in the same order."""
+    for group in sorted(groups, key=lambda group: group.pk):
+        AffinityGroup.objects.unscoped("of one in hand").filter(pk=group.pk).update(generation=F("generation") + 1)
+
+
+def _hosts_of(group: AffinityGroup, other_than: UUID) -> Iterable[UUID]:
+    rows = VM.objects.unscoped("of one in hand").filter(groups=group).exclude(pk=other_than)
+    return rows.order_by("created_at").values_list("host_id", flat=True)
