@@ -97,8 +97,8 @@ def _target(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/backup-targets/{world.target().slug}{tail}"
 
 
-def _group(tail: str = "") -> Callable[[World], str]:
-    return lambda world: f"/api/v1/affinity-groups/{world.group().pk}{tail}"
+def _group(tail: str = "", *members: str) -> Callable[[World], str]:
+    return lambda world: f"/api/v1/affinity-groups/{world.group('quorum', 'apart', *members).pk}{tail}"
 
 
 def _snapshot(tail: str = "") -> Callable[[World], str]:
@@ -257,7 +257,7 @@ ROUTES: dict[str, Route] = {
         {"POST": _call(_MEMBERS.format(200), lambda world: {"vm": str(world.machines["web"].pk)})},
     ),
     "api/v1/affinity-groups/<uuid:id>/actions/remove": Route(
-        _group("/actions/remove"),
+        _group("/actions/remove", "web"),
         {"POST": _call(_MEMBERS.format(200), lambda world: {"vm": str(world.machines["web"].pk)})},
     ),
     # -- what they are made of
