@@ -60,6 +60,14 @@ STEPS = {
 }
 
 
+# As hosts.web.graphs gives them; without its script nothing is drawn.
+GRAPHS = {
+    "data_url": "",
+    "spans": [("hour", "Hour"), ("day", "Day")],
+    "graphs": [{"id": "cpu", "title": "CPU", "unit": "percent", "series": "cpu_percent", "words": "used"}],
+}
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def styleguide(request: HttpRequest) -> HttpResponse:
     """For the provider's people, and for anybody while developing. A POST answers with a toast of each look."""
@@ -80,4 +88,4 @@ def styleguide(request: HttpRequest) -> HttpResponse:
         "tabs": [Tab("Overview", "#tabs", is_current=True), Tab("Console", "#tabs"), Tab("Settings", "#tabs")],
         "crumbs": [{"label": "Provider", "url": "#content"}, {"label": "Look", "url": "#content"}],
     }
-    return render(request, "styleguide.html", context)
+    return render(request, "styleguide.html", {**context, "graphs": GRAPHS})

@@ -22,7 +22,7 @@ WRITES = [
 ]
 TAKES_FORMS = ("api/v1/images", "POST")
 QUOTA = ("vms", "vcpus", "memory_mib", "disk_gib", "snapshots", "image_mib", "backup_mib")
-CLASS = ("service_class", "cpu_floor", "cpu_ceiling", "huge_pages")
+CLASS = ("service_class", "cpu_floor", "cpu_ceiling", "has_huge_pages")
 FIELDS = [
     pytest.param(route, method, name, id=f"{method} {route} {name}")
     for route, method, names in (

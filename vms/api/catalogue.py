@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from django.db import transaction
@@ -275,7 +275,7 @@ class ClassIn(Input):
     cpu_ceiling = Integer(
         required=False, allow_null=True, help_text="Percent of a CPU for each vCPU at most; null: all of it."
     )
-    huge_pages = Boolean(required=False, help_text="Whether its memory lies in huge pages that hosts set aside.")
+    has_huge_pages = Boolean(required=False, help_text="Whether its memory lies in huge pages that hosts set aside.")
 
 
 class FlavorIn(ClassIn):
@@ -307,14 +307,13 @@ class FlavorOut(serializers.Serializer[Any]):
     cpu_ceiling = serializers.IntegerField(
         allow_null=True, help_text="Percent of a CPU for each vCPU; null: all of it."
     )
-    huge_pages = serializers.BooleanField(source="has_huge_pages")
+    has_huge_pages = serializers.BooleanField()
 
 
 def _class_in(body: dict[str, Any], now: catalogue.Class) -> catalogue.Class:
     """Takes what is said of the class out of the body."""
-    names = {"service_class": "service_class", "cpu_floor": "cpu_floor", "cpu_ceiling": "cpu_ceiling"}
-    names["huge_pages"] = "has_huge_pages"
-    return replace(now, **{ours: body.pop(name) for name, ours in names.items() if name in body})
+    names = [field.name for field in fields(catalogue.Class)]
+    return replace(now, **{name: body.pop(name) for name in names if name in body})
 
 
 class Flavors(ApiView):
