@@ -10,6 +10,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.utils import timezone
 
 from hosts.models import Host
+from hosts.services.clusters import default_cluster
 from portal.accounts.models import User
 from portal.tenancy.models import Membership, Tenant
 from portal.tenancy.roles import Role
@@ -47,7 +48,8 @@ def session(person: User) -> str:
 def host(name: str, uri: str = "") -> Host:
     uri = uri or f"memory://{name}"
     values = {"uri": uri, "pool_name": "berth", "pool_path": "/nowhere", "network_name": "berth"}
-    return Host.objects.get_or_create(name=name, defaults={**values, "checked_at": timezone.now()})[0]
+    seen = {"cluster": default_cluster(), "checked_at": timezone.now()}
+    return Host.objects.get_or_create(name=name, defaults={**values, **seen})[0]
 
 
 def vm(of: Tenant, on: str = "echoes", **values: object) -> VM:
