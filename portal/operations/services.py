@@ -78,19 +78,27 @@ def submit(
     except IntegrityError:  # somebody was faster between the look and the leap
         _refuse_if_busy(target_type, target.pk)
         raise
+    _write_holds(operation, holds, shares)
+    _write_journal(operation, workflow)
+    log.record(f"{workflow.kind}.requested", actor=actor, target=target, operation_id=operation.pk, after=after)
+    live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations", *operation.topics)
+    transaction.on_commit(lambda: ring(operation.pk))
+    return operation
+
+
+def _write_holds(operation: Operation, holds: list[models.Model], shares: list[models.Model]) -> None:
     OperationHold.objects.bulk_create(
         OperationHold(operation=operation, object_type=_type_of(each), object_id=each.pk, is_shared=is_shared)
         for is_shared, those in ((False, holds), (True, shares))
         for each in those
     )
+
+
+def _write_journal(operation: Operation, workflow: Workflow) -> None:
     OperationStep.objects.bulk_create(
         OperationStep(operation=operation, position=i, name=step.name, title=step.title, weight=step.weight)
         for i, step in enumerate(workflow.steps)
     )
-    log.record(f"{workflow.kind}.requested", actor=actor, target=target, operation_id=operation.pk, after=after)
-    live.tell(operation.tenant_id, f"operation:{operation.pk}", "operations", *operation.topics)
-    transaction.on_commit(lambda: ring(operation.pk))
-    return operation
 
 
 def _lock(rows: Iterable[models.Model]) -> None:
