@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
-from hosts.models import BackupTarget, Cluster, Host, HostState, StorageClass, StoragePool, TenantCluster
+from hosts import metrics
+from hosts.models import BackupTarget, Cluster, Host, HostState, HostUsage, StorageClass, StoragePool, TenantCluster
 from portal.core.errors import NotFound
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor, parse_id
@@ -143,3 +146,8 @@ def pool(actor: Actor, host: Host, id_or_name: object) -> StoragePool:
     if found is None:
         raise NotFound("The host has no such pool.")
     return found
+
+
+def used_by(host: Host, span: str) -> dict[str, Any]:
+    """What the host used until now, as hosts.metrics.series says it."""
+    return metrics.series(HostUsage.objects.filter(host=host), span, host.cpus, timezone.now())

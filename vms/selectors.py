@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db.models import Case, Count, Max, Model, Q, QuerySet, When
+from django.utils import timezone
 
+from hosts import metrics
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
@@ -17,7 +19,7 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import intake
 from vms import resolutions as of_drift
-from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload, Schedule, ScheduleRun
+from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload, Schedule, ScheduleRun, VmUsage
 from vms.resolutions import Resolution
 from vms.states import ALLOWED, Action, Facts, Verdict, verdicts
 
@@ -256,6 +258,11 @@ def _by_slug_or_id(rows: QuerySet[M], slug_or_id: object) -> M | None:
         return rows.filter(pk=gate.parse_id(wanted)).first()
     except NotFound:
         return None
+
+
+def used_by(vm: VM, span: str) -> dict[str, Any]:
+    """What the machine used until now, as hosts.metrics.series says it."""
+    return metrics.series(VmUsage.objects.filter(vm=vm), span, vm.vcpus, timezone.now())
 
 
 def unknown(what: str, field: str | None = None) -> Invalid | NotFound:

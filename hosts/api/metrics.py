@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hosts import metrics, selectors
-from hosts.models import HostUsage
 from portal.api.serializers import Choice, Input
 from portal.api.views import ApiView
 from portal.tenancy.roles import Permission
@@ -45,5 +43,4 @@ class HostMetrics(ApiView):
     def get(self, request: Request, host: str) -> Response:
         """What a host used; waiting, disks and network are those of its guests."""
         found, span = selectors.host(self.actor, host), self.query(MetricsFilter)["span"]
-        rows = HostUsage.objects.filter(host=found)
-        return Response(MetricsOut(metrics.series(rows, span, found.cpus, timezone.now())).data)
+        return Response(MetricsOut(selectors.used_by(found, span)).data)

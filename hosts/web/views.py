@@ -10,11 +10,10 @@ from django.forms import model_to_dict
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hosts import metrics, selectors
-from hosts.models import DEFAULT_CLUSTER, Host, HostState, HostUsage
+from hosts import selectors
+from hosts.models import DEFAULT_CLUSTER, Host, HostState
 from hosts.services import hosts as services
 from hosts.web import presenters
 from hosts.web.forms import HostForm, PolicyForm
@@ -111,8 +110,7 @@ def _context(actor: Actor, host: Host) -> dict[str, Any]:
 def host_metrics(request: HttpRequest, name: str) -> HttpResponse:
     """JSON: what hosts.metrics.series says, of the `span`."""
     host = selectors.host(actor_of(request), name)
-    rows = HostUsage.objects.filter(host=host)
-    return JsonResponse(metrics.series(rows, span_of(request), host.cpus, timezone.now()))
+    return JsonResponse(selectors.used_by(host, span_of(request)))
 
 
 @require_POST

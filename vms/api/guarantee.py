@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hosts import metrics
 from hosts import selectors as hosts
 from hosts.api.metrics import MetricsFilter, MetricsOut
 from hosts.service_class import ServiceClass
@@ -19,7 +17,6 @@ from portal.api.views import ApiView
 from portal.tenancy.roles import Permission
 from vms import guarantee, promise_words, selectors
 from vms.guarantee import Guarantee, Waiting
-from vms.models import VmUsage
 from vms.promise_kept import Kept
 
 
@@ -101,5 +98,4 @@ class VMMetrics(ApiView):
     def get(self, request: Request, id: UUID) -> Response:
         """What a machine used: each minute of the last hour or day, each quarter of an hour of a month."""
         vm, span = selectors.vm(self.actor, id), self.query(MetricsFilter)["span"]
-        rows = VmUsage.objects.filter(vm=vm)
-        return Response(MetricsOut(metrics.series(rows, span, vm.vcpus, timezone.now())).data)
+        return Response(MetricsOut(selectors.used_by(vm, span)).data)

@@ -7,17 +7,14 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from hosts import metrics
 from hosts import selectors as hosts
 from hosts.web.graphs import graphs, span_of
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.tenant import tenant_of
 from vms import guarantee, selectors
-from vms.models import VmUsage
 from vms.web import presenters
 from vms.web.fetch import vm_of
 from vms.web.guarantee import card
@@ -36,8 +33,7 @@ def vm_metrics(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
 def vm_metrics_data(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
     """JSON: what hosts.metrics.series says, of the `span`."""
     vm, _ = vm_of(request, slug, vm_id)
-    rows = VmUsage.objects.filter(vm=vm)
-    return JsonResponse(metrics.series(rows, span_of(request), vm.vcpus, timezone.now()))
+    return JsonResponse(selectors.used_by(vm, span_of(request)))
 
 
 @require_safe
