@@ -126,7 +126,7 @@ def test_what_was_done_by_hand_is_shown_and_put_right(stack: Stack, host: Host, 
 
 def test_a_disk_that_is_gone_is_never_made_up(stack: Stack, host: Host) -> None:
     vm = stack.create("diskless")
-    disk = next(name for name in host.volumes_of_defined_domains() if name.endswith(".qcow2") and "seed" not in name)
+    disk = host.root_volume(vm["id"])
     path = host.pool_path / disk
     saved = path.with_suffix(".away")
     os.rename(path, saved)

@@ -34,7 +34,11 @@ class Record:
     asked_at: float
     ended_at: float = 0.0
     end: str = ""
-    code: str = ""
+    error: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def code(self) -> str:
+        return self.error.get("code", "")
 
 
 @dataclass
@@ -97,13 +101,14 @@ class Client(threading.Thread):
         operation = accepted["operation"]
         record = Record(operation["id"], operation["kind"], time.monotonic())
         self.book.operations.append(record)
+        now: dict[str, Any] = {}
         while time.monotonic() < record.asked_at + PATIENCE_SECONDS:
             now = self._call("GET", f"/operations/{record.id}?wait=10").json()
             if now.get("status") in ("succeeded", "failed", "cancelled"):
                 record.ended_at, record.end = time.monotonic(), now["status"]
-                record.code = (now["error"] or {}).get("code", "")
+                record.error = now["error"] or {}
                 return record.end
-        raise AssertionError(f"no end of {record.kind} {record.id} within {PATIENCE_SECONDS} s")
+        raise AssertionError(f"no end of {record.kind} {record.id} within {PATIENCE_SECONDS} s: {now}")
 
     def _call(self, method: str, path: str, body: Any = None, headers: Any = None) -> requests.Response:
         begun = time.monotonic()

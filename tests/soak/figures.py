@@ -18,6 +18,7 @@ def figures(book: Book, blows: Sequence[Blow], seconds: float) -> dict[str, obje
         "machines_made": sum(record.kind == "vm.create" and record.end == "succeeded" for record in ended),
         "operations": dict(Counter(record.end or "never ended" for record in book.operations)),
         "failed_by_kind_and_code": dict(Counter(f"{r.kind} {r.code}" for r in ended if r.end != "succeeded")),
+        "failed": [f"{r.kind} {r.id}: {r.error}" for r in ended if r.end != "succeeded"],
         "duration": {kind: spread(times) for kind, times in sorted(_durations(ended).items())},
         "answer": spread(book.answers),
         "faults": dict(Counter(blow.name for blow in blows)),
@@ -27,6 +28,7 @@ def figures(book: Book, blows: Sequence[Blow], seconds: float) -> dict[str, obje
         },
         "server_errors": len(book.server_errors),
         "broken_promises": len(book.broken_promises),
+        "first_broken_promises": book.broken_promises[:3],
     }
 
 
