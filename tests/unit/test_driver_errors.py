@@ -9,7 +9,15 @@ from hosts.driver import errors
 from hosts.driver.kvm.errors import translate
 
 
-@pytest.mark.parametrize("lock", ['"write" lock', 'shared "write" lock'])
-def test_a_file_that_another_qemu_has_is_busy(lock: str) -> None:
-    error = libvirt.libvirtError(f"internal error: qemu unexpectedly closed the monitor: Failed to get {lock}")
+@pytest.mark.parametrize(
+    "words",
+    [
+        'qemu unexpectedly closed the monitor: Failed to get "write" lock',
+        'qemu unexpectedly closed the monitor: Failed to get shared "write" lock',
+        "Failed to apply firewall rules /usr/sbin/ebtables --concurrent -t nat -N P-vnet78-ipv4: "
+        "ebtables: Chain already exists",
+    ],
+)
+def test_what_passes_by_itself_is_busy(words: str) -> None:
+    error = libvirt.libvirtError(f"internal error: {words}")
     assert type(translate(error)) is errors.Busy

@@ -52,6 +52,8 @@ _BY_TEXT: tuple[tuple[str, type[errors.DriverError]], ...] = (
     ("is locked by lock file", errors.Busy),
     ("asynchronous jobs running", errors.Busy),
     ("being built", errors.Busy),
+    # rules of a daemon that died while it made them, for a name of an interface; the next try has another name
+    ("Chain already exists", errors.Busy),
 )
 
 
