@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,18 @@ def _after_file(change: Callable[..., Any]) -> Callable[..., Any]:
     return changed
 
 
+def _after_lock(locked: Callable[[], AbstractContextManager[None]]) -> Callable[[], AbstractContextManager[None]]:
+    """After what is changed under a lock, of which nobody would get hold while a worker is stopped there."""
+
+    @contextmanager
+    def noted() -> Iterator[None]:
+        with locked():
+            yield
+        _obey("during-undo" if _is_undoing else "during", _step)
+
+    return noted
+
+
 def _without_lease_check() -> None:
     heartbeat.Heartbeat.check = lambda self: None  # type: ignore[method-assign]
     journal.held = lease.held = lambda operation: Q(pk=operation.pk)  # type: ignore[assignment]
@@ -132,8 +145,8 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 ORDERS.mkdir(exist_ok=True)
 _fenced_call = connections._Fenced.__getattr__
 connections._Fenced.__getattr__ = _after_change  # type: ignore[method-assign]
-for module, name in ((intake, "remove"), (image_store, "take"), (image_store, "remove")):
-    setattr(module, name, _after_file(getattr(module, name)))
+intake.remove = _after_file(intake.remove)
+image_store.locked = _after_lock(image_store.locked)
 engine.step_hook = come_by
 if mutation := os.environ.get("BERTH_TEST_MUTATION"):
     MUTATIONS[mutation]()

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
+from portal.operations.workflow import TransientError
 from vms.models import Image
 
 _CHUNK = 1024 * 1024
+LOCK_SECONDS, LOCK_EVERY_SECONDS = 10.0, 0.05
 UNNAMED_SECONDS = 3600.0  # that a file stays that nobody names
 
 
@@ -58,11 +61,27 @@ def keep(source: Path, image: Image) -> None:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Around naming a file and putting it there, and around removing what nobody names: never both at once."""
+    """Around naming a file and putting it there, and around removing what nobody names: never both at once.
+
+    TransientError where somebody else has it for long, as a worker that was stopped in the middle may.
+    """
     Path(settings.IMAGE_DIR).mkdir(parents=True, exist_ok=True)
     with (Path(settings.IMAGE_DIR) / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        until = time.monotonic() + LOCK_SECONDS
+        while not _is_free(lock):
+            if time.monotonic() > until:
+                raise TransientError("the store of images, which another worker is changing")
+            time.sleep(LOCK_EVERY_SECONDS)
         yield
+
+
+def _is_free(lock: IO[str]) -> bool:
+    """It is ours then, until the file is closed."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_named_by_others(image: Image) -> bool:

@@ -142,6 +142,8 @@ class Bench:
         for order in (self.stack.data / "orders").glob("*"):
             order.unlink()
         self.release()
+        if "worker" in self.stack.parts:
+            self.signal_worker(signal.SIGCONT)
         if not self.is_libvirtd_up():
             self.lab_host.start()
             self.lab_host.start_libvirtd()

@@ -176,6 +176,16 @@ def test_the_same_bytes_are_kept_once(world: World, send: Any, ended: Any, monke
     assert image_store.path(image).is_file()
 
 
+def test_a_store_that_another_worker_is_changing_is_waited_for(send: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    operation = send(samples.raw)
+    monkeypatch.setattr(image_store, "LOCK_SECONDS", 0.0)
+    with image_store.locked():
+        engine.run(operation.pk)
+    waiting = fresh(operation)
+    assert (waiting.state, waiting.waiting_for) == ("queued", "the store of images, which another worker is changing")
+    assert run_to_the_end(operation).state == "succeeded"
+
+
 def test_a_worker_that_lost_it_writes_nothing(world: World, send: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     operation = send(samples.raw)
     taken = Operation.objects.unscoped("test").filter(pk=operation.pk)

@@ -59,7 +59,8 @@ def judge(bench: Bench, book: Book) -> None:
     assert book.server_errors == []
     assert book.broken_promises == []
     assert not [record for record in book.operations if not record.end], "operations that never ended"
-    assert not [record for record in book.operations if record.code == "internal_error"]
+    # whether an interrupted reboot was done cannot be seen; all else is tried again until it is done
+    assert not [record for record in book.operations if record.end == "failed" and record.code != "interrupted"]
     wait_until(lambda: bench.audit() == [], 30, f"an audit that finds nothing: {bench.audit()}")
     assert bench.stack.get("/vms")["results"] == []
     assert bench.host.domains() == set()
