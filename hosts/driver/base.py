@@ -89,6 +89,9 @@ class Driver(Protocol):
 
     def list_volumes(self, pool: str) -> list[VolumeFacts]: ...
 
+    def refresh_pool(self, pool: str) -> None:
+        """Look anew at what lies in it, where another host may have made or removed volumes."""
+
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         """The volume, or None where there is no such volume."""
 

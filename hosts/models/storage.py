@@ -64,7 +64,8 @@ class StoragePool(Row):
     """A libvirt storage pool of one host. The default one has the seeds, and the disks that name no other.
 
     `source` is what its kind needs beside a path: source, hosts, user, secret, as in hosts.driver.types.PoolSpec. Sizes
-    and `error`, why the host could not have it, are observed.
+    and `error`, why the host could not have it, are observed, and so is `storage_id`: what the token file in it says,
+    the same on all hosts that see the same storage ("" where none could be read).
     """
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="storage_pools")
@@ -78,6 +79,7 @@ class StoragePool(Row):
     available_bytes = models.PositiveBigIntegerField(default=0)
     checked_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=300, blank=True)
+    storage_id = models.CharField(max_length=32, blank=True)
 
     class Meta:
         ordering = ["-is_default", "name"]
@@ -85,6 +87,7 @@ class StoragePool(Row):
             models.UniqueConstraint(fields=["host", "name"], name="one_pool_per_host_and_name"),
             models.UniqueConstraint(fields=["host"], condition=Q(is_default=True), name="one_default_pool_per_host"),
         ]
+        indexes = [models.Index(fields=["storage_id"], name="pool_by_storage")]
 
     def __str__(self) -> str:
         return self.name

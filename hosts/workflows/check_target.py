@@ -15,6 +15,7 @@ from hosts.driver.base import Driver
 from hosts.driver.types import PoolFacts
 from hosts.errors import translate
 from hosts.models import BackupTarget, Host, TargetReach
+from hosts.workflows.tokens import text_in
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
@@ -50,23 +51,13 @@ def _nobody_reaches(target: BackupTarget) -> bool:
 def _look(target: BackupTarget, driver: Driver, *, is_first: bool) -> tuple[PoolFacts, str]:
     """What the pool is, and what is wrong with it."""
     facts = driver.ensure_pool(target.pool_name, Path(target.path))
-    token = token_there(driver, target)
+    token = text_in(driver, target.pool_name, target.marker)
     if token is None and is_first:
         driver.upload(target.pool_name, target.marker, target.token.encode(), "raw")
         token = target.token
     if token is None:
         return facts, _OTHER_DIRECTORY
     return facts, "" if token == target.token else _FOREIGN
-
-
-def token_there(driver: Driver, target: BackupTarget) -> str | None:
-    """What the file in the directory that the host sees says; None where there is none."""
-    read = bytearray()
-    try:
-        driver.download(target.pool_name, target.marker, read.extend)
-    except errors.NotFound:
-        return None
-    return read.decode(errors="replace")
 
 
 def _note(target: BackupTarget, host: Host, facts: PoolFacts | None, problem: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q
 from django.utils import timezone
 
 from hosts.connections import fenced_driver
@@ -16,6 +16,7 @@ from hosts.driver.errors import DriverError
 from hosts.driver.types import PoolFacts
 from hosts.errors import translate
 from hosts.models import Host, StoragePool
+from hosts.workflows.tokens import token_in
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.tenancy.roles import Permission
@@ -32,8 +33,10 @@ def _driver(context: StepContext, pool: StoragePool) -> Driver:
 def define(context: StepContext) -> Output:
     """What the host lacks for it is said in the host's own words: an administrator reads them."""
     pool = _pool(context.operation)
+    driver = _driver(context, pool)
     try:
-        return {"pool": asdict(_driver(context, pool).define_pool(pool.spec))}
+        facts = driver.define_pool(pool.spec)
+        return {"pool": asdict(facts), "storage_id": token_in(driver, pool)}
     except DriverError as error:
         if error.transient:
             raise
@@ -53,6 +56,12 @@ def define_others(driver: Driver, host: Host) -> dict[str, str]:
     return errors
 
 
+def tokens_of(driver: Driver, host: Host, without: Collection[str] = ()) -> dict[str, str]:
+    """What tells the storage of each of its pools, by name; not of those `without`, which it does not have."""
+    pools = StoragePool.objects.filter(Q(is_default=True) | Q(checked_at__isnull=False), host=host)
+    return {pool.name: token_in(driver, pool) for pool in pools if pool.name not in without}
+
+
 def forget_on_host(context: StepContext) -> None:
     pool = _pool(context.operation)
     _driver(context, pool).delete_pool(pool.name)
@@ -60,20 +69,26 @@ def forget_on_host(context: StepContext) -> None:
 
 def take_in(operation: Operation, outputs: Mapping[str, Any]) -> None:
     pool = _pool(operation)
-    note(pool.host, [PoolFacts(**outputs["pool"])])
+    note(pool.host, [PoolFacts(**outputs["pool"])], tokens={pool.name: outputs.get("storage_id", "")})
 
 
-def note(host: Host, found: Iterable[PoolFacts], errors: Mapping[str, str] | None = None) -> None:
-    """What a host said of its pools, and which of them it could not have."""
-    now = timezone.now()
+def note(
+    host: Host,
+    found: Iterable[PoolFacts],
+    errors: Mapping[str, str] | None = None,
+    tokens: Mapping[str, str] | None = None,
+) -> None:
+    """What a host said of its pools, which of them it could not have, and by which token each is known."""
+    now, tokens = timezone.now(), tokens or {}
     seen = {facts.name: facts for facts in found}
     for pool in StoragePool.objects.filter(host=host):
         if facts := seen.get(pool.name):
             pool.capacity_bytes, pool.available_bytes = facts.capacity_bytes, facts.available_bytes
             pool.checked_at, pool.error = now, ""
+            pool.storage_id = tokens.get(pool.name, pool.storage_id)
         elif errors and pool.name in errors:
             pool.error = errors[pool.name][:300]
-        pool.save(update_fields=["capacity_bytes", "available_bytes", "checked_at", "error"])
+        pool.save(update_fields=["capacity_bytes", "available_bytes", "checked_at", "error", "storage_id"])
     count(host, seen.values())
 
 

@@ -42,7 +42,8 @@ def prepare_pool(context: StepContext) -> Output:
     driver = fenced_driver(host, context.check)
     driver.ensure_pool(host.pool_name, Path(host.pool_path))
     errors = of_pools.define_others(driver, host)
-    return {"pools": [asdict(pool) for pool in driver.facts().pools], "pool_errors": errors}
+    tokens = of_pools.tokens_of(driver, host, without=errors)
+    return {"pools": [asdict(pool) for pool in driver.facts().pools], "pool_errors": errors, "tokens": tokens}
 
 
 def prepare_network(context: StepContext) -> Output:
@@ -101,7 +102,8 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         last_error=trouble,
     )
     seen = [PoolFacts(**pool) for pool in outputs["pools"]]
-    of_pools.note(Host.objects.get(pk=operation.target_id), seen, outputs.get("pool_errors", {}))
+    host = Host.objects.get(pk=operation.target_id)
+    of_pools.note(host, seen, outputs.get("pool_errors"), outputs.get("tokens"))
 
 
 def _chosen(host: Host, usable: Sequence[str]) -> tuple[str, str]:

@@ -194,7 +194,8 @@ class _Comparison:
         self, pool: str, contents: PoolContents, there: Mapping[str, VolumeFacts]
     ) -> Iterator[Finding]:
         """Volumes are named by ids, so those of a pool that hosts share are told apart as well."""
-        if self.is_being_checked:
+        first, *others = self.host.shared.get(pool, (self.host.id,))
+        if first != self.host.id or not self.rows.busy.isdisjoint([first, *others]):  # one may be checked there
             return
         backing = {volume.backing for volume in there.values()}  # an image that was replaced, on which disks stand
         users = {disk.volume: domain.name for domain in self.inventory.domains for disk in domain.disks}

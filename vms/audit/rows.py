@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from hosts.driver.types import Accelerator, DomainSpec
 from hosts.models import BackupTarget, Host, StoragePool, TargetReach
+from hosts.reach import TOKEN, sharers
 from portal.core import clocks
 from portal.core.connection import snapshot
 from portal.core.units import GIB
@@ -94,7 +95,11 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class HostRow:
-    """`pool` is the default one of its `pools`. `is_checked`: its default pool and its network were made."""
+    """`pool` is the default one of its `pools`. `is_checked`: its default pool and its network were made.
+
+    `shared` has those of the pools that other hosts see as well, each with all of these hosts: what nobody has there is
+    told of the first one.
+    """
 
     id: UUID
     cluster_id: UUID
@@ -103,6 +108,7 @@ class HostRow:
     pools: Sequence[str]
     network: str
     is_checked: bool
+    shared: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def note() -> Before:
     memories = [Snapshot(pk=id).memory_volume for id in Snapshot.objects.unscoped("audit").values_list("pk", flat=True)]
     markers = [target.marker for target in BackupTarget.objects.all()]
     macs = Nic.objects.values_list("mac", flat=True)
-    return Before(at, frozenset([*disks, *seeds, *images, *backups, *memories, *markers, *macs]))
+    return Before(at, frozenset([TOKEN, *disks, *seeds, *images, *backups, *memories, *markers, *macs]))
 
 
 def _image_files() -> list[str]:
@@ -178,7 +184,7 @@ def load(before: Before) -> Rows:
         images = list(Image.objects.unscoped("audit"))
         uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
         snapshots = list(Snapshot.objects.unscoped("audit").select_related("vm").prefetch_related("disks"))
-        pools = pools_of(hosts.values())
+        pools, shared = pools_of(hosts.values()), sharers()
         backups = list(Backup.objects.unscoped("audit"))
         backup_files = _backup_files()
         unfinished = BackupDisk.objects.filter(backup__state=BackupState.RUNNING)
@@ -192,7 +198,7 @@ def load(before: Before) -> Rows:
     memories = {point.memory_volume for point in snapshots if point.vm_id in busy}
     return Rows(
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
-        hosts=[_host(host, pools[host.pk]) for host in hosts.values()],
+        hosts=[_host(host, pools[host.pk], shared) for host in hosts.values()],
         machines={machine.id: machine for machine in map(_machine, vms)},
         files=[*_files(layers, owners, boots, {vm.pk: vm for vm in vms}), *backup_files],
         unneeded={layer.pk: _place(layer, hosts) for layer in layers if not owners[layer.pk]},
@@ -230,9 +236,17 @@ def readers_of_targets() -> Mapping[UUID, list[BackupTarget]]:
     return found
 
 
-def _host(host: Host, pools: Sequence[str]) -> HostRow:
-    is_checked = host.checked_at is not None
-    return HostRow(host.pk, host.cluster_id, host.name, host.pool_name, pools, host.network_name, is_checked)
+def _host(host: Host, pools: Sequence[str], shared: Mapping[tuple[UUID, str], Sequence[UUID]]) -> HostRow:
+    return HostRow(
+        id=host.pk,
+        cluster_id=host.cluster_id,
+        name=host.name,
+        pool=host.pool_name,
+        pools=pools,
+        network=host.network_name,
+        is_checked=host.checked_at is not None,
+        shared={pool: shared[host.pk, pool] for pool in pools if (host.pk, pool) in shared},
+    )
 
 
 def _vms() -> list[VM]:

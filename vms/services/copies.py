@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -39,12 +39,17 @@ def evict_unused() -> None:
     stale = (
         ImageCopy.objects.filter(used_at__lt=since, evicting_at=None).select_related("pool__host").order_by("used_at")
     )
-    unused = [copy for copy in stale.iterator() if not copies.is_used(copy)]
+    unused = [copy for copy in stale.iterator() if not _is_used_since(copy, since)]
     for copy in unused[:MOST_AT_ONCE]:
         try:
             evict_copy(actor=SYSTEM, copy=copy)
         except Conflict:  # somebody was faster
             continue
+
+
+def _is_used_since(copy: ImageCopy, since: datetime) -> bool:
+    """Also by another host that sees the same file."""
+    return copies.same_file(copy).filter(used_at__gte=since).exists() or copies.is_used(copy)
 
 
 def _free_abandoned() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Sum
 
+from hosts import reach
 from hosts.models import Host, HostState, StorageClass, StoragePool
 from hosts.placement import NoCapacity
 from portal.core.errors import Invalid
@@ -122,17 +123,21 @@ def _none(wanted: StorageClass | None) -> str:
 
 
 def _promised(pools: list[StoragePool]) -> dict[UUID, int]:
-    """GiB of each pool that disks may grow to, with those that are about to come there and copies under way."""
-    ids = [pool.pk for pool in pools]
-    own = Volume.objects.unscoped("how full a pool is").filter(layer__pool__in=ids).order_by()
-    counted = dict(own.values_list("layer__pool").annotate(total=Sum("size_gib")))
+    """GiB of each pool that disks may grow to, with those that are about to come there and copies under way.
+
+    Of storage that hosts share, those of all of them.
+    """
+    counted, same = dict.fromkeys((pool.pk for pool in pools), 0), reach.aliases(pools)
+    own = Volume.objects.unscoped("how full a pool is").filter(layer__pool__in=same).order_by()
     held = OperationHold.objects.filter(object_type="layer", is_active=True).values("object_id")
-    coming = Layer.objects.filter(pool__in=ids, volume=None, pk__in=held).order_by()
-    for pool_id, total in coming.values_list(F("pool")).annotate(total=Sum("size_gib")):
-        counted[pool_id] = counted.get(pool_id, 0) + total
-    for pool_id, gib in _copied_to_publish(ids):
-        counted[pool_id] = counted.get(pool_id, 0) + gib
-    return {id: counted.get(id, 0) for id in ids}
+    coming = Layer.objects.filter(pool__in=same, volume=None, pk__in=held).order_by()
+    for pool_id, gib in (
+        *own.values_list("layer__pool").annotate(total=Sum("size_gib")),
+        *coming.values_list(F("pool")).annotate(total=Sum("size_gib")),
+        *_copied_to_publish(list(same)),
+    ):
+        counted[same[pool_id]] += gib
+    return counted
 
 
 def _copied_to_publish(pools: list[UUID]) -> list[tuple[UUID, int]]:

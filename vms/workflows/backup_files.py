@@ -13,7 +13,7 @@ from hosts.connections import fenced_driver
 from hosts.driver import errors
 from hosts.driver.base import Driver
 from hosts.models import BackupTarget, Host
-from hosts.workflows.check_target import token_there
+from hosts.workflows.tokens import text_in
 from portal.operations.workflow import StepContext, StepFailed
 from vms.models import Backup, BackupDisk
 
@@ -63,7 +63,7 @@ def target_driver(context: StepContext, target: BackupTarget, host: Host) -> Dri
 
 
 def _require_mounted(driver: Driver, target: BackupTarget) -> None:
-    if token_there(driver, target) != target.token:
+    if text_in(driver, target.pool_name, target.marker) != target.token:
         raise _unreachable(f"The backup target {target.name} is not mounted on its host.")
 
 

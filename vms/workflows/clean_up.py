@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from hosts.connections import fenced_driver
+from hosts.connections import driver_for, fenced_driver
 from hosts.driver.base import Driver
-from hosts.driver.types import Inventory, PowerState
+from hosts.driver.types import DomainFacts, Inventory, PowerState
 from hosts.errors import translate
 from hosts.models import Host
+from hosts.reach import sharers
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
@@ -59,7 +60,7 @@ def _volume(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
     name, pool = drift.object, _pool_of(drift, host)
     if not names.is_ours(name) or name in rows.note().names:
         raise _has_owner("It has an owner, or its name is not Berth's.")
-    _refuse_if_used(name, found)
+    _refuse_if_used(name, found, host, pool)
     driver.delete_volume(pool, name)
 
 
@@ -78,16 +79,23 @@ def _unfinished(driver: Driver, drift: Drift, host: Host, found: Inventory) -> N
         raise _has_owner("It has an owner, or its name is not Berth's.")
     if name in known.moving or host.pk in known.busy:
         raise StepFailed("resource_busy", "An operation may be bringing it. Try again when that is done.")
-    _refuse_if_used(name, found)
+    _refuse_if_used(name, found, host, pool)
     driver.delete_volume(pool, name)
 
 
-def _refuse_if_used(name: str, found: Inventory) -> None:
-    users = [domain.name for domain in found.domains if name in {disk.volume for disk in domain.disks}]
+def _refuse_if_used(name: str, found: Inventory, host: Host, pool: str) -> None:
+    """By what lies in the pools of the host, or by a domain of any host that shares the pool with it."""
+    others = Host.objects.exclude(pk=host.pk).in_bulk(sharers().get((host.pk, pool), ())).values()
+    domains = [*found.domains, *(domain for other in others for domain in _domains_of(other))]
+    users = [domain.name for domain in domains if name in {disk.volume for disk in domain.disks}]
     volumes = [volume for contents in found.pools.values() if contents for volume in contents.volumes]
     users += [volume.name for volume in volumes if volume.backing == name]
     if users:
         raise _has_owner(f"{users[0]} stands on it.")
+
+
+def _domains_of(host: Host) -> Sequence[DomainFacts]:
+    return driver_for(host).inventory([], host.network_name).domains
 
 
 def _address(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:

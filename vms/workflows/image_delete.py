@@ -51,7 +51,7 @@ def _evict(context: StepContext, copy: ImageCopy) -> None:
     except (DriverError, StepFailed):
         copies.end_eviction(copy.pk)
     else:
-        ImageCopy.objects.filter(pk=copy.pk).delete()
+        copies.forget(copy.pk)
 
 
 def delete_file(context: StepContext) -> Output:

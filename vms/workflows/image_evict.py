@@ -30,7 +30,7 @@ def remove_from_host(driver: Driver, copy: ImageCopy) -> None:
 
 
 def forget(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    ImageCopy.objects.filter(pk=operation.target_id).delete()
+    copies.forget(operation.target_id)
 
 
 def keep(operation: Operation) -> None:

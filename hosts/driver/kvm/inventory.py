@@ -12,7 +12,7 @@ from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
 from hosts.driver.kvm.domains import power_state, stop_reason
 from hosts.driver.kvm.errors import translate
-from hosts.driver.kvm.upload import is_whole, named, unfinished_in
+from hosts.driver.kvm.upload import is_whole, named, refresh_if_idle, unfinished_in
 from hosts.driver.types import DomainFacts, Inventory, PoolContents, VolumeFacts
 from hosts.driver.xml import parse
 
@@ -72,7 +72,7 @@ def _contents(connect: libvirt.virConnect, name: str) -> PoolContents | None:
         pool = connect.storagePoolLookupByName(name)
         if not pool.isActive():
             return None
-        _refresh(pool)
+        refresh_if_idle(pool)
         volumes = named(pool.listAllVolumes())
     except libvirt.libvirtError as error:
         if isinstance(translate(error), errors.NotFound | errors.InvalidState):
@@ -85,15 +85,6 @@ def _contents(connect: libvirt.virConnect, name: str) -> PoolContents | None:
 
 def _volume(volume: libvirt.virStorageVol) -> VolumeFacts:
     return parse.volume(volume.XMLDesc())
-
-
-def _refresh(pool: libvirt.virStoragePool) -> None:
-    """libvirt looks at a pool's directory only when told; it refuses while a volume is being made there."""
-    try:
-        pool.refresh()
-    except libvirt.libvirtError as error:
-        if not isinstance(translate(error), errors.Busy):
-            raise
 
 
 def _dhcp_hosts(connect: libvirt.virConnect, name: str) -> dict[str, str] | None:

@@ -20,6 +20,12 @@ class StorageCalls(upload.UploadCalls, DownloadCalls, CopyCalls, Calls):
     def list_volumes(self, pool: str) -> list[VolumeFacts]:
         return self._connection.read(lambda connect: _list_volumes(connect.storagePoolLookupByName(pool)))
 
+    def refresh_pool(self, pool: str) -> None:
+        def refresh(connect: libvirt.virConnect) -> None:
+            upload.refresh_if_idle(connect.storagePoolLookupByName(pool))
+
+        self._connection.call(refresh, seconds=VOLUME_SECONDS)
+
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         return self._connection.read(lambda connect: _volume(connect.storagePoolLookupByName(pool), name))
 

@@ -37,6 +37,7 @@ STALE_SECONDS = 10.0  # without a byte, an upload is taken for dead
 REFRESH_SECONDS = 20.0
 # what libvirt says when another upload made or removed a volume between two calls of this one
 _LOST_RACE = frozenset({libvirt.VIR_ERR_STORAGE_VOL_EXIST, libvirt.VIR_ERR_NO_STORAGE_VOL})
+_MADE_ELSEWHERE = "already exists"  # by another host that sees the same directory: libvirt has no code for it
 _MARK = re.compile(r"(?P<name>.+)\.[0-9a-f]{8}\.part")
 PHYSICAL = 2  # index into what a volume's infoFlags returns
 AVAILABLE = 3  # index into what a pool's info returns
@@ -121,7 +122,7 @@ class _Upload:
         try:
             volume = self._make_room(pool, size)
         except libvirt.libvirtError as error:
-            if error.get_error_code() not in _LOST_RACE:
+            if error.get_error_code() not in _LOST_RACE and _MADE_ELSEWHERE not in str(error):
                 raise
             delete_one(pool, self._mark)
             raise errors.Busy(f"somebody else uploads {self._name}") from error
@@ -130,6 +131,8 @@ class _Upload:
         return stream
 
     def _make_room(self, pool: libvirt.virStoragePool, size: int) -> libvirt.virStorageVol:
+        if not self._replace:
+            refresh_if_idle(pool)  # it may be there from another host
         mark = pool.createXML(volume_xml(self._mark, "raw", 0))
         others = [other for other in marks_of(self._name, names_in(pool)) if other != self._mark]
         if any(_is_fresh(pool, other, mark) for other in ([self._name, *others] if others else [])):
@@ -241,6 +244,15 @@ def refresh(pool: libvirt.virStoragePool) -> None:
             time.sleep(0.2)
         else:
             return
+
+
+def refresh_if_idle(pool: libvirt.virStoragePool) -> None:
+    """libvirt looks at a pool's directory only when told; it refuses while a volume is being made there."""
+    try:
+        pool.refresh()
+    except libvirt.libvirtError as error:
+        if not isinstance(translate(error), errors.Busy):
+            raise
 
 
 def delete_one(pool: libvirt.virStoragePool, name: str) -> None:

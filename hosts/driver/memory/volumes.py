@@ -21,6 +21,10 @@ class VolumeCalls(Calls):
             pool_exists(host, pool)
             return [volume for (place, _), volume in host.volumes.items() if place == pool]
 
+    def refresh_pool(self, pool: str) -> None:
+        with self._call("refresh_pool") as host:
+            pool_exists(host, pool)
+
     def volume(self, pool: str, name: str) -> VolumeFacts | None:
         with self._call("volume") as host:
             pool_exists(host, pool)

@@ -84,15 +84,16 @@ class Command(BaseCommand):
 
 
 def _share(hosts: Iterable[Host], path: str) -> list[Operation]:
-    """A pool in the directory that all of them see, looked after by the first one that is ready."""
-    if not path or StoragePool.objects.filter(name=POOL, host__cluster__slug=CLUSTER).exists():
+    """A pool in the directory that all of them see, on each that is ready."""
+    if not path:
         return []
     if not StorageClass.objects.filter(slug=POOL).exists():
         words = "In a directory that all hosts of the lab see."
         create_class(actor=SYSTEM, slug=POOL, name="Shared in the lab", description=words)
-    ready = [host for host in hosts if host.is_ready]
+    having = set(StoragePool.objects.filter(name=POOL).values_list("host_id", flat=True))
+    ready = [host for host in hosts if host.is_ready and host.pk not in having]
     wanted = RegisterPool(name=POOL, storage_class=POOL, path=path)
-    return [register_pool(actor=SYSTEM, host=host, request=wanted)[1] for host in ready[:1]]
+    return [register_pool(actor=SYSTEM, host=host, request=wanted)[1] for host in ready]
 
 
 def _patiently(ask: Callable[[T], Operation], target: T) -> Operation:

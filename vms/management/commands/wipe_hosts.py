@@ -17,6 +17,7 @@ from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError
 from hosts.driver.types import DomainFacts, PoolContents
 from hosts.models import BackupTarget, Host
+from hosts.reach import TOKEN
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.audit import names
@@ -29,14 +30,19 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         logging.getLogger("hosts.connections").setLevel(logging.WARNING)  # whoever asked for it reads along
-        failures = []
-        for host in Host.objects.all():
-            try:
-                self._tell(host, _wipe(host))
-            except DriverError as error:
-                failures.append(f"{host.name}: {error}")
+        failures: dict[str, str] = {}
+        for work in (_wipe, self._close):  # what lies in a pool that hosts share is gone before any looks what stays
+            for host in Host.objects.all():
+                try:
+                    if host.name not in failures:
+                        work(host)
+                except DriverError as error:
+                    failures[host.name] = str(error)
         if failures:
-            raise CommandError("; ".join(failures))
+            raise CommandError("; ".join(f"{name}: {words}" for name, words in failures.items()))
+
+    def _close(self, host: Host) -> None:
+        self._tell(host, _close(host))
 
     def _tell(self, host: Host, left: Left) -> None:
         for words in left.unknown:
@@ -61,9 +67,8 @@ class Left:
     targets: list[BackupTarget]
 
 
-def _wipe(host: Host) -> Left:
-    """Another installation may have the same pool, and then it has the network of that name as well."""
-    driver, pools = driver_for(host), [pool.name for pool in host.storage_pools.all()]
+def _wipe(host: Host) -> None:
+    driver, pools = driver_for(host), _pools_of(host)
     for machine_id in set(Claim.objects.filter(account_id=host.pk).values_list("holder_id", flat=True)):
         _remove(driver, machine_id)
     unknown = _unknown_machines(driver, host, pools)
@@ -71,8 +76,21 @@ def _wipe(host: Host) -> Left:
         _remove(driver, domain.uuid)
     _wipe_volumes(driver, host)
     _wipe_disks(driver, host, pools, {(disk.pool, disk.volume) for domain in unknown for disk in domain.disks})
+
+
+def _pools_of(host: Host) -> list[str]:
+    return [pool.name for pool in host.storage_pools.all()]
+
+
+def _close(host: Host) -> Left:
+    """Pools and network go, where nothing is left. Another installation may have the same pool, and then it has the
+    network of that name as well."""
+    driver, pools = driver_for(host), _pools_of(host)
     left = _what_stays(driver, host, pools)
+    there = {pool.name for pool in driver.facts().pools if pool.active}
     for pool in set(pools) - set(left.pools):
+        if pool in there:
+            driver.delete_volume(pool, TOKEN)
         driver.delete_pool(pool)
     if not left.has_network:
         driver.delete_network(host.network_name)
@@ -114,6 +132,7 @@ def _wipe_disks(driver: Driver, host: Host, pools: Iterable[str], disks: set[tup
     used = {disk.volume for domain in driver.inventory([], host.network_name).domains for disk in domain.disks}
     images = {image.file_name for image in Image.objects.unscoped("reset")}
     for pool in (pool.name for pool in driver.facts().pools if pool.active and pool.name in pools):
+        driver.refresh_pool(pool)
         wanted = images | {name for place, name in disks if place == pool and names.is_ours(name)}
         while there := {volume.name: volume.backing for volume in driver.list_volumes(pool)}:
             removable = (wanted & there.keys()) - set(there.values()) - used
@@ -134,7 +153,8 @@ def _what_stays(driver: Driver, host: Host, pools: Sequence[str]) -> Left:
 
 
 def _names_in(pool: PoolContents | None) -> list[str]:
-    return [*(volume.name for volume in pool.volumes), *pool.unfinished] if pool else []
+    names = [*(volume.name for volume in pool.volumes), *pool.unfinished] if pool else []
+    return [name for name in names if name != TOKEN]
 
 
 def _targets_on(driver: Driver) -> list[BackupTarget]:
