@@ -46,7 +46,7 @@ class OfVolume(Scenario):
             found = self.vm(vm_id)
             return found is not None and found["addresses"][0] in self.host.leases("berth")
 
-        wait_until(has_lease, 60, "the guest's address")
+        wait_until(has_lease, 240, "the guest's address")
         return vm_id
 
     def volume(self) -> dict[str, Any] | None:
