@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from hosts.models import BackupTarget
 from portal.operations.models import Operation
-from portal.operations.selectors import active_on_each
+from portal.operations.selectors import active_on_each, in_the_way
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -52,7 +52,7 @@ def facts_of(backup: Backup, operation: Operation | None) -> BackupFacts:
         has_children = Backup.objects.unscoped("of one in hand").filter(parent=backup).exists()
     return BackupFacts(
         is_ready=backup.state == BackupState.READY,
-        busy_with=operation.title if operation else "",
+        busy_with=in_the_way(operation),
         damage=backup.damage,
         has_children=has_children,
         why_not_vm=_why_not(backup.vm),

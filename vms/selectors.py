@@ -12,7 +12,7 @@ from django.utils import timezone
 from hosts import metrics
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
-from portal.operations.selectors import active_on_each
+from portal.operations.selectors import active_on_each, in_the_way
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -78,7 +78,7 @@ def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action
     """What this actor may do with this machine now, and why not."""
     facts = Facts(
         vm.status,
-        busy_with=operation.title if operation else "",
+        busy_with=in_the_way(operation),
         is_only_read=operation is not None and operation.only_reads,
         is_protected=vm.is_protected,
         is_binned=vm.is_binned,

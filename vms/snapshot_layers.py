@@ -42,31 +42,31 @@ def snapshots_of(vm_id: UUID) -> list[Snapshot]:
     return list(Snapshot.objects.unscoped("of a machine in hand").filter(vm_id=vm_id).prefetch_related("disks__layer"))
 
 
-def spare_layers(vm: VM) -> list[tuple[Layer, str]]:
-    """Of the machine, newest first, each with the disk that it belongs to. Operations that clear up hold these."""
-    ended = SnapshotDisk.objects.filter(snapshot__vm=vm, snapshot__state__in=ENDED)
+def spare_layers(vm: VM, states: Collection[str] = ENDED) -> list[tuple[Layer, str]]:
+    """Of the machine, newest first, each with the disk that it belongs to. Operations that clear up hold these.
+
+    By snapshots in these `states`. What a volume still writes to is to be left by an operation that has yet to begin.
+    """
+    ended = SnapshotDisk.objects.filter(snapshot__vm=vm, snapshot__state__in=states, layer__volume=None)
     found = {disk.layer: disk.volume.target for disk in ended.select_related("layer__pool", "volume")}
     for volume in vm.volumes.select_related("layer__pool", "layer__parent"):
         found |= {layer: volume.target for layer in _below(volume.layer) if _was_frozen_for_nothing(layer)}
     return sorted(found.items(), key=lambda each: each[0].created_at, reverse=True)
 
 
-def next_work(vm: VM, passed_over: Collection[str] = ()) -> Work | None:
+def next_work(vm: VM, states: Collection[str], passed_over: Collection[str] = ()) -> Work | None:
     """What can be done first, layers with the ids `passed_over` left out. None where nothing can be."""
-    for layer, target in spare_layers(vm):
+    for layer, target in spare_layers(vm, states):
         if str(layer.pk) not in passed_over and (work := _work_on(vm, layer, target)):
             return work
     return None
 
 
-def joinings(vm: VM) -> list[Joining]:
-    """All that may be under way, whether they could be begun now or not."""
-    found = []
-    for layer, target in spare_layers(vm):
-        children = list(layer.children.select_related("pool"))
-        if len(children) == 1 and not _is_anothers(vm, children[0]):
-            found.append(Joining(layer, children[0], target))
-    return found
+def joinings(vm: VM, states: Collection[str]) -> list[Joining]:
+    """All that may be under way, whether they could be begun now or not: something may stand on the child by now."""
+    spare = spare_layers(vm, states)
+    pairs = [(layer, target, list(layer.children.select_related("pool"))) for layer, target in spare]
+    return [Joining(layer, children[0], target) for layer, target, children in pairs if len(children) == 1]
 
 
 def machines_with_spare_layers() -> set[UUID]:

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from portal.operations.models import Operation
+from portal.operations.selectors import in_the_way
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -35,7 +36,7 @@ def actions(actor: Actor, snapshot: Snapshot, vm: VM, operation: Operation | Non
     """What this actor may do with it now, and why not. `operation` is what is under way with its machine."""
     if not actor.can(Permission.VM_WRITE, snapshot.tenant_id):
         return dict.fromkeys(SnapshotAction, Verdict(False, actor.why_not(Permission.VM_WRITE, snapshot.tenant_id)))
-    return verdicts(SnapshotFacts(snapshot.state, vm.status, operation.title if operation else ""))
+    return verdicts(SnapshotFacts(snapshot.state, vm.status, in_the_way(operation)))
 
 
 @dataclass(frozen=True)

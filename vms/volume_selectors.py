@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 
 from portal.core.errors import Invalid
 from portal.operations.models import Operation
-from portal.operations.selectors import active_on_each
+from portal.operations.selectors import active_on_each, in_the_way
 from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -83,7 +83,7 @@ def actions(
         vm_status=volume.vm.status if volume.vm else "",
         vm_purge_at=volume.vm.purge_at if volume.vm else None,
         has_snapshots=has_snapshots,
-        busy_with=operation.title if operation else "",
+        busy_with=in_the_way(operation),
     )
     return verdicts(facts)
 

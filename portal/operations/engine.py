@@ -29,9 +29,12 @@ from portal.tenancy.gate import Actor
 
 logger = logging.getLogger(__name__)
 
+_CANCELLED = "It was cancelled; its steps say what was undone."
+_GAVE_WAY = "It gave way to what was asked for meanwhile; Berth begins it again later."
+
 
 class Cancelled(Exception):
-    """Somebody asked for the end."""
+    """Somebody asked for the end, or for what it works on."""
 
 
 class Paused(Exception):
@@ -175,7 +178,7 @@ class _Run:
         if row is not None and step is not None and not step.repeatable:
             return _unknown_end(row, str(error))
         if self.journal.cancel_requested():
-            return Cancelled()
+            return self._cancelled()
         if timezone.now() >= self.operation.deadline_at:
             return StepFailed("deadline_exceeded", f"Waited too long: {error}")
         return None
@@ -259,7 +262,8 @@ class _Run:
         operation = self.operation
         outputs = self.journal.outputs()
         check = self.heartbeat.check
-        return StepContext(operation, operation.params, outputs, operation.fence, row.kept, progress, check)
+        stop = check if undoing else self._stop_if_asked
+        return StepContext(operation, operation.params, outputs, operation.fence, row.kept, progress, check, stop)
 
     def _stop_if_asked(self, is_begun: bool = False) -> None:
         self.heartbeat.check()
@@ -268,9 +272,12 @@ class _Run:
         if is_begun or self._is_past_return():
             return
         if self.journal.cancel_requested():
-            raise Cancelled
+            raise self._cancelled()
         if timezone.now() >= self.operation.deadline_at:
             raise StepFailed("deadline_exceeded", "It was not done within its deadline.")
+
+    def _cancelled(self) -> Cancelled:
+        return Cancelled(_GAVE_WAY if self.operation.gives_way else _CANCELLED)
 
     def _translated(self, error: Exception) -> Exception:
         if isinstance(error, Cancelled | StepFailed | TransientError | LookAgain):
@@ -304,7 +311,7 @@ class _Target:
 
 def _problem(error: Exception) -> dict[str, str]:
     if isinstance(error, Cancelled):
-        return {"code": "cancelled", "title": "Cancelled", "detail": "It was cancelled; its steps say what was undone."}
+        return {"code": "cancelled", "title": "Cancelled", "detail": str(error)}
     if isinstance(error, StepFailed):
         return {"code": error.code, "title": "Failed", "detail": error.detail}
     return {

@@ -122,9 +122,10 @@ class Journal:
 
     def cancel_requested(self) -> bool:
         rows = Operation.objects.unscoped("engine").filter(held(self.operation))
-        row = rows.values_list("cancel_requested_at").first()
+        row = rows.values_list("cancel_requested_at", "gives_way").first()
         if row is None:
             raise LeaseLost(str(self.operation.pk))
+        self.operation.gives_way = row[1]
         return row[0] is not None
 
     def _guard(self, **fields: Any) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from portal.operations import lanes, worker
 from portal.operations.models import Operation
+from portal.operations.services import ring
 from portal.operations.states import State
 
 LEASE = timedelta(seconds=15)
+LOOK_AGAIN_SECONDS = 1.0
 CLAIMABLE = frozenset({State.QUEUED, State.RUNNING, State.UNWINDING})
 # A wait that lasts longer than any does was written before the clock was set back.
 LONGEST_WAIT = timedelta(minutes=5)
@@ -32,11 +35,16 @@ def claim(operation_id: UUID) -> Operation | None:
         found = rows.filter(DUE).annotate(now=Now()).first()
         if found is None or not is_free(found, found.now):
             return None
+        before = _given_way_to(found)
+        if any(each.is_active for each in before):
+            rows.filter(fence=found.fence).update(**_wait_for(before))
+            transaction.on_commit(lambda: ring(operation_id, after_seconds=LOOK_AGAIN_SECONDS))
+            return None
         if not lanes.has_slot(found, found.now):
             rows.filter(fence=found.fence).update(**lanes.wait_for_slot(found, found.now))
             return None
         taken = rows.filter(fence=found.fence).update(
-            fence=F("fence") + 1,
+            fence=max([found.fence, *(each.fence for each in before)]) + 1,
             lease_owner=worker.own_name(),
             lease_until=Now() + LEASE,
             not_before=None,
@@ -46,6 +54,20 @@ def claim(operation_id: UUID) -> Operation | None:
             state=State.RUNNING if found.state == State.QUEUED else found.state,
         )
         return rows.get() if taken else None
+
+
+def _given_way_to(found: Operation) -> list[Operation]:
+    """What made room for it, or for another on the same objects. One that is only to be cancelled waits for nothing."""
+    if found.started_at is not None or found.cancel_requested_at is not None:
+        return []
+    objects = [found.target_id, *found.holds.values_list("object_id", flat=True)]
+    works_on = Q(target_id__in=objects) | Q(holds__object_id__in=objects)
+    return list(Operation.objects.unscoped("engine").filter(works_on, gives_way=True).exclude(pk=found.pk).distinct())
+
+
+def _wait_for(those: list[Operation]) -> dict[str, Any]:
+    title = next(each.title for each in those if each.is_active)
+    return {"waiting_for": f"“{title}” to give way", "not_before": Now() + timedelta(seconds=LOOK_AGAIN_SECONDS)}
 
 
 def _first_claim(found: Operation) -> dict[str, datetime]:

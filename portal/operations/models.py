@@ -35,6 +35,7 @@ class Operation(Row):
     finished_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
     cancel_requested_at = models.DateTimeField(null=True)
+    gives_way = models.BooleanField(default=False)  # to one on the same target, which is begun when this has ended
     # who works on it; operations of one lane (a host) share its few slots
     lane = models.CharField(max_length=40, blank=True)
     waits_for_slot = models.BooleanField(default=False)
@@ -56,7 +57,7 @@ class Operation(Row):
         constraints = [
             models.UniqueConstraint(
                 fields=["target_type", "target_id"],
-                condition=Q(state__in=sorted(ACTIVE)),
+                condition=Q(state__in=sorted(ACTIVE), gives_way=False),
                 name="one_active_operation_per_target",
             )
         ]

@@ -56,14 +56,17 @@ def last_operation(actor: Actor, target_id: UUID, *, is_asked_for: bool = False)
 def active_on_each(object_ids: Iterable[UUID]) -> dict[UUID, Operation]:
     """What works on each of these now, as on its target or beside that. One query.
 
-    Of several that read the same one is told; `only_reads` of it says that there are only such.
+    Of several that read the same one is told; `only_reads` of it says that there are only such. What gives way is told
+    where nobody has taken its place.
     """
     ids = set(object_ids)
     rows = Operation.objects.unscoped("the caller holds them").filter(state__in=ACTIVE)
     is_held = Q(holds__object_id__in=ids, holds__is_active=True)
     found: dict[UUID, Operation] = {}
-    for operation in rows.filter(Q(target_id__in=ids) | is_held).annotate(
-        held_id=F("holds__object_id"), is_held=F("holds__is_active"), is_shared=F("holds__is_shared")
+    for operation in (
+        rows.filter(Q(target_id__in=ids) | is_held)
+        .order_by("-gives_way", "-created_at")
+        .annotate(held_id=F("holds__object_id"), is_held=F("holds__is_active"), is_shared=F("holds__is_shared"))
     ):
         if operation.held_id in ids and operation.is_held:
             operation.only_reads = operation.is_shared
@@ -71,6 +74,16 @@ def active_on_each(object_ids: Iterable[UUID]) -> dict[UUID, Operation]:
         if operation.target_id in ids:
             found[operation.target_id] = operation
     return found
+
+
+def keeps_others_out(operation: Operation) -> bool:
+    workflow = _workflow(operation)
+    return workflow is None or not workflow.gives_way
+
+
+def in_the_way(operation: Operation | None) -> str:
+    """The title of what keeps others from the object that it works on; "" where nothing does."""
+    return operation.title if operation is not None and keeps_others_out(operation) else ""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,14 @@ from uuid import UUID
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models import Max, Q
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
 from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
-from portal.operations.selectors import active_on_each
+from portal.operations.selectors import active_on_each, keeps_others_out
 from portal.operations.states import BEGUN, State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
@@ -43,17 +44,16 @@ def submit(
 
     `lane` is the id of the host that it keeps busy; `after` what is asked for, for the log; `holds` what is kept from
     other operations beside the target, and `shares` what it only reads, so that others may read it as well.
-    Conflict ("operation_in_progress", with the running operation's id) where the target or one of them is busy.
+    Conflict ("operation_in_progress", with the running operation's id) where the target or one of them is busy, unless
+    with what gives way (Workflow.gives_way): that is cancelled, and this one begins when it has ended.
 
     The rows of all of these are locked here until the transaction ends, so of two that want the same the later one sees
     the earlier. A caller that judged a row's state has locked it before that (vms.services.guard).
     """
     target_type, holds, shares = _type_of(target), list(holds), list(shares)
     _lock([target, *holds, *shares])
-    for wanted in [target, *holds]:
-        _refuse_if_busy(_type_of(wanted), wanted.pk)
-    for wanted in shares:
-        _refuse_if_busy(_type_of(wanted), wanted.pk, is_reader=True)
+    for wanted in [target, *holds, *shares]:
+        _take_place(workflow, _type_of(wanted), wanted.pk, is_reader=wanted in shares)
     operation = Operation(
         kind=workflow.kind,
         version=workflow.version,
@@ -129,6 +129,24 @@ def _last_fence(object_ids: list[UUID]) -> int:
 def active_on(target_type: str, target_id: UUID) -> Operation | None:
     """The operation that works on it, as its target or beside that, if any."""
     return active_on_each([target_id]).get(target_id)
+
+
+def _take_place(workflow: Workflow, target_type: str, target_id: UUID, is_reader: bool) -> None:
+    running = active_on(target_type, target_id)
+    if running is None or workflow.gives_way or keeps_others_out(running) or running.state == State.STUCK:
+        _refuse_if_busy(target_type, target_id, is_reader)
+    else:
+        _ask_to_give_way(running)
+
+
+def _ask_to_give_way(running: Operation) -> None:
+    """What it holds it only shares from now on; who else comes for that waits for its end as well (lease.claim)."""
+    rows = Operation.objects.unscoped("engine").filter(pk=running.pk)
+    rows.update(gives_way=True)
+    asked = {"cancel_requested_at": Coalesce("cancel_requested_at", Now()), "not_before": None}
+    rows.filter(state__in=[State.QUEUED, State.RUNNING]).update(**asked)
+    running.holds.update(is_shared=True)
+    transaction.on_commit(lambda: ring(running.pk))
 
 
 def _refuse_if_busy(target_type: str, target_id: UUID, is_reader: bool = False) -> None:

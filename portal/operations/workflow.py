@@ -31,6 +31,7 @@ class StepContext:
     What moves bytes calls `moved` in its place: pages and API then tell how many, and the time left.
     `kept` is what this step put by when it last raised LookAgain, in whichever process.
     `check()` raises where this worker no longer holds the operation; to be called before each change outside.
+    `stop_if_asked()` is the same point as `progress`, where there is nothing to report.
     """
 
     operation: Operation
@@ -40,6 +41,7 @@ class StepContext:
     kept: Mapping[str, Any]
     progress: Progress
     check: Callable[[], None]
+    stop_if_asked: Callable[[], None]
 
     def moved(self, done_bytes: int, total_bytes: int, words: str = "") -> None:
         """So much is done; `words` say what the title of the step does not. It may raise as `progress` does."""
@@ -116,6 +118,8 @@ class Workflow:
     `version` rises when the steps change; journals of other versions turn round and undo what they did. Those of the
     versions in `continues` are gone on with: without the steps that are new since, and without doing or undoing those
     that are gone, unless these stand in `former`: they are still done where a journal has them.
+    `gives_way`: nobody asked for it, so it keeps nobody waiting. Whoever asks for what it works on is accepted; it is
+    cancelled, and the other begins when it has ended.
     """
 
     kind: str
@@ -131,6 +135,7 @@ class Workflow:
     version: int = 1
     continues: frozenset[int] = frozenset()
     former: tuple[Step, ...] = ()
+    gives_way: bool = False
 
     @property
     def final_steps(self) -> frozenset[str]:

@@ -23,8 +23,10 @@ from tests.snapshots.conftest import Take, Work, again, kept
 from tests.world import World
 from vms.models import VM, Consistency, Layer, Power, Schedule, ScheduleKind, Snapshot, SnapshotState, Volume
 from vms.scheduling import makers
-from vms.services import snapshots
+from vms.services import power, snapshots
+from vms.services.clone import clone_vm
 from vms.services.delete import delete_vm
+from vms.states import Action
 from vms.workflows.clear_up import clear_up_all
 from vms.workflows.snapshot_steps import end_or_hide, hold
 
@@ -339,6 +341,72 @@ def test_a_tidying_up_that_is_cancelled_is_left_for_a_while(
     after_a_while()
     assert [each.state for each in work()] == ["succeeded"]
     agree(web, host, turn, 2)
+
+
+def _stop(owner: Actor, vm: VM, other: Snapshot) -> None:
+    power.change_power(actor=owner, vm=vm, action=Action.FORCE_OFF)
+
+
+def _take(owner: Actor, vm: VM, other: Snapshot) -> None:
+    snapshots.take_snapshot(actor=owner, vm=vm, name="three")
+
+
+def _clone(owner: Actor, vm: VM, other: Snapshot) -> None:
+    clone_vm(actor=owner, vm=vm, name="copy", mode="linked")
+
+
+def _revert(owner: Actor, vm: VM, other: Snapshot) -> None:
+    snapshots.revert(actor=owner, snapshot=kept(other))
+
+
+def _delete(owner: Actor, vm: VM, other: Snapshot) -> None:
+    snapshots.delete_snapshot(actor=owner, snapshot=kept(other))
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3], ids=["begun", "ready", "switched"])
+@pytest.mark.parametrize("ask", [_stop, _take, _clone, _revert, _delete])
+def test_tidying_up_gives_way_to_whatever_is_asked_for(
+    web: VM,
+    host: MemoryHost,
+    turn: Turn,
+    take: Take,
+    owner: Actor,
+    work: Work,
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[Actor, VM, Snapshot], None],
+    moment: int,
+) -> None:
+    """It is accepted at whatever moment of a merge, begins when that was ended, and both are done in the end."""
+    first, other = take(web), take(web, "two")
+    end_or_hide(first)
+    hold(again(web), kept(first))
+    merge, calls = MemoryDriver.merge, iter(range(1, 99))
+
+    def merged(self: MemoryDriver, job: UUID, wanted: Merge, *, may_switch: bool) -> MergeFacts:
+        facts = merge(self, job, wanted, may_switch=may_switch)
+        if next(calls) == moment:
+            ask(owner, again(web), other)
+        return facts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryDriver, "merge", merged)
+        after_a_while()
+        (tidying,) = work()
+        Operation.objects.unscoped("test").filter(state="queued").update(not_before=None)
+        work()
+    ended = list(Operation.objects.unscoped("test").order_by("created_at"))
+    assert ended[-1].state == "succeeded", ended[-1].error
+    assert tidying.state in ("cancelled", "succeeded"), tidying.error
+    after_a_while()
+    work()
+    after_a_while()
+    work()
+    assert chain(web) == on_host(web, host)
+    assert {each.state for each in Operation.objects.unscoped("test")} <= {"cancelled", "succeeded"}
+    is_shared = moment == 1 and ask is _clone  # the clone stands on both by now
+    assert Snapshot.objects.unscoped("test").filter(pk=first.pk).exists() == is_shared
+    turn()
+    assert turn() == []
 
 
 def test_nobody_who_works_with_a_machine_finds_it_busy(web: VM, take: Take, owner: Actor, work: Work) -> None:

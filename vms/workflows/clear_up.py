@@ -7,7 +7,7 @@ snapshot whose data was touched is broken until it is deleted once more; what no
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 def merge_all(context: StepContext) -> Output:
     """One after the other, the rows following each. What cannot be merged as things are stays, out of sight."""
     passed_over: list[str] = list(context.kept.get("passed_over", []))
-    while (work := snapshot_layers.next_work(machine(context.operation), passed_over)) is not None:
+    while (work := _next_work(context, passed_over)) is not None:
         try:
             _do(context, work, passed_over)
         except errors.CannotMerge:  # it runs on another branch, from which those below cannot be told otherwise
@@ -54,6 +54,17 @@ def merge_all(context: StepContext) -> Output:
     vm = machine(context.operation)
     driver_of(context, vm).define(domain_spec(vm, vm.host, context.fence))  # it may be on another file now
     return measure(context)
+
+
+def _next_work(context: StepContext, passed_over: list[str]) -> Removal | Joining | None:
+    """None is begun once it was cancelled: for what comes then, rows may be there of files that are not yet."""
+    context.stop_if_asked()
+    return snapshot_layers.next_work(machine(context.operation), _states(context.operation), passed_over)
+
+
+def _states(operation: Operation) -> Collection[str]:
+    """Of snapshots that are to go. One that somebody deletes meanwhile is left to that operation."""
+    return ENDED if operation.kind == DELETE_SNAPSHOT.kind else [SnapshotState.GONE]
 
 
 def _do(context: StepContext, work: Removal | Joining, passed_over: list[str]) -> None:
@@ -105,7 +116,7 @@ def _asked(vm: VM, work: Joining) -> Merge:
         domain=vm.pk,
         target=work.target,
         heirs=tuple(heir.file_name for heir in work.child.children.all()),
-        is_to_run=vm.desired_power == Power.RUNNING,
+        is_to_run=vm.desired_power != Power.PAUSED,
     )
 
 
@@ -113,7 +124,8 @@ def stop_merging(context: StepContext) -> None:
     """The host may have come further than the rows: they follow it, by which others may stand on one another."""
     vm = machine(context.operation)
     driver, seen = driver_of(context, vm), set[UUID]()
-    while work := next((each for each in snapshot_layers.joinings(vm) if each.layer.pk not in seen), None):
+    states = _states(context.operation)
+    while work := next((each for each in snapshot_layers.joinings(vm, states) if each.layer.pk not in seen), None):
         seen.add(work.layer.pk)
         kept = driver.end_merge(work.layer.pk, _asked(vm, work), may_switch=_may_switch(context, work))
         if kept is not None:
@@ -124,13 +136,13 @@ def stop_merging(context: StepContext) -> None:
 def _delete_memory(context: StepContext) -> None:
     vm = machine(context.operation)
     for snapshot in snapshots_of(vm.pk):
-        if snapshot.state in ENDED and snapshot.memory_pool is not None:
+        if snapshot.state in _states(context.operation) and snapshot.memory_pool is not None:
             driver_of(context, vm).delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
 
 
 def settle_end(operation: Operation, outputs: Mapping[str, Any]) -> None:
     for snapshot in snapshots_of(operation.target_id):
-        if snapshot.state in ENDED:
+        if snapshot.state in _states(operation):
             end_or_hide(snapshot)
     settle(operation, outputs["gib"])
 
@@ -180,6 +192,7 @@ CLEAR_UP = register(
         unwound=nothing_to_give_up,
         translate=translate,
         deadline=timedelta(hours=24),
+        gives_way=True,
     )
 )
 
@@ -188,7 +201,7 @@ def clear_up_soon(vm_id: UUID) -> None:
     """Begin to clear up what snapshots have left, if anything can be; where it is busy, the clock asks again."""
     with transaction.atomic():
         vm = VM.objects.unscoped("by the clock").select_for_update().filter(pk=vm_id, lifecycle=Lifecycle.READY).first()
-        if vm is None or snapshot_layers.next_work(vm) is None:
+        if vm is None or snapshot_layers.next_work(vm, [SnapshotState.GONE]) is None:
             return
         try:
             operations.submit(
@@ -197,7 +210,7 @@ def clear_up_soon(vm_id: UUID) -> None:
                 target=vm,
                 title=f"Tidy up the disks of {vm.name}",
                 lane=vm.host_id,
-                holds=[layer for layer, _ in snapshot_layers.spare_layers(vm)],
+                holds=[layer for layer, _ in snapshot_layers.spare_layers(vm, [SnapshotState.GONE])],
             )
         except Conflict:
             return
@@ -206,11 +219,12 @@ def clear_up_soon(vm_id: UUID) -> None:
 def clear_up_all() -> None:
     """What was left where a machine was busy, ran on another branch, or had clones that are gone since.
 
-    Whoever works with a machine is not to find it busy in between, so it is let be until it was quiet for a while, and
-    for longer where somebody has cancelled this.
+    It gives way to whoever works with a machine, so it is let be until that was quiet for a while, and for longer where
+    somebody has cancelled this.
     """
     now = timezone.now()
-    is_cancelled = Q(kind=CLEAR_UP.kind, state=State.CANCELLED, finished_at__gt=now - QUIET_AFTER_CANCEL)
+    is_cancelled = Q(kind=CLEAR_UP.kind, state=State.CANCELLED, gives_way=False)
+    is_cancelled &= Q(finished_at__gt=now - QUIET_AFTER_CANCEL)
     rows = Operation.objects.unscoped("by the clock")
     lately = rows.filter(Q(finished_at__gt=now - QUIET) | is_cancelled)
     for vm_id in snapshot_layers.machines_with_spare_layers() - set(lately.values_list("target_id", flat=True)):

@@ -170,9 +170,14 @@ class _Merging:
             return layer
         if self._facts(child).backing != layer:
             return child
-        if any(self._facts(heir).backing == layer for heir in self._merge.heirs):
+        if any(self._facts(heir).backing == layer for heir in self._heirs()):
             return layer
         return layer if self._may_switch and self._is_defined_on_layer() else None
+
+    def _heirs(self) -> list[str]:
+        """Those that are there: one may be about to be made."""
+        names = upload.names_in(self._pool)
+        return [heir for heir in self._merge.heirs if heir in names]
 
     def _is_defined_on_layer(self) -> bool:
         """libvirt names the layer in the definition once it has switched the guest."""
@@ -184,7 +189,8 @@ class _Merging:
 
     def _new_helper(self) -> libvirt.virDomain:
         way = self._cheaper(self._possible())
-        top = self._merge.heirs[0] if way is _Way.COMMIT and self._merge.heirs else self._merge.child
+        heirs = self._heirs()
+        top = heirs[0] if way is _Way.COMMIT and heirs else self._merge.child
         try:
             return self._connect.createXML(merger_xml(self._job, self._merge.pool, top), _START)
         except libvirt.libvirtError as error:

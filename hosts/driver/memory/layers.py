@@ -95,8 +95,13 @@ def _settled(host: MemoryHost, merge: Merge) -> str | None:
         return volume_in(host, merge.pool, next(iter(there), merge.child)).name
     if host.volumes[merge.pool, merge.child].backing != merge.layer:
         return merge.child
-    stands = any(host.volumes[merge.pool, heir].backing == merge.layer for heir in merge.heirs)
+    stands = any(host.volumes[merge.pool, heir].backing == merge.layer for heir in _heirs(host, merge))
     return merge.layer if stands or _written(host, merge) == merge.layer else None
+
+
+def _heirs(host: MemoryHost, merge: Merge) -> list[str]:
+    """Those that are there: one may be about to be made."""
+    return [heir for heir in merge.heirs if (merge.pool, heir) in host.volumes]
 
 
 def _written(host: MemoryHost, merge: Merge) -> str | None:
@@ -120,7 +125,7 @@ def _kept(host: MemoryHost, merge: Merge) -> str:
 
 
 def _is_switch(host: MemoryHost, merge: Merge, kept: str) -> bool:
-    return kept == merge.layer and not merge.heirs
+    return kept == merge.layer and not _heirs(host, merge)
 
 
 def _move(host: MemoryHost, merge: Merge, kept: str) -> None:
@@ -130,7 +135,7 @@ def _move(host: MemoryHost, merge: Merge, kept: str) -> None:
         return
     capacity = max(child.capacity_bytes, layer.capacity_bytes)
     host.volumes[merge.pool, merge.layer] = replace(layer, capacity_bytes=capacity)
-    for heir in merge.heirs:
+    for heir in _heirs(host, merge):
         there = volume_in(host, merge.pool, heir)
         host.volumes[merge.pool, heir] = replace(there, backing=merge.layer)
     if _written(host, merge) == merge.child:
