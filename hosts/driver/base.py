@@ -165,6 +165,12 @@ class Driver(Protocol):
         InvalidState where it is off. Busy while an earlier call is still at it.
         """
 
+    def end_freeze(self, uuid: UUID) -> None:
+        """End a freeze by an earlier call that still writes down the guest's memory: it goes on with the disks it had.
+
+        No effect where none is under way, nor on one that is past that and was done. Busy where it has not ended yet.
+        """
+
     def restore(self, uuid: UUID, pool: str, memory: str) -> None:
         """Start a domain that is off, as it is defined now, from the memory that `freeze` has written.
 

@@ -230,6 +230,22 @@ def test_one_that_fails_leaves_nothing(
     agree(web, host, turn, 1)
 
 
+def test_a_cancel_while_memory_is_written_ends_that(
+    web: VM, host: MemoryHost, turn: Turn, owner: Actor, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, operation = snapshots.take_snapshot(actor=owner, vm=again(web), name="one", memory=True)
+
+    def writing(self: MemoryDriver, *machine: object, progress: Callable[[float], None], **more: object) -> bool:
+        operations.cancel(actor=owner, operation=operation)
+        progress(0.5)
+        raise AssertionError("it was cancelled")
+
+    monkeypatch.setattr(MemoryDriver, "freeze", writing)
+    assert [each.state for each in work()] == ["cancelled"]
+    assert host.calls.count("end_freeze") == 1
+    agree(web, host, turn, 1)
+
+
 @pytest.mark.parametrize("step", ["ensure_overlay", "define", "start"])
 def test_a_revert_that_fails_leaves_it_as_it_was(
     web: VM, host: MemoryHost, turn: Turn, take: Take, owner: Actor, work: Work, step: str

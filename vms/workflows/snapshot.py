@@ -94,6 +94,8 @@ def take_back(context: StepContext) -> None:
     """What was written since goes back into the layer below, which is the disk again."""
     vm = machine(context.operation)
     driver = driver_of(context, vm)
+    if snapshot_in(context.operation).has_memory:
+        driver.end_freeze(vm.pk)
     targets = {volume.pk: volume.target for volume in vm.volumes.all()}
     for volume_id, fresh in fresh_layers(context.operation).items():
         _merge_back(driver, vm, targets[volume_id], fresh)

@@ -5,10 +5,11 @@ libvirt keeps no record of them (NO_METADATA): which file stands on which is tol
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as OutOfTime
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from uuid import UUID
 
 import libvirt
@@ -16,7 +17,7 @@ import libvirt
 from hosts.driver import errors
 from hosts.driver.base import Progress
 from hosts.driver.kvm.connection import Calls, in_thread
-from hosts.driver.kvm.domains import lookup
+from hosts.driver.kvm.domains import find, lookup
 from hosts.driver.kvm.freeze import frozen
 from hosts.driver.types import FreshLayer
 from hosts.driver.xml.addresses import with_addresses_of
@@ -24,6 +25,7 @@ from hosts.driver.xml.chain import chain_of, targets_of
 from hosts.driver.xml.layers import Overlay, snapshot_xml
 
 FREEZE_SECONDS = 60.0
+END_SECONDS, END_LOOK_SECONDS = 6.0, 0.2  # within the time of any call
 RESTORE_SECONDS = 600.0
 # A guest of 64 GiB at 20 MiB/s. While its memory is written, the words of progress keep the step alive.
 MEMORY_SECONDS = 3600.0
@@ -59,6 +61,9 @@ class LayerCalls(Calls):
         finally:
             session.drop()
 
+    def end_freeze(self, uuid: UUID) -> None:
+        self._connection.call(lambda connect: _end(find(connect, uuid)))
+
     def restore(self, uuid: UUID, pool: str, memory: str) -> None:
         session = self._connection.session()
         try:
@@ -67,7 +72,7 @@ class LayerCalls(Calls):
             session.drop()
 
     def _watched(self, freezing: Future[bool], uuid: UUID, progress: Progress | None) -> bool:
-        """Whoever stops it by an error in `progress` leaves the host to finish it."""
+        """Whoever stops it by an error in `progress` leaves the host to finish it, or calls `end_freeze`."""
         while True:
             try:
                 return freezing.result(_LOOK_SECONDS)
@@ -76,6 +81,23 @@ class LayerCalls(Calls):
                     raise
                 if progress is not None:
                     progress(self._connection.read(lambda connect: _written(lookup(connect, uuid))))
+
+
+def _end(domain: libvirt.virDomain | None) -> None:
+    """libvirt writes the memory first, and freezes the disks after that, which takes no time."""
+    until = time.monotonic() + END_SECONDS
+    while domain is not None and _is_freezing(domain):
+        if time.monotonic() > until:
+            raise errors.Busy("its memory is still being written down")
+        with suppress(libvirt.libvirtError):  # it is past what can be aborted
+            domain.abortJob()
+        time.sleep(END_LOOK_SECONDS)
+
+
+def _is_freezing(domain: libvirt.virDomain) -> bool:
+    job = domain.jobStats() if domain.isActive() else {}
+    is_under_way = job.get("type", libvirt.VIR_DOMAIN_JOB_NONE) != libvirt.VIR_DOMAIN_JOB_NONE
+    return is_under_way and job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT
 
 
 def _written(domain: libvirt.virDomain) -> float:

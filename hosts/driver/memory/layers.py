@@ -46,6 +46,10 @@ class LayerCalls(Calls):
                 _write_to(host, uuid, layer.target, layer.volume)
             return quiesce and memory is None and uuid in host.agents
 
+    def end_freeze(self, uuid: UUID) -> None:
+        with self._call("end_freeze"):
+            return  # each call of freeze here is over when it returns
+
     def restore(self, uuid: UUID, pool: str, memory: str) -> None:
         with self._call("restore") as host:
             spec, power = domain_of(host, uuid)
