@@ -20,13 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+import django
+
 from hosts.driver import open_driver
 from hosts.driver.base import Driver
 from tests.lab.fixtures import Lab
 
 POOL, SOURCE = "bench", "source"
 GIB, MIB = 1 << 30, 1 << 20
-LOOK_EVERY_SECONDS = 0.2  # as vms.workflows.clone does
 CONVERT = ["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2"]
 BY_HAND = {
     "convert -t none": [*CONVERT, "-t", "none"],
@@ -40,6 +41,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024)
     given = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+    django.setup()
     lab = Lab()
     try:
         host = lab.up(1)[0]
@@ -104,9 +107,12 @@ def create(directory: Path, made: Path) -> None:
 
 
 def copy(driver: Driver, made: Path) -> None:
-    job = uuid4()
+    """Looked at as the workflow does."""
+    from vms.workflows.watch import FIRST_AGAIN_SECONDS, LAST_AGAIN_SECONDS, PAUSES
+
+    job, pauses = uuid4(), iter((*PAUSES, FIRST_AGAIN_SECONDS))
     while not driver.copy_volume(job, 1, POOL, SOURCE, made.name).is_complete:
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(next(pauses, LAST_AGAIN_SECONDS))
 
 
 def convert(command: list[str], directory: Path, made: Path) -> None:

@@ -18,7 +18,7 @@ UNDER_WAY, BEGUN, DONE = CopyFacts(1, 9, False), CopyFacts(0, 9, False, has_begu
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LOOK_EVERY_SECONDS", 0)
+    monkeypatch.setattr(watch, "PAUSES", (0, 0, 0))
 
 
 def put_by(kept: Mapping[str, Any], facts: CopyFacts, about: str = "a", **more: Any) -> Mapping[str, Any]:
@@ -35,11 +35,22 @@ def test_what_is_small_is_waited_for() -> None:
 
 def test_what_takes_longer_keeps_no_worker() -> None:
     kept = put_by({}, UNDER_WAY, total=7)
-    assert kept == {"about": "a", "begun": 0, "total": 7}
+    assert kept == {"about": "a", "begun": 0, "pause": 1.0, "total": 7}
     context = Mock(kept=kept)
-    with pytest.raises(LookAgain):
+    with pytest.raises(LookAgain) as caught:
         Watch(context, "a").until_complete(lambda: UNDER_WAY)
     assert context.moved.call_count == 1
+    assert (caught.value.seconds, caught.value.keep["pause"]) == (1.0, 2.0)
+
+
+def test_it_is_looked_at_often_at_first_and_never_less_than_every_two_seconds() -> None:
+    kept, seconds = put_by({}, UNDER_WAY), []
+    for _ in range(4):
+        with pytest.raises(LookAgain) as caught:
+            Watch(Mock(kept=kept), "a").until_complete(lambda: UNDER_WAY)
+        kept = caught.value.keep
+        seconds.append(caught.value.seconds)
+    assert seconds == [1.0, 2.0, 2.0, 2.0]
 
 
 def test_one_that_is_lost_again_and_again_is_given_up() -> None:

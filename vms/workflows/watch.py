@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypeVar
 from hosts.driver.types import CopyFacts
 from portal.operations.workflow import LookAgain, StepContext, StepFailed
 
-# What is small is done while one waits; what is large keeps no worker meanwhile.
-LOOKS, LOOK_EVERY_SECONDS, LOOK_AGAIN_SECONDS = 10, 0.2, 2.0
+# What is small is done while one waits, so the first looks come soon; what is large keeps no worker meanwhile.
+PAUSES = (0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.3, 0.5, 0.5)
+FIRST_AGAIN_SECONDS, LAST_AGAIN_SECONDS = 0.5, 2.0
 MOST_TRIES = 4
 
 
@@ -40,6 +41,7 @@ class Watch:
         self._context, self._about = context, str(about)
         self._is_new = context.kept.get("about") != self._about
         self._begun = 0 if self._is_new else int(context.kept["begun"])
+        self._pause = FIRST_AGAIN_SECONDS if self._is_new else float(context.kept.get("pause", LAST_AGAIN_SECONDS))
 
     def until_complete(
         self,
@@ -49,7 +51,7 @@ class Watch:
         keep: Callable[[], Mapping[str, Any]] = dict,
     ) -> F:
         """What the last look has found. Raises LookAgain, for which `keep` is asked what else to put by."""
-        for _ in range(LOOKS if self._is_new else 1):
+        for pause in PAUSES if self._is_new else PAUSES[:1]:
             facts = look()
             if is_enough(facts):
                 return facts
@@ -57,8 +59,8 @@ class Watch:
             if self._begun > MOST_TRIES:
                 raise StepFailed("host_gave_up", "The host lost it again and again before it was done.")
             self._tell(facts)
-            time.sleep(LOOK_EVERY_SECONDS)
-        raise self.again(LOOK_AGAIN_SECONDS, keep())
+            time.sleep(pause)
+        raise self.again(self._pause, keep())
 
     def _tell(self, facts: Facts) -> None:
         if facts.total_bytes:
@@ -67,7 +69,8 @@ class Watch:
             self._context.progress(0, "")
 
     def again(self, seconds: float, keep: Mapping[str, Any]) -> LookAgain:
-        return LookAgain(seconds, keep={"about": self._about, "begun": self._begun, **keep})
+        pause = min(2 * self._pause, LAST_AGAIN_SECONDS)
+        return LookAgain(seconds, keep={"about": self._about, "begun": self._begun, "pause": pause, **keep})
 
 
 def together(copies: Sequence[CopyFacts]) -> CopyFacts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import libvirt
 
 from hosts.driver import errors
@@ -62,10 +64,13 @@ def _list_volumes(pool: libvirt.virStoragePool) -> list[VolumeFacts]:
 
 
 def _volume(pool: libvirt.virStoragePool, name: str) -> VolumeFacts | None:
-    names = upload.names_in(pool)
-    if name not in names or not upload.is_whole(name, names):
+    return _whole(upload.named(pool.listAllVolumes()), name)
+
+
+def _whole(volumes: Mapping[str, libvirt.virStorageVol], name: str) -> VolumeFacts | None:
+    if name not in volumes or not upload.is_whole(name, volumes):
         return None
-    return parse.volume(pool.storageVolLookupByName(name).XMLDesc())
+    return parse.volume(volumes[name].XMLDesc())
 
 
 def _ensure_volume(pool: libvirt.virStoragePool, name: str, capacity_bytes: int) -> VolumeFacts:
@@ -78,12 +83,13 @@ def _ensure_volume(pool: libvirt.virStoragePool, name: str, capacity_bytes: int)
 
 
 def _ensure_overlay(pool: libvirt.virStoragePool, name: str, backing: str, capacity_bytes: int) -> VolumeFacts:
-    there = _volume(pool, name)
+    volumes = upload.named(pool.listAllVolumes())
+    there = _whole(volumes, name)
     if there is not None:
         if there.backing != backing:
             raise errors.AlreadyExists(f"volume {name} is an overlay on {there.backing}, not on {backing}")
         return there
-    base = _volume(pool, backing)
+    base = _whole(volumes, backing)
     if base is None:
         raise errors.NotFound(f"no volume {backing} in pool {pool.name()}")
     made = pool.createXML(volume_xml(name, "qcow2", capacity_bytes, backing_path=base.path))
