@@ -9,10 +9,11 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
+from hosts.driver import errors
 from hosts.driver.base import Driver
 from hosts.errors import translate
 from portal.operations.models import Operation
-from portal.operations.workflow import Output, Step, StepContext, Workflow, register
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, TransientError, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
 from vms.models import Backup, BackupDisk, BackupKind
@@ -44,7 +45,7 @@ def hand_over(context: StepContext) -> Output:
 
 def settle(context: StepContext) -> Output:
     """A file that has taken something over, all of it or a part, is another one than before: sum it up anew."""
-    driver = _driver(context)
+    driver = _driver_again(context)
     for file in _standing_on_it(context):
         driver.end_absorb(file.pk)
         pool = file.backup.target.pool_name
@@ -80,13 +81,31 @@ def note_missing(context: StepContext) -> None:
 def _absorb(context: StepContext, file: BackupDisk) -> None:
     assert file.parent is not None
     base = file.parent.parent.file_name if file.parent.parent else ""
-    pool, driver = file.backup.target.pool_name, _driver(context)
-    Watch(context, file.pk).until_complete(lambda: driver.absorb(file.pk, pool, file.file_name, base))
+    pool, driver = file.backup.target.pool_name, _driver_again(context)
+    try:
+        Watch(context, file.pk).until_complete(lambda: driver.absorb(file.pk, pool, file.file_name, base))
+    except errors.DriverError:
+        _driver_again(context)  # it may have gone away in the middle
+        raise
 
 
 def _driver(context: StepContext) -> Driver:
     target = backup_of(context.operation.target_id).target
     return target_driver(context, target, reaching_host(target))
+
+
+def _driver_again(context: StepContext) -> Driver:
+    """Of a target that was there when this began. Where it is away by now, that is waited for.
+
+    By an undo as well: what a file has taken over until then is told by reading it alone.
+    """
+    try:
+        return _driver(context)
+    except (StepFailed, errors.DriverError) as error:
+        if isinstance(error, errors.DriverError) and error.transient:
+            raise
+        name = backup_of(context.operation.target_id).target.name
+        raise TransientError(f"the backup target {name}, which is not mounted any more") from error
 
 
 def _children(context: StepContext) -> list[Backup]:
