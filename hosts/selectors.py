@@ -66,9 +66,10 @@ def host(actor: Actor, id_or_name: object) -> Host:
 
 
 def targets(actor: Actor) -> QuerySet[BackupTarget]:
-    """The default one first, with what each host sees of it."""
-    actor.require(Permission.HOST_READ)
-    return BackupTarget.objects.prefetch_related("reaches__host")
+    """The default one first, with what each host sees of it. Those who may only choose one see what takes backups."""
+    actor.require_scope(Permission.FLAVOR_READ)
+    rows = BackupTarget.objects.prefetch_related("reaches__host")
+    return rows if actor.can(Permission.HOST_READ) else rows.filter(is_active=True)
 
 
 def target(actor: Actor, id_or_slug: object) -> BackupTarget:

@@ -343,14 +343,14 @@ ROUTES: dict[str, Route] = {
     "api/v1/backup-targets": Route(
         _at("backup-targets"),
         {
-            "GET": STAFF_READS,
+            "GET": SIGNED_IN,
             "POST": _call(_ADMINS.format(202), lambda world: {"slug": "tape", "path": "/srv/tape"}),
         },
     ),
     "api/v1/backup-targets/<slug:target>": Route(
         _target(),
         {
-            "GET": STAFF_READS,
+            "GET": SIGNED_IN,
             "PATCH": _call(_ADMINS.format(200), lambda world: {"active": False}),
             "DELETE": _call(_ADMINS.format(204)),
         },

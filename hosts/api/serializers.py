@@ -66,8 +66,9 @@ class CheckOut(serializers.Serializer[Any]):
 
 
 class HostOut(serializers.Serializer[Any]):
-    """Context: `claimed`, by id of host. What stands from `hostname` on was seen on the host."""
+    """A host. What stands from `hostname` on was seen on it, at `seen_at`."""
 
+    # Context: `claimed`, by id of host.
     id = serializers.UUIDField()
     name = serializers.CharField()
     uri = serializers.CharField()

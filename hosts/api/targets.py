@@ -1,4 +1,4 @@
-"""Backup targets, for the provider's staff."""
+"""Backup targets: to choose from for everybody, to look after for the provider's staff."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hosts.services import targets as services
 from portal.api.operations import OperationOut
 from portal.api.serializers import Boolean, Input, Text
 from portal.api.views import ApiView
+from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 
 
@@ -46,11 +47,29 @@ class BackupTargetOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     slug = serializers.CharField()
     name = serializers.CharField()
-    path = serializers.CharField()
-    default = serializers.BooleanField(source="is_default")
-    active = serializers.BooleanField(source="is_active")
-    hosts = ReachOut(many=True, source="reaches", help_text="What each host's last check found.")
+    default = serializers.BooleanField(source="is_default", help_text="Where backups go that name no target.")
+    active = serializers.BooleanField(source="is_active", help_text="Whether it takes new backups.")
+    reached = serializers.SerializerMethodField(
+        help_text="Whether every host that was asked reaches it; backups of machines on others would wait."
+    )
+    path = serializers.CharField(required=False, help_text="Told to the provider's staff alone.")
+    hosts = ReachOut(
+        many=True,
+        required=False,
+        source="reaches",
+        help_text="What each host's last check found; told to the provider's staff alone.",
+    )
     created_at = serializers.DateTimeField()
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if "actor" in self.context and not self.context["actor"].can(Permission.HOST_READ):
+            del fields["path"], fields["hosts"]
+        return fields
+
+    def get_reached(self, target: BackupTarget) -> bool:
+        found = [reach.is_reached for reach in target.reaches.all()]
+        return bool(found) and all(found)
 
 
 class BackupTargetAcceptedOut(serializers.Serializer[Any]):
@@ -60,35 +79,36 @@ class BackupTargetAcceptedOut(serializers.Serializer[Any]):
     target = BackupTargetOut()
 
 
-def target_data(target: BackupTarget) -> dict[str, Any]:
-    return dict(BackupTargetOut(target).data)
+def target_data(actor: Actor, target: BackupTarget) -> dict[str, Any]:
+    return dict(BackupTargetOut(target, context={"actor": actor}).data)
 
 
 class Targets(ApiView):
-    permissions = {"GET": Permission.HOST_READ, "POST": Permission.HOST_WRITE}
+    permissions = {"GET": Permission.FLAVOR_READ, "POST": Permission.HOST_WRITE}
 
     @extend_schema(responses=BackupTargetOut(many=True))
     def get(self, request: Request) -> Response:
-        """All backup targets, with what each host sees of them."""
+        """Where backups may go, the default first; for the provider's staff all, with what each host sees of them."""
         rows = selectors.targets(self.actor)
         self.query()
-        return self.listed(BackupTargetOut(self.page(rows), many=True).data)
+        context = {"actor": self.actor}
+        return self.listed(BackupTargetOut(self.page(rows), many=True, context=context).data)
 
     @extend_schema(request=BackupTargetIn, responses={202: BackupTargetAcceptedOut})
     def post(self, request: Request) -> Response:
         """Register a directory; the check finds out which hosts reach it."""
         self.actor.require(Permission.HOST_WRITE)
         target, operation = services.add_target(actor=self.actor, **self.body(BackupTargetIn))
-        return self.accepted(operation, target=target_data(target))
+        return self.accepted(operation, target=target_data(self.actor, target))
 
 
 class TargetDetail(ApiView):
-    permissions = {"GET": Permission.HOST_READ, "PATCH": Permission.HOST_WRITE, "DELETE": Permission.HOST_WRITE}
+    permissions = {"GET": Permission.FLAVOR_READ, "PATCH": Permission.HOST_WRITE, "DELETE": Permission.HOST_WRITE}
 
     @extend_schema(responses=BackupTargetOut)
     def get(self, request: Request, target: str) -> Response:
         """One backup target, by slug or id."""
-        return Response(target_data(selectors.target(self.actor, target)))
+        return Response(target_data(self.actor, selectors.target(self.actor, target)))
 
     @extend_schema(request=BackupTargetChange, responses=BackupTargetOut)
     @transaction.atomic
@@ -98,7 +118,7 @@ class TargetDetail(ApiView):
         found = selectors.target(self.actor, target)
         names = {"name": "name", "active": "is_active", "default": "is_default"}
         wanted = {names[name]: value for name, value in self.body(BackupTargetChange).items()}
-        return Response(target_data(services.change(actor=self.actor, target=found, **wanted)))
+        return Response(target_data(self.actor, services.change(actor=self.actor, target=found, **wanted)))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, target: str) -> Response:
@@ -117,4 +137,4 @@ class TargetCheck(ApiView):
         self.actor.require(Permission.HOST_WRITE)
         found = selectors.target(self.actor, target)
         self.body()
-        return self.accepted(services.check(actor=self.actor, target=found), target=target_data(found))
+        return self.accepted(services.check(actor=self.actor, target=found), target=target_data(self.actor, found))

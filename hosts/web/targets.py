@@ -68,6 +68,7 @@ class TargetCard:
 @require_safe
 def target_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
+    actor.require(Permission.HOST_READ)
     page = page_of(request, selectors.targets(actor))
     busy = active_on_each(target.pk for target in page.rows)
     context = {

@@ -30,8 +30,9 @@ class TokenIn(Input):
 
 
 class TokenOut(serializers.Serializer[Any]):
-    """Context: `tenants`, slugs by id."""
+    """A token of the API; its text is told once, when it is made."""
 
+    # Context: `tenants`, slugs by id.
     id = serializers.UUIDField()
     name = serializers.CharField()
     prefix = serializers.CharField(help_text="What its text begins with, after “berth_”.")

@@ -74,8 +74,9 @@ class OperationBrief(serializers.Serializer[Any]):
 
 
 class OperationOut(OperationBrief):
-    """Context: `actor`. Lists prefetch `steps`."""
+    """Long work: follow it here until `status` is `succeeded`, `failed` or `cancelled`."""
 
+    # Context: `actor`. Lists prefetch `steps`.
     tenant = serializers.CharField(source="tenant.slug", allow_null=True)
     progress = serializers.SerializerMethodField(help_text="Per cent.")
     step = serializers.SerializerMethodField(help_text="The name of the step that runs, or null.")

@@ -14,10 +14,9 @@ LARGEST_INTEGER = 2**31 - 1
 
 
 class Input(serializers.Serializer[Any]):
-    """Refuses unknown fields, so that typos and mass assignment are seen.
+    """Unknown fields are refused."""
 
-    Context: `kind`, what a refusal calls them: field unless told otherwise.
-    """
+    # Context: `kind`, what a refusal calls them: field unless told otherwise.
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):

@@ -31,8 +31,9 @@ class TenantChange(Input):
 
 
 class TenantOut(serializers.Serializer[Any]):
-    """Context: `actor`."""
+    """A tenant, and what you may do in it."""
 
+    # Context: `actor`.
     id = serializers.UUIDField()
     slug = serializers.CharField()
     name = serializers.CharField()

@@ -64,8 +64,9 @@ class ImageActionsOut(serializers.Serializer[Any]):
 
 
 class ImageOut(serializers.Serializer[Any]):
-    """Context: `actor`; `operations` and `uses` by id of image."""
+    """An image: what disks of new machines begin as."""
 
+    # Context: `actor`; `operations` and `uses` by id of image.
     id = serializers.UUIDField()
     slug = serializers.CharField()
     name = serializers.CharField()
@@ -137,8 +138,9 @@ class CopyOut(serializers.Serializer[Any]):
 
 
 class ImageDetailOut(ImageOut):
-    """Context beside that of a list: `users`, `copies`."""
+    """An image, with who uses it."""
 
+    # Context beside that of a list: `users`, `copies`.
     shared_with = serializers.SerializerMethodField(help_text="For its tenant and the provider's staff, else empty.")
     users = serializers.SerializerMethodField(help_text="Some of the machines made of it: those that you may see.")
     copies = serializers.SerializerMethodField(help_text="Where its file lies; for the provider's staff, else empty.")

@@ -37,8 +37,9 @@ class ResolutionsOut(serializers.Serializer[Any]):
 
 
 class DriftOut(serializers.Serializer[Any]):
-    """Context: `actor`, and `operations`: what is under way, by id of drift."""
+    """A difference between a host and what the portal knows of it."""
 
+    # Context: `actor`, and `operations`: what is under way, by id of drift.
     id = serializers.UUIDField()
     kind = serializers.ChoiceField(choices=[str(kind) for kind in Kind])
     host = serializers.CharField(source="host.name", default=None, allow_null=True, help_text="Null: in the books.")

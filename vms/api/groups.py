@@ -50,8 +50,9 @@ class GroupActionsOut(serializers.Serializer[Any]):
 
 
 class GroupOut(serializers.Serializer[Any]):
-    """Context: `actor`."""
+    """Machines that are to run apart, or together."""
 
+    # Context: `actor`.
     id = serializers.UUIDField()
     name = serializers.CharField()
     tenant = serializers.CharField(source="tenant.slug")

@@ -92,8 +92,9 @@ class KeepOut(serializers.Serializer[Any]):
 
 
 class ScheduleOut(serializers.Serializer[Any]):
-    """Context: `actor`, and `runs`: the latest of each, by id of schedule."""
+    """Snapshots or backups by the clock."""
 
+    # Context: `actor`, and `runs`: the latest of each, by id of schedule.
     id = serializers.UUIDField()
     vm = serializers.UUIDField(source="vm_id")
     tenant = serializers.CharField(source="tenant.slug")

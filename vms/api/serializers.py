@@ -136,8 +136,9 @@ class NicOut(serializers.Serializer[Any]):
 
 
 class VMOut(serializers.Serializer[Any]):
-    """Context: `actor`, and `operations`: what is under way, by id of machine."""
+    """A virtual machine."""
 
+    # Context: `actor`, and `operations`: what is under way, by id of machine.
     id = serializers.UUIDField()
     name = serializers.CharField()
     tenant = serializers.CharField(source="tenant.slug")

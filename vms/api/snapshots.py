@@ -55,8 +55,9 @@ class SnapshotActionsOut(serializers.Serializer[Any]):
 
 
 class SnapshotOut(serializers.Serializer[Any]):
-    """Context: `actor`, and `operations`: what is under way, by id of machine."""
+    """A machine as it was at one moment; `parent` and `current` make them a tree."""
 
+    # Context: `actor`, and `operations`: what is under way, by id of machine.
     id = serializers.UUIDField()
     name = serializers.CharField()
     description = serializers.CharField()

@@ -48,8 +48,9 @@ class UploadActionsOut(serializers.Serializer[Any]):
 
 
 class UploadOut(serializers.Serializer[Any]):
-    """Context: `actor`."""
+    """A file on its way to become an image."""
 
+    # Context: `actor`.
     id = serializers.UUIDField(help_text="The image will have it too.")
     name = serializers.CharField()
     tenant = serializers.CharField(source="tenant.slug")

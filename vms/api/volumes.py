@@ -80,8 +80,9 @@ class LimitsOut(serializers.Serializer[Any]):
 
 
 class VolumeOut(serializers.Serializer[Any]):
-    """Context: `actor`; `operations`, what is under way by id of volume; `with_snapshots`, ids of volumes."""
+    """A disk, attached to a machine or by itself."""
 
+    # Context: `actor`; `operations`, what is under way by id of volume; `with_snapshots`, ids of volumes.
     id = serializers.UUIDField()
     name = serializers.CharField()
     tenant = serializers.CharField(source="tenant.slug")
