@@ -132,6 +132,13 @@ class TestRestore:
         assert answer.status_code == 202
         assert answer.json()["vm"]["id"] == str(world.machines["web"].pk)
         assert answer.json()["operation"]["kind"] == "backup.restore"
+        (kept,) = call("member").get(f"vms/{backup.vm_id}/snapshots").json()["results"]
+        assert (kept["safety"], kept["status"]) == (True, "creating")
+
+    def test_in_place_of_what_it_is(self, world: World, call: Call) -> None:
+        backup = world.backup()
+        assert self.to(call, backup, {"safety": False}).status_code == 202
+        assert call("member").get(f"vms/{backup.vm_id}/snapshots").json()["results"] == []
 
     def test_where_there_is_no_room_beside_what_it_has(self, world: World, call: Call) -> None:
         backup, layers = world.backup(), Layer.objects.count()
@@ -240,3 +247,16 @@ class TestTargets:
         assert call("admin").patch("backup-targets/nas", {"default": False}).status_code == 400
         assert call("admin").patch("backup-targets/tape", {"default": True}).json()["default"] is True
         assert call("admin").get("backup-targets/nas").json()["default"] is False
+
+    def test_tenants_see_what_they_may_choose(self, world: World, call: Call) -> None:
+        world.target()
+        world.target("tape")
+        world.target("old")
+        TargetReach.objects.filter(target__slug="tape").update(is_reached=False)
+        BackupTarget.objects.filter(slug="old").update(is_active=False)
+        seen = call("viewer").get("backup-targets").json()["results"]
+        assert [(each["slug"], each["reached"]) for each in seen] == [("nas", True), ("tape", False)]
+        assert not {"path", "hosts"} & {name for each in seen for name in each}
+        assert call("viewer").get("backup-targets/old").status_code == 404
+        (staff, *_) = call("admin").get("backup-targets").json()["results"]
+        assert (staff["path"], len(staff["hosts"])) == ("/srv/nas", 1)

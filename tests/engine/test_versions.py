@@ -11,6 +11,7 @@ from portal.operations.states import StepState
 JOURNALS = {
     ("vm.delete", 1): ("power", "undefine", "address", "volumes"),
     ("vm.delete", 2): ("power", "undefine", "volumes"),
+    ("backup.restore", 1): ("check", "copy", "stop", "define", "start", "replaced"),
     ("image.publish", 1): ("copy", "bring", "inspect", "convert", "store"),
     ("vm.delete-snapshot", 1): ("merge", "measure"),
     ("vm.repair", 1): ("seed", "address", "define", "power"),

@@ -25,8 +25,8 @@ from tests.reconcile.conftest import fresh
 from tests.reconcile.test_clone import worked
 from tests.world import World
 from vms.design import domain_spec
-from vms.models import VM, Backup, BackupDisk, Layer, Volume
-from vms.services import backups
+from vms.models import VM, Backup, BackupDisk, Layer, Snapshot, SnapshotState, Volume
+from vms.services import backups, snapshots
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ERRORS = [errors.NoSpace("no"), errors.DriverError("odd"), errors.Unreachable("away")]
@@ -122,6 +122,28 @@ def restored(vm: VM, host: MemoryHost, backup: Backup) -> None:
     assert {disk.target: disk.volume for disk in host.running[vm.pk].values()} == wanted
     layers = Layer.objects.filter(volume__isnull=False, volume__vm__in=[vm.pk, None])
     assert {layer.file_name for layer in layers} <= {name for _, name in host.volumes}
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_what_it_was_is_kept_as_a_snapshot(vm: VM, host: MemoryHost, is_cancelled: bool) -> None:
+    backup, old = back_up(vm), {volume.target: volume.layer.file_name for volume in fresh(vm).volumes.all()}
+    _, operation = backups.restore(actor=SYSTEM, backup=backup, safety=True)
+    if is_cancelled:
+        services.cancel(actor=SYSTEM, operation=operation)
+        assert worked(operation).state == State.CANCELLED
+        assert not Snapshot.objects.unscoped("test").exists()
+        assert {volume.target: volume.layer.file_name for volume in fresh(vm).volumes.all()} == old
+        return
+    assert worked(operation).state == State.SUCCEEDED
+    kept = Snapshot.objects.unscoped("test").get()
+    assert (kept.state, kept.is_safety, kept.taken_at is not None) == (SnapshotState.READY, True, True)
+    assert {disk.layer.file_name for disk in kept.disks.all()} == set(old.values())
+    assert {("berth", name) for name in old.values()} <= set(host.volumes)
+    back = snapshots.revert(actor=SYSTEM, snapshot=kept)
+    assert worked(back).state == State.SUCCEEDED
+    for volume in fresh(vm).volumes.all():
+        assert volume.layer.parent is not None
+        assert volume.layer.parent.file_name == old[volume.target]
 
 
 @pytest.mark.parametrize("is_taken", [True, False], ids=["another in its place", "nothing in its place"])
@@ -302,3 +324,37 @@ def test_what_takes_over_from_a_deleted_one_is_let_be(vm: VM, host: MemoryHost, 
     operation.delete()
     turn()
     assert helper.uuid not in host.domains
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("step", ["hand-over", "sums"])
+def test_a_target_that_goes_away_in_the_middle_of_a_deletion_is_waited_for(
+    vm: VM, host: MemoryHost, monkeypatch: pytest.MonkeyPatch, step: str, is_cancelled: bool
+) -> None:
+    first, second = back_up(vm), back_up(vm)
+    assert second.parent == first
+    operation = backups.delete(actor=SYSTEM, backup=first)
+    token = (first.target.pool_name, first.target.marker)
+    kept = host.volumes[token]
+
+    def goes_away(moment: str, name: str) -> None:
+        if (moment, name) == ("before", step):
+            host.volumes.pop(token, None)
+
+    monkeypatch.setattr(engine, "step_hook", goes_away)
+    engine.run(operation.pk)
+    rows = Operation.objects.unscoped("test").filter(pk=operation.pk)
+    assert (rows.get().state, first.target.name in rows.get().waiting_for) == (State.QUEUED, True)
+    monkeypatch.setattr(engine, "step_hook", None)
+    if is_cancelled:
+        services.cancel(actor=SYSTEM, operation=rows.get())
+    for _ in range(30):  # more often than any undo is tried that fails
+        rows.update(not_before=None)
+        engine.run(operation.pk)
+    assert rows.get().state == (State.UNWINDING if is_cancelled else State.QUEUED)
+    assert first.target.name in rows.get().waiting_for
+    host.volumes[token] = kept
+    assert worked(rows.get()).state == (State.CANCELLED if is_cancelled else State.SUCCEEDED)
+    left = Backup.objects.unscoped("test").get(pk=second.pk)
+    assert (left.damage, left.state) == ("", "ready")
+    assert Backup.objects.unscoped("test").filter(pk=first.pk).exists() == is_cancelled

@@ -168,7 +168,7 @@ def off(stack: Stack, vm_id: str) -> None:
 
 def restore(guest: Guest, backup: dict[str, Any]) -> None:
     """In place, after which it is off."""
-    guest.stack.succeeded("POST", f"/backups/{backup['id']}/actions/restore", {})
+    guest.stack.succeeded("POST", f"/backups/{backup['id']}/actions/restore", {"safety": False})
 
 
 def on_disk(guest: Guest, vm_id: str, names: Iterable[str], scratch: Path) -> dict[str, str]:
@@ -311,6 +311,30 @@ def test_what_later_ones_need_is_handed_over(shared: Guest, target: Path, tmp_pa
     wanted = {f"part-{number}": shared.sums[f"part-{number}"] for number in range(3)}
     assert contents(left, wanted, tmp_path) == wanted
     assert "nas" not in stack.manage("audit")
+
+
+def test_a_target_that_goes_away_while_later_backups_take_over_is_waited_for(
+    shared: Guest, target: Path, lab_host: LabHost
+) -> None:
+    stack = shared.stack
+    shared.fill(200 * 1024)
+    first = shared.back_up(full=True)
+    shared.write("small", 256)
+    second = shared.back_up()
+    operation = stack.accepted("DELETE", f"/backups/{first['id']}")["operation"]["id"]
+    told = lambda: stack.get(f"/operations/{operation}")  # noqa: E731
+    wait_until(lambda: told()["step"] in ("hand-over", "sums"), 120, "a hand-over")
+    in_mounts_of(lab_host, "mount", "-t", "tmpfs", "tmpfs", target)
+    try:
+        wait_until(lambda: "The NAS" in (told()["waiting_for"] or ""), 120, "words of what it waits for")
+        assert told()["status"] in ("queued", "running")
+    finally:
+        in_mounts_of(lab_host, "umount", target)
+    wait_until(lambda: told()["status"] == "succeeded", 180, "its end")
+    left = stack.get(f"/backups/{second['id']}")
+    assert (left["kind"], left["parent"], left["damage"]) == ("full", None, "")
+    stack.succeeded("POST", f"/backups/{second['id']}/actions/verify")
+    assert shared.host.helpers() == []
 
 
 def test_of_a_target_that_is_not_mounted_nothing_is_deleted_or_called_damaged(

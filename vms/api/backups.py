@@ -35,6 +35,11 @@ class RestoreIn(Input):
     name = Text(
         max_length=63, required=False, help_text="Of a new machine; left out, its own machine gets the disks of then."
     )
+    safety = Boolean(
+        required=False,
+        default=True,
+        help_text="Of its own machine what it is now is kept as a snapshot; false: what was written since is lost.",
+    )
 
 
 class BackupFilter(Input):
@@ -58,8 +63,9 @@ class BackupActionsOut(serializers.Serializer[Any]):
 
 
 class BackupOut(serializers.Serializer[Any]):
-    """Context: `actor`, and `operations`: what is under way, by id of backup."""
+    """All disks of a machine as they were; an incremental one needs its `parent`."""
 
+    # Context: `actor`, and `operations`: what is under way, by id of backup.
     id = serializers.UUIDField()
     tenant = serializers.CharField(source="tenant.slug")
     vm = serializers.UUIDField(source="vm_id", allow_null=True, help_text="Null where the machine is gone.")
@@ -170,11 +176,14 @@ class BackupRestore(ApiView):
 
     @extend_schema(request=RestoreIn, responses={202: AcceptedOut})
     def post(self, request: Request, id: UUID) -> Response:
-        """To a new machine of that `name`; without one its own machine gets the disks of then, and is off meanwhile."""
+        """To a new machine of that `name`; without one its own machine gets the disks of then, and is off meanwhile.
+
+        What it was until then is kept as a snapshot, unless `safety` is false.
+        """
         backup = backup_selectors.backup(self.actor, id, Permission.VM_WRITE)
         wanted = self.body(RestoreIn)
         if "name" in wanted:
             vm, operation = services.restore_as_new(actor=self.actor, backup=backup, name=wanted["name"])
         else:
-            vm, operation = services.restore(actor=self.actor, backup=backup)
+            vm, operation = services.restore(actor=self.actor, backup=backup, safety=wanted["safety"])
         return self.accepted(operation, vm=vm_data(self.actor, vm, operation))

@@ -24,6 +24,7 @@ from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState, Layer, V
 from vms.models.backup import most_mib
 from vms.services import guard, pools, promises
 from vms.services.create import boot_volume, new_machine
+from vms.services.snapshots import keep_as_it_is
 from vms.states import Action
 from vms.wanted import wanted_of
 from vms.workflows.backup import BACK_UP, disks_of
@@ -106,10 +107,11 @@ def delete(*, actor: Actor, backup: Backup) -> Operation:
 
 
 @transaction.atomic
-def restore(*, actor: Actor, backup: Backup) -> tuple[VM, Operation]:
-    """Its machine gets the disks of then; what was written since is lost. One that runs is powered off meanwhile.
+def restore(*, actor: Actor, backup: Backup, safety: bool = False) -> tuple[VM, Operation]:
+    """Its machine gets the disks of then. One that runs is powered off meanwhile.
 
-    Volumes that it has now and had not then, or has no longer, stay as they are. Raises Forbidden, Conflict, or
+    With `safety` what it is now is kept as a snapshot; without, what was written since is lost. Volumes that it has now
+    and had not then, or has no longer, stay as they are. Raises Forbidden, Conflict, with `safety` Exceeded, or
     NoCapacity where the pools have no room for the disks of then beside those of now.
     """
     vm = _its_machine(actor, backup)
@@ -125,14 +127,18 @@ def restore(*, actor: Actor, backup: Backup) -> tuple[VM, Operation]:
     pools.require_room_beside(vm, layers.values())
     for layer in layers.values():
         layer.save(force_insert=True)
+    params = {"backup": str(backup.pk), "layers": {file: str(layer.pk) for file, layer in layers.items()}}
+    if safety:
+        replaced = [volumes[file.volume_id] for file in files if file.volume_id]
+        params["before"] = str(keep_as_it_is(actor=actor, vm=vm, volumes=replaced, cause="a restore").pk)
     return vm, operations.submit(
         RESTORE,
         actor=actor,
         target=vm,
         title=f"Restore {vm.name} from a backup",
-        params={"backup": str(backup.pk), "layers": {file: str(layer.pk) for file, layer in layers.items()}},
+        params=params,
         lane=vm.host_id,
-        after={"taken_at": str(backup.taken_at)},
+        after={"taken_at": str(backup.taken_at), "safety": safety},
         holds=[*volumes.values(), *layers.values()],
         shares=chain_of(backup),
     )

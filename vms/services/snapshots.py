@@ -102,6 +102,17 @@ def revert(*, actor: Actor, snapshot: Snapshot, safety: bool = False) -> Operati
     )
 
 
+def keep_as_it_is(*, actor: Actor, vm: VM, volumes: Iterable[Volume], cause: str) -> Snapshot:
+    """What a machine that the caller has locked is until its disks are replaced: ready once that is done.
+
+    Raises Exceeded, NoCapacity or Conflict as `take_snapshot` does.
+    """
+    before = _new(actor, vm, f"Before {cause} {timezone.now():%Y-%m-%d %H:%M:%S}", volumes)
+    before.is_safety, before.description = True, f"What it was before {cause}."
+    _save(before, volumes)
+    return before
+
+
 @transaction.atomic
 def delete_snapshot(*, actor: Actor, snapshot: Snapshot) -> Operation:
     """Its data is merged into what stands on it; the machine and its other snapshots stay as they are."""

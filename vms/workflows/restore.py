@@ -1,6 +1,7 @@
 """Restoring a backup: to its machine, whose disks are replaced, or to a new machine.
 
-Every file is read and compared first, so a damaged backup changes nothing. The disks that are replaced go last.
+Every file is read and compared first, so a damaged backup changes nothing. The disks that are replaced go last, or are
+kept as a snapshot.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import models, transaction
+from django.db.models.functions import Now
 
 from hosts.driver import errors
 from hosts.driver.types import DiskSpec, DomainSpec, Inventory, PowerState
@@ -24,8 +26,8 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
-from vms.models import VM, BackupDisk, Layer, Power, Volume
-from vms.workflows import create
+from vms.models import VM, BackupDisk, Layer, Power, Snapshot, SnapshotState, Volume
+from vms.workflows import create, snapshot_steps
 from vms.workflows.backup_files import backup_of, check_files, target_driver
 from vms.workflows.common import driver_of, machine, observe_now
 from vms.workflows.watch import Watch
@@ -187,6 +189,10 @@ def _replace(operation: Operation, only: Collection[str] | None = None) -> list[
 
 def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
     _replace(operation, outputs.get("replaced_layers"))
+    if "before" in operation.params:
+        rows = Snapshot.objects.unscoped("workflow").filter(pk=operation.params["before"])
+        rows.update(state=SnapshotState.READY, taken_at=Now())
+    snapshot_steps.settle(operation, outputs.get("gib", {}))
     VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(current_snapshot=None)
     vm, backup = machine(operation), backup_of(operation.params["backup"])
     actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
@@ -197,6 +203,8 @@ def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
 def forget_layers(operation: Operation) -> None:
     """The machine is as it was."""
     Layer.objects.filter(pk__in=operation.params["layers"].values()).delete()
+    if "before" in operation.params:
+        snapshot_steps.forget_snapshot(snapshot_steps.snapshot_in(operation, "before"))
 
 
 RESTORE = register(
@@ -205,12 +213,15 @@ RESTORE = register(
         doing="restoring",
         done="restored",
         permission=Permission.VM_WRITE,
+        version=2,
+        continues=frozenset({1}),
         steps=(
             Step("check", "Checking every file", check, weight=2),
             Step("copy", "Copying the disks back", copy_disks, undo=delete_copies, weight=6),
             Step("stop", "Powering it off", power_off, undo=power_on_again),
             Step("define", "Giving it the restored disks", define_restored, undo=define_as_before),
             Step("start", "Starting it as it was", power_on),
+            Step("measure", "Measuring what it was until now", snapshot_steps.measure),
             Step("replaced", "Deleting the replaced disks", drop_replaced, is_final=True),
         ),
         succeeded=settle,

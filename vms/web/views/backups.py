@@ -55,6 +55,12 @@ class RestoreForm(forms.Form):
         help_text="Lower-case letters, digits and hyphens. It is the hostname inside, too.",
     )
     confirmation = forms.CharField(max_length=63, required=False)
+    safety = forms.BooleanField(
+        label="Keep what it is now as a snapshot",
+        required=False,
+        initial=True,
+        help_text="It counts in the quota. Without it, all that was written since is lost.",
+    )
 
 
 @require_safe
@@ -111,7 +117,7 @@ def backup_restore(request: HttpRequest, slug: str, backup_id: UUID) -> HttpResp
     return render(request, "vms/backup_restore.html", context, status=status_of(form))
 
 
-def _restored(request: HttpRequest, actor: Actor, backup: Backup, wanted: dict[str, str]) -> HttpResponse:
+def _restored(request: HttpRequest, actor: Actor, backup: Backup, wanted: dict[str, Any]) -> HttpResponse:
     if wanted["where"] == "new":
         if not wanted["name"]:
             raise Invalid("Give the new machine a name.", field="name")
@@ -120,7 +126,7 @@ def _restored(request: HttpRequest, actor: Actor, backup: Backup, wanted: dict[s
         return redirect("vm-detail", backup.tenant.slug, vm.pk)
     if wanted["confirmation"] != backup.vm_name:
         raise Invalid("This is not its name; nothing was restored.", field="confirmation")
-    vm, _ = services.restore(actor=actor, backup=backup)
+    vm, _ = services.restore(actor=actor, backup=backup, safety=wanted["safety"])
     messages.success(request, "It is being restored.")
     return redirect("vm-detail", backup.tenant.slug, vm.pk)
 
