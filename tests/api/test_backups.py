@@ -133,7 +133,7 @@ class TestRestore:
         assert answer.json()["vm"]["id"] == str(world.machines["web"].pk)
         assert answer.json()["operation"]["kind"] == "backup.restore"
         (kept,) = call("member").get(f"vms/{backup.vm_id}/snapshots").json()["results"]
-        assert (kept["safety"], kept["status"]) == (True, "creating")
+        assert (kept["safety"], kept["status"]) == (True, "taking")
 
     def test_in_place_of_what_it_is(self, world: World, call: Call) -> None:
         backup = world.backup()

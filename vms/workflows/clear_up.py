@@ -35,7 +35,7 @@ from vms.models import VM, Lifecycle, Power, Snapshot, SnapshotState
 from vms.snapshot_layers import ENDED, Joining, Removal, snapshots_of
 from vms.workflows import layers
 from vms.workflows.common import driver_of, machine
-from vms.workflows.snapshot_steps import end_or_hide, measure, settle
+from vms.workflows.snapshot_steps import end_or_hide, forget_snapshot, measure, settle
 from vms.workflows.watch import Watch
 
 QUIET, QUIET_AFTER_CANCEL = timedelta(minutes=1), timedelta(hours=1)
@@ -156,8 +156,11 @@ def give_up(operation: Operation) -> None:
             Snapshot.objects.unscoped("workflow").filter(pk=snapshot.pk).update(state=state)
 
 
-def nothing_to_give_up(operation: Operation) -> None:
-    """What is left is out of sight already; the clock comes again."""
+def end_merged(operation: Operation) -> None:
+    """What is left is out of sight already, and the clock comes again; of what was merged nothing is held any more."""
+    for snapshot in snapshots_of(operation.target_id):
+        if snapshot.state == SnapshotState.GONE and not snapshot.disks.exists():
+            forget_snapshot(snapshot)
 
 
 # One step: once all is merged, no cancel comes in between.
@@ -189,7 +192,7 @@ CLEAR_UP = register(
         permission=Permission.VM_WRITE,
         steps=STEPS,
         succeeded=settle_end,
-        unwound=nothing_to_give_up,
+        unwound=end_merged,
         translate=translate,
         deadline=timedelta(hours=24),
         gives_way=True,

@@ -97,7 +97,7 @@ def _end(domain: libvirt.virDomain | None) -> None:
 def _is_freezing(domain: libvirt.virDomain) -> bool:
     job = domain.jobStats() if domain.isActive() else {}
     is_under_way = job.get("type", libvirt.VIR_DOMAIN_JOB_NONE) != libvirt.VIR_DOMAIN_JOB_NONE
-    return is_under_way and job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT
+    return bool(is_under_way and job.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT)
 
 
 def _written(domain: libvirt.virDomain) -> float:
