@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -59,36 +59,6 @@ def revert_plan(vm: VM, snapshot: Snapshot) -> RevertPlan:
     if set(now) - set(then):
         words += " Volumes that were attached since stay as they are."
     return RevertPlan(snapshot.has_memory and not why_not, words)
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A snapshot in the tree, `depth` branchings to the right. `is_here`: what the machine is now stands on it."""
-
-    snapshot: Snapshot
-    depth: int
-    is_here: bool
-
-
-def tree(snapshots: Iterable[Snapshot], here: UUID | None) -> list[Branch]:
-    """From the oldest down. A line goes on straight below; only where it branches does the newer line move right."""
-    children: dict[UUID | None, list[Snapshot]] = {}
-    all_of_them = sorted(snapshots, key=lambda each: (each.created_at, each.pk))
-    known = {each.pk for each in all_of_them}
-    for each in all_of_them:
-        children.setdefault(each.parent_id if each.parent_id in known else None, []).append(each)
-    return list(_walk(children, None, 0, here))
-
-
-def _walk(
-    children: Mapping[UUID | None, list[Snapshot]], parent: UUID | None, depth: int, here: UUID | None
-) -> Iterator[Branch]:
-    """The branches that were left first, the line that was gone on with last: it stays in its column."""
-    below = children.get(parent, [])
-    for position, each in enumerate(below):
-        column = depth + (len(below) - 1 - position if parent is not None else 0)
-        yield Branch(each, column, each.pk == here)
-        yield from _walk(children, each.pk, column, here)
 
 
 def hidden_gib(vm: VM) -> int:

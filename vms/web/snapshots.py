@@ -14,7 +14,7 @@ from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
 from vms import snapshot_selectors
 from vms.models import VM, Consistency, Snapshot, SnapshotState
-from vms.snapshot_selectors import Branch
+from vms.snapshot_tree import Branch, tree
 from vms.states import Verdict
 
 DEEPEST = 6  # further to the right there is no room on a small screen
@@ -35,12 +35,16 @@ _WORDS = {SnapshotState.TAKING: "being taken", SnapshotState.DELETING: "being de
 
 @dataclass(frozen=True)
 class SnapshotRow:
-    """One of the tree, `depth` steps to the right. `word` is "" where nothing is to be said of its state."""
+    """One of the tree, `depth` steps to the right, with the lines beside it (vms.snapshot_tree).
+
+    `word` is "" where nothing is to be said of its state.
+    """
 
     id: UUID
     name: str
     description: str
     depth: int
+    rails: tuple[str, ...]
     is_here: bool
     has_memory: bool
     is_safety: bool
@@ -70,7 +74,7 @@ class SnapshotPage:
 def rows(actor: Actor, vm: VM, operation: Operation | None) -> list[SnapshotRow]:
     """The tree of a machine, from the oldest down."""
     found = snapshot_selectors.snapshots(actor, vm=vm)
-    branches = snapshot_selectors.tree(found, vm.current_snapshot_id)
+    branches = tree(found, vm.current_snapshot_id)
     return [_row(actor, vm, operation, branch) for branch in branches]
 
 
@@ -101,6 +105,7 @@ def _row(actor: Actor, vm: VM, operation: Operation | None, branch: Branch) -> S
         name=snapshot.name,
         description=snapshot.description,
         depth=min(branch.depth, DEEPEST),
+        rails=(*branch.rails[:-1][:DEEPEST], branch.rails[-1]),
         is_here=branch.is_here,
         has_memory=snapshot.has_memory,
         is_safety=snapshot.is_safety,
