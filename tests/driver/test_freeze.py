@@ -10,13 +10,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import libvirt
 import pytest
 
-from hosts.driver.types import DomainSpec, FreshLayer, PowerState
+from hosts.driver.kvm.probe import boot_disk
+from hosts.driver.types import DiskSpec, DomainSpec, FreshLayer, PowerState
+from tests.driver.guests import guest, qcow2
 from tests.driver.rig import POOL, Rig
-from tests.driver.test_layers import disks_of, machine, overlay, power
+from tests.driver.test_layers import disks_of, overlay, power
+from tests.lab.fixtures import LabHost
 
-__all__ = ["machine"]
+# Writes 0xa5 from 64 KiB to 576 KiB, and halts: more than fits into the pipe to the one that writes the file.
+FILL = bytes.fromhex("fa b80010 8ec0 31ff b90080 50 b8a5a5 fc f3ab 58 050010 3d0090 75e9 f4 ebfd")
+LAST = 0x8FFF0
 
 
 class Stop(Exception):
@@ -26,6 +32,22 @@ class Stop(Exception):
 @pytest.fixture
 def rig(kvm_rig: Rig) -> Rig:
     return kvm_rig
+
+
+@pytest.fixture
+def machine(rig: Rig, lab_host: LabHost, tmp_path: Path) -> DomainSpec:
+    rig.driver.upload(POOL, "image", qcow2(tmp_path, boot_disk(FILL)), "qcow2")
+    overlay(rig, "base", "image")
+    overlay(rig, "data", "image")
+    spec = guest(disks=(DiskSpec(POOL, "base", "vda"), DiskSpec(POOL, "data", "vdb")))
+    rig.driver.define(spec)
+    rig.driver.start(spec.uuid)
+    domain = libvirt.open(lab_host.uri).lookupByUUIDString(str(spec.uuid))
+    for _ in range(600):
+        if domain.memoryPeek(LAST, 16, libvirt.VIR_MEMORY_PHYSICAL) == b"\xa5" * 16:
+            return spec
+        time.sleep(0.1)
+    raise AssertionError("a guest that has written to its memory")
 
 
 class Writer:
