@@ -16,7 +16,7 @@ import structlog
 
 from hosts.driver import open_driver
 from hosts.driver.base import Driver
-from hosts.driver.errors import DriverError
+from hosts.driver.errors import DriverError, HostFailed
 from hosts.models import Host
 
 READING = frozenset(
@@ -48,7 +48,21 @@ def driver_for(host: Host) -> Driver:
 
 
 def fenced_driver(host: Host, check: Callable[[], None]) -> Driver:
-    """The host's driver for a step: `check` runs before each call, and raises where the step's worker is fenced off."""
+    """The host's driver for a step: `check` runs before each call, and raises where the step's worker is fenced off.
+
+    Nothing is asked of a host that has failed: what was there runs elsewhere by now, or waits for it to come back.
+    """
+
+    def check_both() -> None:
+        check()
+        if host.has_failed:
+            raise HostFailed(f"{host.name} was fenced off")
+
+    return cast(Driver, _Fenced(host, check_both))
+
+
+def returning_driver(host: Host, check: Callable[[], None]) -> Driver:
+    """The same, for clearing a host that has failed and is back."""
     return cast(Driver, _Fenced(host, check))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from hosts.driver import errors
-from portal.operations.workflow import StepFailed, TransientError
+from portal.operations.workflow import PlaceLost, StepFailed, TransientError
 
 # Words for tenants: no host names, paths or libvirt text (those are in the worker's log).
 _WORDS = {
     "host_unreachable": "the host does not answer",
     "host_timeout": "the host did not answer in time",
+    "host_failed": "Its host has failed.",
     "resource_busy": "the machine is busy on its host",
     "no_space": "The storage of the host is full.",
     "no_slot": "The machine has no slot left for another disk. Stop it, start it, and try again.",
@@ -31,4 +32,6 @@ def translate(error: Exception) -> Exception | None:
     words = _WORDS[error.code]
     if error.transient:
         return TransientError(words, is_lane_down=isinstance(error, errors.Unreachable | errors.Timeout))
+    if isinstance(error, errors.HostFailed):
+        return PlaceLost(error.code, words)
     return StepFailed(error.code, words)

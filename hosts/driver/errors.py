@@ -26,6 +26,12 @@ class Timeout(DriverError):
     transient = True
 
 
+class HostFailed(DriverError):
+    """The host was fenced off; nothing is asked of it."""
+
+    code = "host_failed"
+
+
 class Busy(DriverError):
     """Another job holds the domain or the volume."""
 

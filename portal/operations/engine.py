@@ -24,7 +24,16 @@ from portal.operations.lease import LeaseLost, claim
 from portal.operations.models import Operation, OperationStep
 from portal.operations.services import ring_next
 from portal.operations.states import BEGUN, State, StepState
-from portal.operations.workflow import LookAgain, Step, StepContext, StepFailed, TransientError, Workflow, workflow_of
+from portal.operations.workflow import (
+    LookAgain,
+    PlaceLost,
+    Step,
+    StepContext,
+    StepFailed,
+    TransientError,
+    Workflow,
+    workflow_of,
+)
 from portal.tenancy.gate import Actor
 
 logger = logging.getLogger(__name__)
@@ -204,8 +213,10 @@ class _Run:
             except (LeaseLost, OperationalError, InterfaceError):
                 raise
             except Exception as error:
-                self._undo_failed(step, error)
-                return
+                translated = self._translated(error)
+                if not isinstance(translated, PlaceLost):
+                    self._undo_failed(step, translated)
+                    return
             self.journal.mark(row, StepState.UNDONE, row.detail)
         try:
             self._unwound()
@@ -233,7 +244,6 @@ class _Run:
     def _undo_failed(self, step: Step, error: Exception) -> None:
         self.heartbeat.watch(None)
         logger.warning("undo of %s in %s: %s", step.name, self.operation.pk, error, exc_info=error)
-        error = self._translated(error)
         if isinstance(error, TransientError):
             endings.wait(self.journal, f"undoing “{step.title}”: {error}", is_lane_down=error.is_lane_down)
         else:

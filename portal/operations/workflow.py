@@ -109,6 +109,10 @@ class StepFailed(Exception):
         self.detail = detail
 
 
+class PlaceLost(StepFailed):
+    """The place that the step works on is gone, with all that was there: its undo has nothing left to undo."""
+
+
 @dataclass(frozen=True)
 class Workflow:
     """A kind of operation. `doing` and `done` are words for people: what is under way with its target, and was.
