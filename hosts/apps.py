@@ -8,6 +8,7 @@ class HostsConfig(AppConfig):
         from hosts import health as of_hosts
         from hosts import (
             observe,
+            suspicion,
             usage,
             workflows,  # noqa: F401  registers the kinds of operation
         )
@@ -16,6 +17,7 @@ class HostsConfig(AppConfig):
         from portal.core import health
 
         observe.sample_listeners.append(usage.record)
+        observe.watches.append(suspicion.watch)
         settle.listeners.append(forget_what_they_have)
         health.checks["hosts"] = of_hosts.hosts
         health.collectors["hosts"] = of_hosts.metrics

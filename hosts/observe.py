@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from django.utils import timezone
 
 from hosts.connections import driver_for
 from hosts.driver.base import Driver
-from hosts.driver.errors import DriverError
+from hosts.driver.errors import DriverError, Timeout, Unreachable
 from hosts.driver.types import DomainEvent, DomainState, Lease
 from hosts.metering import Meter, Sample
 from hosts.models import Host
@@ -23,6 +25,7 @@ from portal.core.connection import release, released
 from portal.events import live
 
 POLL_SECONDS = 5.0
+MOST_BETWEEN_SECONDS = 30.0
 ROUND_SECONDS = 20.0
 
 
@@ -43,7 +46,37 @@ reading_listeners: list[ReadingListener] = []
 sample_listeners: list[SampleListener] = []
 # Called one round after the other beside the watchers, for slower looks at all hosts together.
 round_listeners: list[Callable[[], None]] = []
+# Each in a thread of its own, until the event is set.
+watches: list[Callable[[threading.Event], None]] = []
 logger = logging.getLogger(__name__)
+
+
+class Silence:
+    """How long a host did not answer though it was asked. `now` is by the monotonic clock.
+
+    It grows from one failed attempt to the next, by so much at most: time in which nobody asked, as while this process
+    was stopped, says nothing of the host.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._failed_at: float | None = None
+
+    def failed(self, now: float) -> None:
+        if self._failed_at is not None:
+            self.seconds += min(now - self._failed_at, MOST_BETWEEN_SECONDS)
+        self._failed_at = now
+
+    def answered(self) -> None:
+        self.seconds, self._failed_at = 0.0, None
+
+
+_silences: dict[UUID, Silence] = {}
+
+
+def silence_of(host_id: UUID) -> float:
+    """Seconds for which the watcher in this process got no answer; 0 where the last attempt had one."""
+    return _silences[host_id].seconds if host_id in _silences else 0.0
 
 
 class HostWatcher:
@@ -56,6 +89,7 @@ class HostWatcher:
         self._is_lost = threading.Event()
         self._is_removed = False
         self._meter = Meter()
+        self._silence = _silences[host.pk] = Silence()
 
     def run(self) -> None:
         """Until `stop` is set, or the host is removed."""
@@ -64,12 +98,15 @@ class HostWatcher:
                 self._guarded_turn()
             self._stop.wait(POLL_SECONDS)
         self._stop_watching()
+        _silences.pop(self.host.pk, None)
 
     def _guarded_turn(self) -> None:
         try:
             self._turn()
         except DriverError as error:
             self._stop_watching()
+            if isinstance(error, Unreachable | Timeout):
+                self._silence.failed(time.monotonic())
             self._note(error=str(error))
         except Host.DoesNotExist:
             self._is_removed = True
@@ -82,6 +119,7 @@ class HostWatcher:
         release()  # the host may take its time to answer
         self._watch(driver)
         at, states = timezone.now(), driver.list_domains()
+        self._silence.answered()
         leases = driver.leases(self.host.network_name) if self.host.network_cidr else []
         for listener in reading_listeners:
             listener(self.host, Reading(at, states, leases))
@@ -145,8 +183,9 @@ def _go_round() -> None:
 
 
 def watch_all(stop: threading.Event) -> None:
-    """A watcher for each host, also for those added later; returns when `stop` is set."""
-    threading.Thread(target=go_rounds, args=(stop,), name="rounds", daemon=True).start()
+    """A watcher for each host, also for those added later, and all `watches`; returns when `stop` is set."""
+    for work in (go_rounds, *watches):
+        threading.Thread(target=work, args=(stop,), name=work.__name__, daemon=True).start()
     watched: dict[object, threading.Thread] = {}
     while not stop.is_set():
         for host in Host.objects.exclude(pk__in=list(watched)):

@@ -10,7 +10,17 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from hosts import metrics
-from hosts.models import BackupTarget, Cluster, Host, HostState, HostUsage, StorageClass, StoragePool, TenantCluster
+from hosts.models import (
+    BackupTarget,
+    Cluster,
+    FenceAgent,
+    Host,
+    HostState,
+    HostUsage,
+    StorageClass,
+    StoragePool,
+    TenantCluster,
+)
 from portal.core.errors import NotFound
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor, parse_id
@@ -62,6 +72,14 @@ def host(actor: Actor, id_or_name: object) -> Host:
         found = rows.filter(pk=parse_id(str(id_or_name))).first()
     if found is None:
         raise NotFound("There is no such host.")
+    return found
+
+
+def fence_agent(actor: Actor, host: Host) -> FenceAgent:
+    actor.require(Permission.HOST_READ)
+    found = FenceAgent.objects.filter(host=host).first()
+    if found is None:
+        raise NotFound("The host has no fence agent.")
     return found
 
 

@@ -17,6 +17,9 @@ BEHIND_TLS = PUBLIC_URL.startswith("https://")
 INSTANCE = env.str("BERTH_INSTANCE", default="berth")
 LIBVIRT_URI = env.str("BERTH_LIBVIRT_URI", default="qemu:///system")
 POOL_PATH = env.str("BERTH_POOL_PATH", default=f"/var/lib/libvirt/images/{INSTANCE}")
+FENCE_AGENTS = env.str(
+    "BERTH_FENCE_AGENTS", default="/etc/berth/fence-agents"
+)  # a directory of programs (hosts.fencing)
 ALLOW_TCP = env.bool("BERTH_ALLOW_TCP", default=False)  # hosts by qemu+tcp, which asks nobody who they are
 NETWORK_CANDIDATES = env.list("BERTH_NETWORKS", default=[f"10.{75 + i}.0.0/24" for i in range(8)])
 IMAGE_DIR = DATA_DIR / "images"
@@ -136,6 +139,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
     "empty-bin": {"task": "vms.tasks.empty_bin", "schedule": 60.0, "options": {"expires": 60}},
+    "recover-waiting": {"task": "vms.tasks.recover_waiting", "schedule": 15.0, "options": {"expires": 15}},
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
     "clear-up-snapshots": {"task": "vms.tasks.clear_up_snapshots", "schedule": 30.0, "options": {"expires": 30}},
     "evict-unused-images": {"task": "vms.tasks.evict_unused_images", "schedule": 3600.0, "options": {"expires": 3600}},

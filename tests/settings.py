@@ -12,3 +12,5 @@ STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.s
 # A file, not memory: threads of one test must wait for each other's locks as processes do.
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": f"{tempfile.gettempdir()}/berth-tests-{os.getpid()}.sqlite3"}
+
+FENCE_AGENTS = str(BASE_DIR / "deploy/lab")  # noqa: F405

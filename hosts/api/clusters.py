@@ -9,8 +9,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hosts import selectors
-from hosts.models import Cluster, Spread
+from hosts import selectors, spare
+from hosts.models import Cluster, Failover, Spread
 from hosts.services import clusters as services
 from portal.api.serializers import Choice, Input, Integer, Text
 from portal.api.views import ApiView
@@ -31,6 +31,8 @@ class ClusterChange(Input):
     )
     spread = Choice(Spread.values, required=False)
     failure_reserve = Integer(required=False, help_text="How many hosts' worth is kept free for those that fail.")
+    failover = Choice(Failover.values, required=False, help_text="What is done when a host seems to have failed.")
+    failover_after = Integer(required=False, help_text="Seconds of silence before a host is suspected.")
     network_cidr = Text(
         max_length=43, required=False, allow_blank=True, help_text="Of all its hosts; empty: that of the first one."
     )
@@ -40,6 +42,17 @@ class ClusterIn(ClusterChange):
     slug = Text(max_length=63)
 
 
+class SpareOut(serializers.Serializer[Any]):
+    """Context: `spare`, by id of cluster."""
+
+    host = serializers.CharField(help_text="The one that has most; empty where no host has anything.")
+    machines = serializers.IntegerField(help_text="On it.")
+    without_room = serializers.IntegerField(help_text="Of these, those for which the others have no room.")
+
+    def to_representation(self, cluster: Any) -> dict[str, Any]:
+        return dict(super().to_representation(self.context["spare"][cluster.pk]))
+
+
 class ClusterOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     slug = serializers.CharField()
@@ -47,12 +60,19 @@ class ClusterOut(serializers.Serializer[Any]):
     cpu_model = serializers.CharField()
     spread = serializers.ChoiceField(choices=Spread.values)
     failure_reserve = serializers.IntegerField()
+    failover = serializers.ChoiceField(choices=Failover.values)
+    failover_after = serializers.IntegerField()
+    spare = SpareOut(source="*", help_text="Whether what is on its largest host would fit on the others now.")
     network_cidr = serializers.CharField(help_text="Each address in it is given once.")
     hosts = serializers.SerializerMethodField(help_text="By name.")
     created_at = serializers.DateTimeField()
 
     def get_hosts(self, cluster: Cluster) -> list[str]:
         return [host.name for host in cluster.hosts.all()]
+
+
+def cluster_data(cluster: Cluster) -> dict[str, Any]:
+    return dict(ClusterOut(cluster, context={"spare": spare.of_each([cluster])}).data)
 
 
 class TenantClustersIn(Input):
@@ -73,14 +93,15 @@ class Clusters(ApiView):
         """All clusters, with their hosts."""
         rows = selectors.clusters(self.actor)
         self.query()
-        return self.listed(ClusterOut(self.page(rows), many=True).data)
+        page = self.page(rows)
+        return self.listed(ClusterOut(page, many=True, context={"spare": spare.of_each(page)}).data)
 
     @extend_schema(request=ClusterIn, responses={201: ClusterOut})
     def post(self, request: Request) -> Response:
         """A new cluster, to which hosts are added."""
         self.actor.require(Permission.HOST_WRITE)
         found = services.add_cluster(actor=self.actor, **self.body(ClusterIn))
-        return self.created(ClusterOut(found).data, f"/api/v1/clusters/{found.slug}")
+        return self.created(cluster_data(found), f"/api/v1/clusters/{found.slug}")
 
 
 class ClusterDetail(ApiView):
@@ -89,16 +110,15 @@ class ClusterDetail(ApiView):
     @extend_schema(responses=ClusterOut)
     def get(self, request: Request, cluster: str) -> Response:
         """One cluster, by slug or id."""
-        return Response(ClusterOut(selectors.cluster(self.actor, cluster)).data)
+        return Response(cluster_data(selectors.cluster(self.actor, cluster)))
 
     @extend_schema(request=ClusterChange, responses=ClusterOut)
     def patch(self, request: Request, cluster: str) -> Response:
         """Change its name or policy; machines that run stay where they are."""
         self.actor.require(Permission.HOST_WRITE)
         found = selectors.cluster(self.actor, cluster)
-        return Response(
-            ClusterOut(services.change_cluster(actor=self.actor, cluster=found, **self.body(ClusterChange))).data
-        )
+        changed = services.change_cluster(actor=self.actor, cluster=found, **self.body(ClusterChange))
+        return Response(cluster_data(changed))
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, cluster: str) -> Response:

@@ -9,7 +9,8 @@ from rest_framework import serializers
 
 from hosts import service_class
 from hosts.checklist import checks
-from hosts.models import Host, HostState
+from hosts.fencing import OPTIONS
+from hosts.models import FenceAgent, Host, HostState
 from portal.api.operations import OperationOut
 from portal.api.serializers import Input, Integer, Text
 
@@ -96,6 +97,11 @@ class HostOut(serializers.Serializer[Any]):
     checked_at = serializers.DateTimeField(allow_null=True)
     seen_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField()
+    suspected_at = serializers.DateTimeField(
+        allow_null=True, help_text="Since when it seems to have failed, by more than one sign."
+    )
+    suspicion = serializers.CharField(help_text="By which signs, or why its silence is not taken for a failure.")
+    failed_at = serializers.DateTimeField(allow_null=True, help_text="When it was certain that its power was off.")
     checks = serializers.SerializerMethodField(help_text="What a host must have, as its last check found it.")
     created_at = serializers.DateTimeField()
 
@@ -109,6 +115,28 @@ class HostOut(serializers.Serializer[Any]):
     def get_claimed(self, host: Host) -> dict[str, int]:
         found = self.context["claimed"].get(host.pk, {})
         return {name: found.get(name, 0) for name in ("vcpus", "memory_mib", "disk_gib")}
+
+
+class FenceAgentIn(Input):
+    """How its power is cut. What is left out has no value, but for the password, which stays where the address does."""
+
+    agent = Text(max_length=63, help_text="One of the programs that the installation allows, such as fence_ipmilan.")
+    options = serializers.DictField(
+        child=Text(max_length=253, allow_blank=True), required=False, help_text=f"Of these: {', '.join(OPTIONS)}."
+    )
+    password = Text(max_length=128, required=False, allow_blank=True, help_text="Empty: none. It is never shown.")
+
+
+class FenceAgentOut(serializers.Serializer[Any]):
+    agent = serializers.CharField()
+    options = serializers.DictField(child=serializers.CharField())
+    has_password = serializers.SerializerMethodField()
+    power = serializers.ChoiceField(choices=["on", "off", ""], help_text="As its last test said; empty: unknown.")
+    problem = serializers.CharField(help_text="Why its last test did not go well; empty: it did.")
+    tested_at = serializers.DateTimeField(allow_null=True)
+
+    def get_has_password(self, agent: FenceAgent) -> bool:
+        return bool(agent.password)
 
 
 class HostAcceptedOut(serializers.Serializer[Any]):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hosts.api import clusters, metrics, storage, targets, views
+from hosts.api import clusters, fencing, metrics, storage, targets, views
 from hosts.models import HostState
 
 urlpatterns = [
@@ -14,6 +14,7 @@ urlpatterns = [
     path("hosts/<slug:host>/actions/cordon", views.HostStateChange.as_view(state=HostState.CORDONED)),
     path("hosts/<slug:host>/actions/uncordon", views.HostStateChange.as_view(state=HostState.ENABLED)),
     path("hosts/<slug:host>/actions/check", views.HostCheck.as_view()),
+    path("hosts/<slug:host>/fence-agent", fencing.HostFenceAgent.as_view()),
     path("hosts/<slug:host>/metrics", metrics.HostMetrics.as_view()),
     path("hosts/<slug:host>/pools", storage.HostPools.as_view()),
     path("hosts/<slug:host>/pools/<slug:pool>", storage.HostPoolDetail.as_view()),

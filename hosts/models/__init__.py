@@ -1,4 +1,5 @@
-from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Spread, TenantCluster
+from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Failover, Spread, TenantCluster
+from hosts.models.fence import FenceAgent
 from hosts.models.host import Host, HostState
 from hosts.models.placement import Placement
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
@@ -9,6 +10,8 @@ __all__ = [
     "DEFAULT_CLUSTER",
     "BackupTarget",
     "Cluster",
+    "Failover",
+    "FenceAgent",
     "Host",
     "HostState",
     "HostUsage",

@@ -17,12 +17,21 @@ class Spread(models.TextChoices):
     PACK = "pack", "Pack: the fullest host that fits"
 
 
+class Failover(models.TextChoices):
+    """What is done when a host of the cluster seems to have failed (hosts.failure)."""
+
+    OFF = "off", "Off: an administrator is told"
+    MANUAL = "manual", "Manual: an administrator confirms"
+    AUTOMATIC = "automatic", "Automatic: it is fenced off, and its machines start elsewhere"
+
+
 class Cluster(Row):
     """Hosts between which a machine can move: one network, and a processor that all of them can show a guest.
 
     An address is given once per cluster, so a machine keeps its own wherever it runs; `network_cidr` is that of the
     first host, and asked of all others. `cpu_model` is the baseline; "" is what the accelerator has by itself.
     `failure_reserve` is how many hosts' worth of capacity is kept free of new machines, for those of a host that fails.
+    `failover_after` is for how many seconds one is silent before it is suspected.
     """
 
     slug = models.CharField(max_length=63, unique=True)
@@ -31,6 +40,8 @@ class Cluster(Row):
     spread = models.CharField(max_length=10, choices=Spread.choices, default=Spread.SPREAD)
     network_cidr = models.CharField(max_length=43, blank=True)
     failure_reserve = models.PositiveSmallIntegerField(default=0)
+    failover = models.CharField(max_length=10, choices=Failover.choices, default=Failover.OFF)
+    failover_after = models.PositiveSmallIntegerField(default=120)
 
     class Meta:
         ordering = ["slug"]

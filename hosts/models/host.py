@@ -39,7 +39,8 @@ class Host(Row):
     `labels` are words that an administrator gives it, for what some machines ask of their host. The over-commit ratios
     are policy: how many vCPUs are given out per logical CPU, and memory per memory.
     `dedicated_cpus` is too: the last so many CPUs are for dedicated machines alone. `controls` are those of
-    hosts.driver.types.Controls, as the preflight's guest found them.
+    hosts.driver.types.Controls, as the preflight's guest found them. `suspected_at` is since when it seems to have
+    failed, and `suspicion` by which signs (hosts.failure); `failed_at` is when it was certain that it was off.
     """
 
     name = models.CharField(max_length=63, unique=True)
@@ -73,12 +74,20 @@ class Host(Row):
     last_error = models.CharField(max_length=300, blank=True)
     # a backup was restored, and nobody has looked since what machines it has and which addresses are taken
     is_unknown = models.BooleanField(default=False)
+    suspected_at = models.DateTimeField(null=True)
+    suspicion = models.CharField(max_length=300, blank=True)
+    failed_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def has_failed(self) -> bool:
+        """It was fenced off: nothing runs there, and nothing is asked of it until it was cleared."""
+        return self.state == HostState.FAILED
 
     @property
     def is_ready(self) -> bool:

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from hosts import selectors
-from hosts.models import DEFAULT_CLUSTER, Cluster, Spread, TenantCluster
+from hosts.models import DEFAULT_CLUSTER, Cluster, Failover, Spread, TenantCluster
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
 from portal.events import log
@@ -20,9 +20,10 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 
 MOST_RESERVED = 16
+SOONEST_FAILOVER, LATEST_FAILOVER = 30, 3600  # seconds
 WIDEST_NETWORK, NARROWEST_NETWORK = 16, 28
 _CPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}|")
-_FACTS = ("name", "cpu_model", "spread", "failure_reserve", "network_cidr")
+_FACTS = ("name", "cpu_model", "spread", "failure_reserve", "failover", "failover_after", "network_cidr")
 
 
 def default_cluster() -> Cluster:
@@ -32,7 +33,7 @@ def default_cluster() -> Cluster:
 
 @transaction.atomic
 def add_cluster(*, actor: Actor, slug: str, name: str = "", **policy: Any) -> Cluster:
-    """`policy`: cpu_model, spread, failure_reserve, network_cidr. Without a CIDR it becomes that of the first host.
+    """`policy`: the fields of the row beside its names. Without a CIDR it becomes that of the first host.
 
     Raises Invalid at the field, or Conflict where the slug is taken.
     """
@@ -109,6 +110,19 @@ def _set_policy(cluster: Cluster, values: dict[str, Any]) -> None:
         if not 0 <= values["failure_reserve"] <= MOST_RESERVED:
             raise Invalid(f"Use a number of hosts from 0 to {MOST_RESERVED}.", field="failure_reserve")
         cluster.failure_reserve = values["failure_reserve"]
+    _set_failover(cluster, values)
+
+
+def _set_failover(cluster: Cluster, values: dict[str, Any]) -> None:
+    if "failover" in values:
+        if values["failover"] not in Failover.values:
+            raise Invalid(f"Use one of: {', '.join(Failover.values)}.", field="failover")
+        cluster.failover = values["failover"]
+    if "failover_after" in values:
+        if not SOONEST_FAILOVER <= values["failover_after"] <= LATEST_FAILOVER:
+            words = f"Use a number of seconds from {SOONEST_FAILOVER} to {LATEST_FAILOVER}."
+            raise Invalid(words, field="failover_after")
+        cluster.failover_after = values["failover_after"]
 
 
 def _set_network(cluster: Cluster, cidr: str) -> None:

@@ -85,9 +85,11 @@ def remove_host(*, actor: Actor, host: Host) -> None:
 def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
     """Cordon (no new machines) or enable; what runs is left alone. Raises Conflict for one that was fenced off."""
     actor.require(Permission.HOST_WRITE)
-    if host.state == HostState.FAILED:
-        raise Conflict("It failed and was fenced off; what ran on it may run elsewhere by now.", code="wrong_state")
     ledger.lock(host.pk)  # what is being placed there is there before its state changes
+    host.refresh_from_db(fields=["state"])
+    if host.has_failed:
+        words = "It failed and was fenced off. When it answers again it is cleared of what runs elsewhere by now."
+        raise Conflict(words, code="wrong_state")
     before, host.state = host.state, state
     host.save(update_fields=["state"])
     log.record("host.state-changed", actor=actor, target=host, before={"state": before}, after={"state": state})

@@ -10,8 +10,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from hosts import selectors
-from hosts.models import Spread
+from hosts import selectors, spare
+from hosts.models import Failover, Spread
 from hosts.services import clusters as services
 from hosts.web import presenters
 from portal.tenancy.roles import Permission
@@ -33,6 +33,17 @@ class ClusterForm(forms.Form):
         min_value=0,
         initial=0,
         help_text="How many hosts may fail at once and have all their machines started elsewhere. 0 keeps nothing.",
+    )
+    failover = forms.ChoiceField(
+        label="When a host fails",
+        choices=Failover.choices,
+        initial=Failover.OFF,
+        help_text="Machines on shared storage start elsewhere, once it is certain that the host is off.",
+    )
+    failover_after = forms.IntegerField(
+        label="Seconds of silence before a host is suspected",
+        initial=120,
+        help_text="A second sign must say so too: its address, or its fence agent.",
     )
     cpu_model = forms.CharField(
         label="Processor that guests see",
@@ -58,9 +69,10 @@ def cluster_list(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     page = page_of(request, selectors.clusters(actor))
     claimed = selectors.claimed_of_each(host for cluster in page.rows for host in cluster.hosts.all())
+    spares = spare.of_each(page.rows)
     context = {
         "page": page,
-        "clusters": [presenters.cluster(cluster, claimed) for cluster in page.rows],
+        "clusters": [presenters.cluster(cluster, claimed, spares[cluster.pk]) for cluster in page.rows],
         "may_write": actor.can(Permission.HOST_WRITE),
     }
     return render(request, "hosts/clusters.html", context)

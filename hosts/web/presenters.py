@@ -11,8 +11,9 @@ from uuid import UUID
 from django.urls import reverse
 
 from hosts.checklist import Check, checks
-from hosts.models import Cluster, Host, HostState
+from hosts.models import Cluster, FenceAgent, Host, HostState
 from hosts.service_class import kept_by
+from hosts.spare import Spare
 from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
@@ -55,6 +56,10 @@ class HostRow:
     seen_at: datetime | None
     meters: list[Meter]
     last_error: str
+    suspicion: str
+    is_suspected: bool
+    has_failed: bool
+    failed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,17 @@ class ClassLine:
 
 
 @dataclass(frozen=True)
+class AgentLine:
+    """A host's fence agent, and what its last test said."""
+
+    name: str
+    word: str
+    look: str
+    problem: str
+    tested_at: datetime | None
+
+
+@dataclass(frozen=True)
 class HostPage(HostRow):
     hostname: str
     cpu_model: str
@@ -101,6 +117,9 @@ class HostPage(HostRow):
     classes: list[ClassLine]
     pools: list[PoolLine]
     checks: list[Check]
+    fence_agent: AgentLine | None
+    fence_url: str
+    failover_url: str
 
 
 @dataclass(frozen=True)
@@ -128,13 +147,16 @@ class ClusterCard:
     network: str
     cpu_model: str
     reserve: str
+    failover: str
+    spare_words: str
+    spare_look: str
     hosts: list[HostBars]
     meters: list[Meter]
     change_url: str
     remove_url: str
 
 
-def cluster(cluster: Cluster, claimed: Mapping[UUID, Mapping[str, int]]) -> ClusterCard:
+def cluster(cluster: Cluster, claimed: Mapping[UUID, Mapping[str, int]], spare: Spare) -> ClusterCard:
     reserve, hosts = cluster.failure_reserve, list(cluster.hosts.all())
     used = {name: sum(claimed.get(host.pk, {}).get(name, 0) for host in hosts) for name in _RESOURCES}
     there = {name: sum(host.capacity[name] or 0 for host in hosts) for name in _RESOURCES}
@@ -146,11 +168,30 @@ def cluster(cluster: Cluster, claimed: Mapping[UUID, Mapping[str, int]]) -> Clus
         network=cluster.network_cidr,
         cpu_model=cluster.cpu_model,
         reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
+        failover=cluster.get_failover_display(),
+        spare_words=_spare_words(spare),
+        spare_look="attention" if spare.without_room else "running",
         hosts=[_bars(host, claimed.get(host.pk, {})) for host in hosts],
         meters=[meter(name, used[name], there[name]) for name in _RESOURCES] if hosts else [],
         change_url=reverse("cluster-change", args=[cluster.slug]),
         remove_url=reverse("cluster-remove", args=[cluster.slug]),
     )
+
+
+def _spare_words(spare: Spare) -> str:
+    """ "" where nothing runs."""
+    if not spare.machines:
+        return ""
+    if not spare.without_room:
+        return f"If {spare.host} failed now, the others would have room for its {_machines(spare.machines)}."
+    return (
+        f"If {spare.host} failed now, there would be no room for {spare.without_room} of its "
+        f"{_machines(spare.machines)}."
+    )
+
+
+def _machines(count: int) -> str:
+    return "one machine" if count == 1 else f"{count} machines"
 
 
 def _bars(host: Host, used: Mapping[str, int]) -> HostBars:
@@ -191,7 +232,20 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
         classes=[ClassLine(str(each), reason) for each, reason in kept_by(host).items()],
         pools=[_pool(each, host.pool_name) for each in host.pools],
         checks=checks(host),
+        fence_agent=_agent(getattr(host, "fence_agent", None)),
+        fence_url=reverse("host-fence-agent", args=[host.name]),
+        failover_url=reverse("host-failover", args=[host.name]),
     )
+
+
+def _agent(agent: FenceAgent | None) -> AgentLine | None:
+    if agent is None:
+        return None
+    word = f"says {agent.power}" if agent.power else "not tested yet"
+    look = "running" if agent.power and not agent.problem else "working"
+    if agent.problem:
+        word, look = "does not work", "failed"
+    return AgentLine(agent.agent, word, look, agent.problem, agent.tested_at)
 
 
 def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
@@ -214,6 +268,10 @@ def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
         "seen_at": host.seen_at,
         "meters": [meter(name, used.get(name, 0), capacity[name]) for name in _RESOURCES],
         "last_error": host.last_error,
+        "suspicion": host.suspicion,
+        "is_suspected": host.suspected_at is not None,
+        "has_failed": host.has_failed,
+        "failed_at": host.failed_at,
     }
 
 

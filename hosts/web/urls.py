@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from hosts.web import clusters, storage, targets, views
+from hosts.web import clusters, fencing, storage, targets, views
 
 urlpatterns = [
     path("provider/storage/", storage.storage, name="storage"),
@@ -20,6 +20,8 @@ urlpatterns = [
     path("provider/hosts/<slug:name>/metrics/", views.host_metrics, name="host-metrics"),
     path("provider/hosts/<slug:name>/check/", views.host_check, name="host-check"),
     path("provider/hosts/<slug:name>/state/", views.host_state, name="host-state"),
+    path("provider/hosts/<slug:name>/fence-agent/", fencing.fence_agent, name="host-fence-agent"),
+    path("provider/hosts/<slug:name>/fence-agent/remove/", fencing.fence_agent_remove, name="host-fence-agent-remove"),
     path("provider/hosts/<slug:name>/remove/", views.host_remove, name="host-remove"),
     path("provider/backup-targets/", targets.target_list, name="target-list"),
     path("provider/add-backup-target/", targets.target_add, name="target-add"),

@@ -31,6 +31,7 @@ class Permission(StrEnum):
     ACCOUNT_WRITE = "account:write"
     HOST_READ = "host:read"
     HOST_WRITE = "host:write"
+    FENCE_WRITE = "fence:write"
     USER_READ = "user:read"
     USER_WRITE = "user:write"
 

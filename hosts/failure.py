@@ -1,0 +1,84 @@
+"""Whether a host has failed, by more than one sign. Pure: hosts.suspicion asks the hosts.
+
+One sign is that it does not answer libvirt, for so long as its cluster's policy says. That alone may be a daemon that
+hangs above guests that run. So another one must say so too: its address takes no connections, or its fence agent says
+that its power is off. And where most hosts are silent at once, it is Berth that is cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hosts.fencing import Power
+
+
+class Verdict(StrEnum):
+    """SILENT: for too short a time. UNCONFIRMED: there is no second sign. ALIVE: the second sign speaks against it.
+
+    CUT_OFF: so are most others.
+    """
+
+    WELL = "well"
+    SILENT = "silent"
+    UNCONFIRMED = "unconfirmed"
+    ALIVE = "alive"
+    CUT_OFF = "cut_off"
+    SUSPECTED = "suspected"
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """`answers` is whether the host's address takes connections; None, as `power`, where there is nothing to ask."""
+
+    silent_seconds: float
+    answers: bool | None = None
+    power: Power | None = None
+
+
+def is_long(silent_seconds: float, after: float) -> bool:
+    """Silent for long enough to look for the second sign."""
+    return silent_seconds >= after
+
+
+def judge(signs: Signs, after: float) -> Verdict:
+    if not signs.silent_seconds:
+        return Verdict.WELL
+    if not is_long(signs.silent_seconds, after):
+        return Verdict.SILENT
+    if signs.answers:  # and where the agent says that it is off, it is another machine's
+        return Verdict.ALIVE
+    if signs.power is Power.OFF or signs.answers is False:
+        return Verdict.SUSPECTED
+    return Verdict.UNCONFIRMED
+
+
+def is_cut_off(silent: Iterable[bool]) -> bool:
+    """Of hosts that belong together: more than half of them are silent at once."""
+    known = list(silent)
+    return sum(known) * 2 > len(known)
+
+
+def words(verdict: Verdict, signs: Signs) -> str:
+    """For administrators; "" where there is nothing to say."""
+    silence = f"It has not answered libvirt for {round(signs.silent_seconds)} s"
+    return {
+        Verdict.WELL: "",
+        Verdict.SILENT: "",
+        Verdict.UNCONFIRMED: f"{silence}, and nothing else tells whether it has failed. Look at it.",
+        Verdict.ALIVE: f"{silence}, but its address takes connections: it has not failed.{_of_power(signs)}",
+        Verdict.CUT_OFF: f"{silence}, and neither do most others. Berth itself may be cut off, so nothing is done.",
+        Verdict.SUSPECTED: f"{silence}, and {_second(signs)}.",
+    }[verdict]
+
+
+def _second(signs: Signs) -> str:
+    if signs.power is Power.OFF:
+        return "its fence agent says that its power is off"
+    on = ", while its fence agent says that its power is on" if signs.power is Power.ON else ""
+    return f"its address takes no connections{on}"
+
+
+def _of_power(signs: Signs) -> str:
+    return " Its fence agent says that it is off: is it that of another machine?" if signs.power is Power.OFF else ""

@@ -1,0 +1,73 @@
+"""Fence agents of hosts: which one, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from hosts import fencing
+from hosts.models import FenceAgent, Host
+from portal.core import sealed
+from portal.core.errors import Invalid
+from portal.events import log
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+
+LONGEST_PASSWORD = 128
+
+
+@transaction.atomic
+def set_agent(
+    *, actor: Actor, host: Host, agent: str, options: Mapping[str, str], password: str | None = None
+) -> FenceAgent:
+    """One of `fencing.agents`, with options of `fencing.OPTIONS`; "" leaves one out. It is tested within seconds.
+
+    `password` None keeps the one that it has, unless another program or address would be told it, which might be
+    anybody's. Raises Invalid at the field.
+    """
+    actor.require(Permission.FENCE_WRITE)
+    given = {name: value for name, value in options.items() if value != ""}
+    _check(agent, given, password)
+    before = FenceAgent.objects.filter(host=host).first()
+    is_told_alike = before is not None and (before.agent, _address(before.options)) == (agent, _address(given))
+    kept = before.password if before is not None and is_told_alike else ""
+    secret = kept if password is None else sealed.seal(password)
+    fresh = {"agent": agent, "options": given, "password": secret, "power": "", "problem": "", "tested_at": None}
+    made, _ = FenceAgent.objects.update_or_create(host=host, defaults=fresh)
+    told = _facts(before) if before else None
+    log.record("host.fence-agent-set", actor=actor, target=host, before=told, after=_facts(made))
+    return made
+
+
+@transaction.atomic
+def remove_agent(*, actor: Actor, host: Host) -> None:
+    """From then on only a person can say that the host is off; no effect where it has none."""
+    actor.require(Permission.FENCE_WRITE)
+    before = FenceAgent.objects.filter(host=host).first()
+    if before is not None:
+        before.delete()
+        log.record("host.fence-agent-removed", actor=actor, target=host, before=_facts(before))
+
+
+def _check(agent: str, options: Mapping[str, str], password: str | None) -> None:
+    if agent not in fencing.agents():
+        words = "This installation allows no such fence agent; its owner puts them into the directory for that."
+        raise Invalid(words, code="unknown_reference", field="agent")
+    for name, value in options.items():
+        if name not in fencing.OPTIONS:
+            raise Invalid(f"{name} cannot be given. These can: {', '.join(fencing.OPTIONS)}.", field="options")
+        if not fencing.is_option(name, value):
+            raise Invalid(f"This is no value for {name}.", field=name)
+    if password and (len(password) > LONGEST_PASSWORD or not password.isprintable()):
+        raise Invalid(f"Use at most {LONGEST_PASSWORD} characters on one line.", field="password")
+
+
+def _address(options: Mapping[str, str]) -> tuple[str | None, ...]:
+    return tuple(options.get(name) for name in ("ip", "ipport", "username"))
+
+
+def _facts(agent: FenceAgent) -> dict[str, Any]:
+    """For the log: whether it has a password, and not which."""
+    return {"agent": agent.agent, **agent.options, "has_password": bool(agent.password)}

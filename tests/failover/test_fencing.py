@@ -1,0 +1,137 @@
+"""What is run to cut a host's power, and what nobody can make Berth run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hosts import fencing
+from hosts.fencing import FencingError, Power
+from hosts.models import FenceAgent
+from hosts.services.fencing import remove_agent, set_agent
+from portal.core import sealed
+from portal.core.errors import Forbidden, Invalid
+from portal.events.models import Event
+from portal.tenancy.gate import SYSTEM, Actor
+from tests.failover.conftest import Agent
+from tests.world import World
+
+pytestmark = pytest.mark.django_db
+SECRET = "canary of fencing"
+
+
+def agent_of(world: World, **more: Any) -> FenceAgent:
+    asked = {"agent": "fence_test", "options": {"ip": "10.9.0.1", "username": "berth"}, "password": SECRET, **more}
+    return set_agent(actor=SYSTEM, host=world.host, **asked)
+
+
+def test_it_is_told_on_standard_input_alone(world: World, agent: Agent) -> None:
+    found = agent_of(world)
+    assert fencing.power(found) is Power.ON
+    fencing.cut_power(found)
+    assert fencing.power(found) is Power.OFF
+    assert agent.calls[:4] == ["ip=10.9.0.1", "username=berth", f"password={SECRET}", "action=status"]
+    assert [call for call in agent.calls if call.startswith("action")] == [
+        "action=status",
+        "action=off",
+        "action=status",
+    ]
+
+
+def test_a_secret_is_nowhere_but_there(world: World, agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        fencing.power(agent_of(world))
+    row = FenceAgent.objects.get()
+    assert SECRET not in f"{caplog.text}{row.password}{row.options}"
+    assert SECRET not in str(list(Event.objects.unscoped("test").values_list("data", flat=True)))
+    assert sealed.unseal(row.password) == SECRET
+
+
+def test_one_that_hangs_is_ended(world: World, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    (agent.directory / "fence_test").write_text("#!/bin/sh\nsleep 600\n")
+    monkeypatch.setattr(fencing, "STATUS_SECONDS", 0.2)
+    with pytest.raises(FencingError, match="did not end"):
+        fencing.power(agent_of(world))
+
+
+def test_one_that_says_nothing_proves_nothing(world: World, agent: Agent) -> None:
+    agent.fail("BROKEN")
+    with pytest.raises(FencingError, match="could not tell"):
+        fencing.power(agent_of(world))
+
+
+@pytest.mark.parametrize("name", ["fence_other", "../fence_test", "sh", "fence_test --help", "", "fence_writable"])
+def test_only_the_owners_programs_are_run(world: World, agent: Agent, name: str) -> None:
+    """Also where somebody wrote the row past the service."""
+    writable = agent.directory / "fence_writable"
+    writable.write_text("#!/bin/sh\n")
+    writable.chmod(0o777)
+    with pytest.raises(Invalid):
+        agent_of(world, agent=name)
+    with pytest.raises(FencingError):
+        fencing.power(FenceAgent(host=world.host, agent=name))
+
+
+def test_a_directory_that_others_write_to_has_none(agent: Agent) -> None:
+    agent.directory.chmod(0o777)
+    assert fencing.agents() == []
+
+
+def test_no_directory_has_none(settings: Any, tmp_path: Path) -> None:
+    settings.FENCE_AGENTS = str(tmp_path / "missing")
+    assert fencing.agents() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ip": "10.0.0.1\naction=on"},
+        {"ip": "-o StrictHostKeyChecking=no"},
+        {"ip": "host;reboot"},
+        {"username": "a b"},
+        {"plug": "$(id)"},
+        {"ipport": "http"},
+        {"action": "on"},
+        {"password_script": "/tmp/x"},
+        {"debug_file": "/etc/passwd"},
+        {"ipmitool_path": "/tmp/x"},
+    ],
+)
+def test_options_carry_nothing_else(world: World, agent: Agent, options: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        agent_of(world, options=options)
+    fencing.power(FenceAgent(host=world.host, agent="fence_test", options=options))
+    assert agent.calls == ["action=status"], "what was written past the service is left out"
+
+
+class TestPassword:
+    def test_it_stays_while_it_is_told_to_the_same(self, world: World, agent: Agent) -> None:
+        agent_of(world)
+        kept = agent_of(world, options={"ip": "10.9.0.1", "username": "berth", "lanplus": "1"}, password=None)
+        assert sealed.unseal(kept.password) == SECRET
+
+    def test_it_is_told_to_no_other(self, world: World, agent: Agent) -> None:
+        agent_of(world)
+        assert agent_of(world, options={"ip": "10.9.0.66", "username": "berth"}, password=None).password == ""
+
+    def test_it_is_one_line(self, world: World, agent: Agent) -> None:
+        with pytest.raises(Invalid):
+            agent_of(world, password="a\naction=on")
+
+    def test_another_key_opens_nothing(self, world: World, agent: Agent, settings: Any) -> None:
+        found = agent_of(world)
+        settings.SECRET_KEY = "another"
+        with pytest.raises(FencingError, match="another key"):
+            fencing.power(found)
+
+
+def test_who_may_change_it(world: World, agent: Agent) -> None:
+    narrow = Actor(world.people["admin"], provider_role="admin", scopes=frozenset({"host:read", "host:write"}))
+    for actor in (narrow, Actor(world.people["auditor"], provider_role="auditor"), Actor(world.people["owner"])):
+        with pytest.raises(Forbidden):
+            set_agent(actor=actor, host=world.host, agent="fence_test", options={})
+        with pytest.raises(Forbidden):
+            remove_agent(actor=actor, host=world.host)
