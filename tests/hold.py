@@ -3,7 +3,7 @@
 An order is a file `MOMENT:STEP` in BERTH_DATA/orders that holds a word: "hold" or "fail". The first worker process that
 comes there takes it, by renaming it to BERTH_DATA/held, and a hold lasts until that file is gone.
 Moments are "before", "during" and "after" a step, "undo" and "during-undo"; "during" is after the first call that
-changes a host, or a file of images, and where a step, or its undo, makes none it is its end. What each
+changes a host, its power, or a file of images, and where a step, or its undo, makes none it is its end. What each
 process comes by is written to orders/trace.
 
 An order `again:STEP` holds a moment instead, and counts when that step is come by for the second time; while there is
@@ -23,7 +23,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from hosts import connections
+from hosts import connections, fencing
 from hosts.driver.kvm import copy
 from portal.operations import engine, heartbeat, journal, lease, tasks
 from portal.operations.workflow import StepFailed
@@ -147,6 +147,7 @@ _fenced_call = connections._Fenced.__getattr__
 connections._Fenced.__getattr__ = _after_change  # type: ignore[method-assign]
 intake.remove = _after_file(intake.remove)
 image_store.locked = _after_lock(image_store.locked)
+fencing.cut_power = _after_file(fencing.cut_power)
 engine.step_hook = come_by
 if mutation := os.environ.get("BERTH_TEST_MUTATION"):
     MUTATIONS[mutation]()

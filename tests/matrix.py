@@ -73,6 +73,10 @@ def _at(path: str) -> Callable[[World], str]:
     return lambda world: f"/api/v1/{path}"
 
 
+def _silent(tail: str, **facts: Any) -> Callable[[World], str]:
+    return lambda world: f"/api/v1/hosts/{world.silent_host(**facts).name}/{tail}"
+
+
 def _drift(tail: str = "", **facts: Any) -> Callable[[World], str]:
     return lambda world: f"/api/v1/drift/{world.drift(**facts).pk}{tail}"
 
@@ -445,6 +449,24 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/hosts/<slug:host>/actions/check": Route(
         _at("hosts/one/actions/check"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
+    "api/v1/hosts/<slug:host>/actions/fence": Route(
+        _silent("actions/fence"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
+    "api/v1/hosts/<slug:host>/actions/confirm-off": Route(
+        _silent("actions/confirm-off"), {"POST": _call(_ADMINS.format(202), lambda world: {"name": "silent"})}
+    ),
+    "api/v1/hosts/<slug:host>/actions/clear": Route(
+        _silent("actions/clear", state="failed"), {"POST": _call(_ADMINS.format(202), _nothing)}
+    ),
+    "api/v1/hosts/<slug:host>/stranded": Route(_at("hosts/one/stranded"), {"GET": STAFF_READS}),
+    "api/v1/hosts/<slug:host>/fence-agent": Route(
+        _silent("fence-agent"),
+        {
+            "GET": STAFF_READS,
+            "PUT": _call(_ADMINS.format(200), lambda world: {"agent": "fence_lab", "options": {"plug": "lab/1"}}),
+            "DELETE": _call(_ADMINS.format(204)),
+        },
     ),
     "api/v1/hosts/<slug:host>/pools": Route(
         _at("hosts/one/pools"),

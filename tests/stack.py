@@ -82,6 +82,7 @@ class Stack:
             "BERTH_PORT": str(self.port),
             "BERTH_LIBVIRT_URI": self.libvirt_uri,
             "BERTH_INSTANCE": self.instance,
+            "BERTH_FENCE_AGENTS": str(ROOT / "deploy/lab"),
             "BERTH_POOL_PATH": str(self.pool_path),
             "REDIS_URL": f"unix://{self.data}/redis.sock",
             "DJANGO_SETTINGS_MODULE": "portal.settings",

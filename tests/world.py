@@ -19,7 +19,7 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
-from hosts.models import BackupTarget, Cluster, Host, StorageClass, StoragePool, TargetReach
+from hosts.models import BackupTarget, Cluster, FenceAgent, Host, StorageClass, StoragePool, TargetReach
 from hosts.services.clusters import default_cluster
 from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
@@ -251,6 +251,12 @@ class World:
     def other_host(self, name: str = "spare") -> Host:
         """One without machines."""
         return Host.objects.filter(name=name).first() or make_host(name)
+
+    def silent_host(self, **more: Any) -> Host:
+        """One that does not answer, with a fence agent."""
+        found = Host.objects.filter(name="silent").first() or make_host("silent", seen_at=None, **more)
+        FenceAgent.objects.get_or_create(host=found, defaults={"agent": "fence_lab", "options": {"plug": "lab/1"}})
+        return found
 
     def cluster(self, slug: str = "empty", **more: Any) -> Cluster:
         """One without hosts."""

@@ -5,19 +5,21 @@ class VmsConfig(AppConfig):
     name = "vms"
 
     def ready(self) -> None:
-        from hosts import observe
+        from hosts import observe, suspicion
         from portal.core import health
         from portal.web import navigation
         from vms import drift_health, observed, selectors, usage, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
         from vms.reconcile.turn import Reconciler
         from vms.scheduling import backups  # noqa: F401  registers how schedules make them
-        from vms.services import snapshots  # noqa: F401  registers what schedules can make
+        from vms.services import failover, snapshots  # noqa: F401  registers what schedules can make
 
         observe.event_listeners.append(observed.take_event)
         observe.reading_listeners.append(observed.take_reading)
         observe.sample_listeners.append(usage.take_sample)
         observe.round_listeners.append(Reconciler().turn)
+        suspicion.suspected_listeners.append(failover.begin)
+        suspicion.returned_listeners.append(failover.take_back)
         health.collectors["vms"] = of_vms.metrics
         health.collectors["drift"] = drift_health.metrics
         navigation.badges["drift-list"] = selectors.open_drift

@@ -12,10 +12,10 @@ from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from hosts import overcommit, service_class
-from hosts.models import Host, HostState, PoolKind
+from hosts.models import Host, HostState
 from hosts.models.usage import MINUTE
 from hosts.overcommit import OverCommit
-from vms import promise_words
+from vms import promise_words, storage
 from vms.models import VM, Backup, BackupState, Flavor, Schedule, ScheduleKind, VmUsage
 from vms.promise_kept import Kept, Measured, verdict
 from vms.promise_words import Words
@@ -62,6 +62,7 @@ class Guarantee:
     words: Words
     over_commit: Sequence[OverCommit]
     on_host_failure: str
+    recovery_priority: str
     backups: Backups | None = None
     waiting: Waiting | None = None
 
@@ -84,7 +85,8 @@ def _of_flavor(flavor: Flavor, hosts: Sequence[Host], present: Sequence[OverComm
         cpu_ceiling=promise.cpu_ceiling or service_class.WHOLE,
         words=promise_words.words(promise, floor),
         over_commit=present,
-        on_host_failure=promise_words.ON_HOST_FAILURE,
+        on_host_failure=promise_words.ON_HOST_FAILURE_OF_SIZE,
+        recovery_priority=flavor.recovery_priority,
     )
 
 
@@ -98,14 +100,16 @@ def of_vm(vm: VM, now: datetime | None = None) -> Guarantee:
         words=promise_words.words(promise, vm.cpu_floor),
         over_commit=[overcommit.of_cluster(vm.host.cluster_id)],
         on_host_failure=_on_host_failure(vm),
+        recovery_priority=vm.flavor.recovery_priority,
         backups=_backups(vm),
         waiting=waiting(vm, now),
     )
 
 
 def _on_host_failure(vm: VM) -> str:
-    kinds = set(vm.volumes.values_list("layer__pool__kind", flat=True))
-    return promise_words.ON_HOST_FAILURE_SHARED if kinds == {PoolKind.NETFS} else promise_words.ON_HOST_FAILURE
+    if not storage.elsewhere(vm):
+        return promise_words.ON_HOST_FAILURE
+    return promise_words.on_shared_storage(vm.host.cluster.failover, vm.flavor.recovery_priority)
 
 
 def _backups(vm: VM) -> Backups:

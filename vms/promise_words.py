@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hosts.models import Failover
 from hosts.service_class import FLOORS, WHOLE, Promise, ServiceClass
+from vms.models.catalogue import Priority
 from vms.promise_kept import Kept
 from vms.rhythm import Every
 
@@ -84,9 +86,24 @@ ON_HOST_FAILURE = (
     "Its disks lie on its host alone. While that is down the machine is off, and its newest backup can be restored on "
     "another host."
 )
-ON_HOST_FAILURE_SHARED = (
-    "Its disks lie on storage that other hosts can reach too, so they outlive its host. While that is down the machine "
-    "is off until an administrator brings it up elsewhere."
+_ON_SHARED_STORAGE = "Its disks lie on storage that other hosts reach too, so they outlive its host."
+_TURNS = {Priority.HIGH: "before others", Priority.NORMAL: "in its turn", Priority.LOW: "after all others"}
+
+
+def on_shared_storage(policy: str, priority: str) -> str:
+    """What becomes of a machine of that priority, in a cluster of that policy, when its host fails."""
+    begins = {
+        Failover.OFF: "While that is down it is off. Once an administrator has made sure that its host is off,",
+        Failover.MANUAL: "Once an administrator has confirmed that its host has failed,",
+        Failover.AUTOMATIC: "When its host fails that is switched off for certain, and by itself",
+    }[Failover(policy)]
+    turn = f"it starts again on another host, {_TURNS[Priority(priority)]}, as far as there is room"
+    return f"{_ON_SHARED_STORAGE} {begins} {turn}. What was only in its memory is lost."
+
+
+ON_HOST_FAILURE_OF_SIZE = (
+    "With disks on storage that hosts share, it can start again on another host; its own page says whether by "
+    "itself. With disks on its host alone it is off while that is down, and its newest backup can be restored."
 )
 
 

@@ -82,6 +82,7 @@ def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action
         is_only_read=operation is not None and operation.only_reads,
         is_protected=vm.is_protected,
         is_binned=vm.is_binned,
+        has_host_failed=vm.host.has_failed,
     )
     return {action: _with_role(actor, vm, action, verdict) for action, verdict in verdicts(facts).items()}
 

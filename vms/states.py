@@ -43,6 +43,7 @@ class Facts:
     """All that decides: the public status, what runs and whether it only reads the machine, and the flags.
 
     `is_binned`: it was deleted, and can still be brought back, unless its status is error: then its end was begun.
+    `has_host_failed`: nothing is asked of its host.
     """
 
     status: str
@@ -50,6 +51,7 @@ class Facts:
     is_only_read: bool = False
     is_protected: bool = False
     is_binned: bool = False
+    has_host_failed: bool = False
 
 
 ALLOWED = Verdict(True)
@@ -85,11 +87,15 @@ _AIM: Mapping[Action, str] = {
 _IN_THE_BIN = frozenset({Action.RESTORE, Action.PURGE})
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
+# These ask nothing of its host.
+_WITHOUT_HOST = frozenset({Action.PROTECT, Action.UNPROTECT, Action.RENAME})
 # These only read it as well.
 _BESIDE_READERS = frozenset({Action.CLONE, Action.PUBLISH})
 
 
 def verdict(action: Action, facts: Facts) -> Verdict:
+    if facts.has_host_failed and action not in _WITHOUT_HOST:
+        return Verdict(False, "Its host has failed. Wait until it runs on another one, or its host is back.")
     if facts.is_binned:
         return _in_the_bin(action, facts)
     if action in _IN_THE_BIN:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from vms import usage
 from vms.scheduling.turn import turn
-from vms.services import bin, copies, uploads
+from vms.services import bin, copies, failover, uploads
 from vms.workflows import clear_up
 
 
@@ -31,6 +31,11 @@ def reap_uploads() -> None:
 def clear_up_snapshots() -> None:
     """Merge or delete the files of snapshots that ended while something was in the way."""
     clear_up.clear_up_all()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def recover_waiting() -> None:
+    failover.recover_waiting()
 
 
 @shared_task  # type: ignore[untyped-decorator]

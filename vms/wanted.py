@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db.models import F
 
-from hosts.models import TenantCluster
+from hosts.models import HostState, TenantCluster
 from hosts.placement import Wanted
 from vms.models import VM, AffinityGroup, GroupPolicy
 
@@ -47,5 +47,7 @@ def lock_groups(groups: Iterable[AffinityGroup]) -> None:
 
 
 def _hosts_of(group: AffinityGroup, other_than: UUID) -> Iterable[UUID]:
+    """Of its members; one that has failed is left, and so none to be with or apart from."""
     rows = VM.objects.unscoped("of one in hand").filter(groups=group).exclude(pk=other_than)
+    rows = rows.exclude(host__state=HostState.FAILED)
     return rows.order_by("created_at").values_list("host_id", flat=True)

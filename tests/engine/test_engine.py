@@ -15,7 +15,7 @@ from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each, operations
 from portal.operations.states import State
 from portal.operations.tasks import reap, run_operation
-from portal.operations.workflow import StepFailed, TransientError
+from portal.operations.workflow import PlaceLost, StepFailed, TransientError
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
 from tests.engine.kind import STEPS, Killed, World, expire_lease, fresh, run_to_the_end, submit
@@ -155,6 +155,15 @@ def test_a_finished_operation_cannot_be_cancelled(world: World, operation: Opera
     engine.run(operation.pk)
     with pytest.raises(Conflict):
         services.cancel(actor=SYSTEM, operation=fresh(operation))
+
+
+def test_what_was_lost_with_its_place_needs_no_undo(world: World, operation: Operation) -> None:
+    """The host of the step failed in the middle of it."""
+    world.trouble["three"] = [PlaceLost("host_failed", "Its host has failed.")]
+    world.trouble["undo two"] = [PlaceLost("host_failed", "Its host has failed.")]
+    done = run_to_the_end(operation)
+    assert (done.state, done.error["code"]) == (State.FAILED, "host_failed")
+    assert world.log[-3:] == ["undo three", "undo two", "undo one"]
 
 
 def test_an_undo_that_never_works_waits_for_an_administrator(world: World, operation: Operation) -> None:

@@ -47,6 +47,9 @@ EVERYBODY = "  302 302 302 302 302 302 302"
 OWN = "        302 404 404 302 404 404 404"
 
 
+CLUSTER = {"spread": "pack", "failure_reserve": "1", "failover": "automatic", "failover_after": "60"}
+
+
 def acme(world: World) -> list[Any]:
     return ["acme"]
 
@@ -267,14 +270,20 @@ PAGES: dict[str, Page] = {
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
     "host-remove": Page(lambda world: [world.other_host().name], posts=send(ADMINS_DO)),
-    "cluster-list": Page(get=STAFF),
-    "cluster-add": Page(
-        get=ADMINS, posts=send(ADMINS_DO, name="East", slug="east", spread="pack", failure_reserve="1")
+    "host-fence-agent": Page(
+        lambda world: [world.silent_host().name], ADMINS, send(ADMINS_DO, agent="fence_lab", plug="lab/1")
     ),
+    "host-fence-agent-remove": Page(lambda world: [world.silent_host().name], posts=send(ADMINS_DO)),
+    "host-failover": Page(lambda world: [world.silent_host().name], STAFF),
+    "host-fence": Page(lambda world: [world.silent_host().name], posts=send(ADMINS_DO)),
+    "host-confirm-off": Page(lambda world: [world.silent_host().name], posts=send(ADMINS_DO, confirmation="silent")),
+    "host-clear": Page(lambda world: [world.silent_host(state="failed").name], posts=send(ADMINS_DO)),
+    "cluster-list": Page(get=STAFF),
+    "cluster-add": Page(get=ADMINS, posts=send(ADMINS_DO, **CLUSTER, name="East", slug="east")),
     "cluster-change": Page(
         lambda world: [world.cluster().slug],
         ADMINS,
-        send(ADMINS_DO, name="Empty", spread="spread", failure_reserve="0"),
+        send(ADMINS_DO, **CLUSTER, name="Empty"),
     ),
     "cluster-remove": Page(lambda world: [world.cluster().slug], posts=send(ADMINS_DO)),
     "target-list": Page(get=STAFF),

@@ -26,6 +26,7 @@ from vms.api.intake import ImageFileIn, ImageIntake, ImageUrlIn
 from vms.api.serializers import VerdictOut
 from vms.image_states import ImageAction
 from vms.models import Image, ImageFirmware, ImageFormat, ImageState, Visibility
+from vms.models.catalogue import Priority
 from vms.services import catalogue, images
 from vms.services.copies import evict_copy
 
@@ -278,6 +279,9 @@ class ClassIn(Input):
         required=False, allow_null=True, help_text="Percent of a CPU for each vCPU at most; null: all of it."
     )
     has_huge_pages = Boolean(required=False, help_text="Whether its memory lies in huge pages that hosts set aside.")
+    recovery_priority = Choice(
+        Priority.values, required=False, help_text="Whose turn it is when machines of a failed host start elsewhere."
+    )
 
 
 class FlavorIn(ClassIn):
@@ -310,6 +314,7 @@ class FlavorOut(serializers.Serializer[Any]):
         allow_null=True, help_text="Percent of a CPU for each vCPU; null: all of it."
     )
     has_huge_pages = serializers.BooleanField()
+    recovery_priority = serializers.ChoiceField(choices=Priority.values)
 
 
 def _class_in(body: dict[str, Any], now: catalogue.Class) -> catalogue.Class:

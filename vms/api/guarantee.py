@@ -17,6 +17,7 @@ from portal.api.views import ApiView
 from portal.tenancy.roles import Permission
 from vms import guarantee, promise_words, selectors
 from vms.guarantee import Guarantee, Waiting
+from vms.models.catalogue import Priority
 from vms.promise_kept import Kept
 
 
@@ -62,6 +63,7 @@ class GuaranteeOut(serializers.Serializer[Any]):
     words = serializers.SerializerMethodField(help_text="Floor, ceiling and memory, for people.")
     over_commit = OverCommitOut(many=True, help_text="Of the clusters that it may be in, or of the one that it is in.")
     on_host_failure = serializers.CharField()
+    recovery_priority = serializers.ChoiceField(choices=Priority.values, help_text="Its turn, when its host fails.")
     backups = BackupsOut(allow_null=True, help_text="Null for a size.")
     waiting = WaitingOut(allow_null=True, help_text="Null for a size.")
 

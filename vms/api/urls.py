@@ -2,7 +2,19 @@
 
 from django.urls import path
 
-from vms.api import backups, catalogue, drift, groups, guarantee, schedules, snapshots, uploads, views, volumes
+from vms.api import (
+    backups,
+    catalogue,
+    drift,
+    failover,
+    groups,
+    guarantee,
+    schedules,
+    snapshots,
+    uploads,
+    views,
+    volumes,
+)
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -30,6 +42,10 @@ urlpatterns = [
     path("affinity-groups/<uuid:id>", groups.GroupDetail.as_view()),
     path("affinity-groups/<uuid:id>/actions/add", groups.GroupMember.as_view(is_added=True)),
     path("affinity-groups/<uuid:id>/actions/remove", groups.GroupMember.as_view(is_added=False)),
+    path("hosts/<slug:host>/actions/fence", failover.HostFence.as_view()),
+    path("hosts/<slug:host>/actions/confirm-off", failover.HostConfirmOff.as_view()),
+    path("hosts/<slug:host>/actions/clear", failover.HostClear.as_view()),
+    path("hosts/<slug:host>/stranded", failover.HostStranded.as_view()),
     path("volumes", volumes.Volumes.as_view()),
     path("volumes/<uuid:id>", volumes.VolumeDetail.as_view()),
     path("volumes/<uuid:id>/actions/attach", volumes.VolumeAttach.as_view()),

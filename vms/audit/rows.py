@@ -109,6 +109,7 @@ class HostRow:
     network: str
     is_checked: bool
     shared: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
+    has_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ def _host(host: Host, pools: Sequence[str], shared: Mapping[tuple[UUID, str], Se
         network=host.network_name,
         is_checked=host.checked_at is not None,
         shared={pool: shared[host.pk, pool] for pool in pools if (host.pk, pool) in shared},
+        has_failed=host.has_failed,
     )
 
 

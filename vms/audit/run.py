@@ -25,13 +25,15 @@ Readings = Mapping[UUID, Inventory | str]
 def audit() -> list[Finding]:
     """All that is wrong now. A host that cannot be read is a finding, and nothing is said of what it has.
 
-    Guests of somebody else's on a host are nothing wrong.
+    Guests of somebody else's on a host are nothing wrong, and neither is what a host has that has failed.
     """
     before = rows.note()
-    readings = read(list(Host.objects.all()))
+    readings = read([host for host in Host.objects.all() if not host.has_failed])
     found = rows.load(before)
     told = [*books.findings(found), *images.findings()]
     for host in found.hosts:
+        if host.has_failed:
+            continue
         told += _of(host, readings.get(host.id, "it was added a moment ago"), found)
     return told
 

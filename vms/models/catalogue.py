@@ -24,6 +24,14 @@ MIB = 1024**2
 SERVICE_CLASSES = [(each.value, each.value) for each in ServiceClass]
 
 
+class Priority(models.TextChoices):
+    """Whose turn it is when machines of a failed host start elsewhere, and there may not be room for all."""
+
+    HIGH = "high", "High: first"
+    NORMAL = "normal", "Normal: in turn"
+    LOW = "low", "Low: last"
+
+
 class Flavor(Row):
     """A size, and what is promised of it. Retired ones stay for the machines that have them.
 
@@ -42,6 +50,7 @@ class Flavor(Row):
     cpu_floor = models.PositiveSmallIntegerField(null=True)
     cpu_ceiling = models.PositiveSmallIntegerField(null=True)
     has_huge_pages = models.BooleanField(default=False)
+    recovery_priority = models.CharField(max_length=6, choices=Priority.choices, default=Priority.NORMAL)
 
     class Meta:
         ordering = ["memory_mib", "vcpus", "disk_gib", "slug"]

@@ -129,6 +129,8 @@ class VM(TenantOwned):
     @property
     def problem(self) -> str:
         """What is wrong with it, for people; "" where nothing is."""
+        if self.host.has_failed:
+            return "Its host has failed. It is off until it runs on another one, or its host is back."
         if self.lifecycle == Lifecycle.READY and self.is_missing:
             return "Its host does not know it any more. Ask an administrator, or delete it."
         return self.error if self.lifecycle == Lifecycle.ERROR else ""

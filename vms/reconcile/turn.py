@@ -30,9 +30,9 @@ class Reconciler:
         self._inbox = Inbox()
 
     def turn(self) -> None:
-        """Hosts that did not answer lately are left out, so that they hold up nobody."""
+        """Hosts that did not answer lately are left out, so that they hold up nobody; failed ones are cleared first."""
         before = of_rows.note()
-        readings = run.read([host for host in Host.objects.all() if host.is_reachable])
+        readings = run.read([host for host in Host.objects.all() if host.is_reachable and not host.has_failed])
         rows = of_rows.load(before)
         self._inbox.next_turn()
         with _guarded("the books"):

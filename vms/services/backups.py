@@ -17,12 +17,12 @@ from portal.operations.services import active_on
 from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import selectors
+from vms import promises, selectors
 from vms.backup_selectors import actions, facts_of
 from vms.backup_states import BackupAction
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState, Layer, Volume
 from vms.models.backup import most_mib
-from vms.services import guard, pools, promises
+from vms.services import guard, pools
 from vms.services.create import boot_volume, new_machine
 from vms.services.snapshots import keep_as_it_is
 from vms.states import Action

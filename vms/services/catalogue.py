@@ -16,6 +16,7 @@ from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms import image_store
 from vms.models import Flavor, Image, Visibility
+from vms.models.catalogue import Priority
 
 MOST_VCPUS, MOST_MEMORY_MIB, MOST_DISK_GIB = 512, 16 * 1024 * 1024, 1024 * 1024
 
@@ -41,12 +42,16 @@ def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) 
 
 @dataclass(frozen=True)
 class Class:
-    """What is promised of a size: percent of one CPU for each vCPU; None is what the class says by itself."""
+    """What is promised of a size: percent of one CPU for each vCPU; None is what the class says by itself.
+
+    `recovery_priority` is whose turn it is where machines of a failed host start elsewhere; it counts at once for all.
+    """
 
     service_class: str = ServiceClass.BURSTABLE
     cpu_floor: int | None = None
     cpu_ceiling: int | None = None
     has_huge_pages: bool = False
+    recovery_priority: str = Priority.NORMAL
 
 
 @transaction.atomic
@@ -83,16 +88,20 @@ def promise_flavor(*, actor: Actor, flavor: Flavor, promised: Class) -> Flavor:
 
 
 def class_of(flavor: Flavor) -> Class:
-    return Class(flavor.service_class, flavor.cpu_floor, flavor.cpu_ceiling, flavor.has_huge_pages)
+    return Class(
+        flavor.service_class, flavor.cpu_floor, flavor.cpu_ceiling, flavor.has_huge_pages, flavor.recovery_priority
+    )
 
 
 def _said(promised: Class) -> dict[str, Any]:
     """For the log: what is said, without what is left to the class."""
-    return {name: value for name, value in asdict(promised).items() if value not in (None, False)}
+    return {name: value for name, value in asdict(promised).items() if value not in (None, False, Priority.NORMAL)}
 
 
 def _check_class(promised: Class) -> None:
     kind = ServiceClass(promised.service_class)
+    if promised.recovery_priority not in Priority.values:
+        raise Invalid(f"Use one of: {', '.join(Priority.values)}.", field="recovery_priority")
     if promised.cpu_floor is not None:
         if kind in (ServiceClass.DEDICATED, ServiceClass.BEST_EFFORT):
             words = "A dedicated size has all of its CPUs, and best effort has no floor. Leave it empty."

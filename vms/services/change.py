@@ -15,9 +15,9 @@ from portal.operations.models import Operation
 from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import selectors
+from vms import promises, selectors
 from vms.models import VM
-from vms.services import guard, promises
+from vms.services import guard
 from vms.states import Action
 from vms.workflows.resize import RESIZE
 

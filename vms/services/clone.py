@@ -14,9 +14,10 @@ from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
+from vms import promises
 from vms.layers import depth_of, fresh_on
 from vms.models import VM, Layer, Volume
-from vms.services import guard, pools, promises
+from vms.services import guard, pools
 from vms.services.create import new_machine
 from vms.states import Action
 from vms.workflows.clone import CLONE, FULL, LINKED

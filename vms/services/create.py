@@ -22,10 +22,10 @@ from portal.tenancy import selectors as tenancy
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
-from vms import selectors
+from vms import promises, selectors
 from vms.addresses import give_address
 from vms.models import VM, Flavor, Image, Layer, Volume
-from vms.services import pools, promises
+from vms.services import pools
 from vms.services.groups import groups_named
 from vms.wanted import wanted_of
 from vms.workflows.create import CREATE

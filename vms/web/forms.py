@@ -10,6 +10,7 @@ from django import forms
 
 from hosts.service_class import WHOLE, ServiceClass
 from portal.accounts.models import SshKey
+from vms.models.catalogue import Priority
 from vms.services.clone import MODES
 from vms.services.create import LONGEST_USER_DATA
 
@@ -168,9 +169,19 @@ class ClassForm(forms.Form):
         required=False,
         help_text="For reserved memory, on hosts that set huge pages aside.",
     )
+    recovery_priority = forms.ChoiceField(
+        label="When its host fails",
+        choices=Priority.choices,
+        required=False,
+        initial=Priority.NORMAL,
+        help_text="Whose turn it is to start elsewhere. This counts at once, also for machines that have the size.",
+    )
 
     def clean_service_class(self) -> str:
         return self.cleaned_data["service_class"] or ServiceClass.BURSTABLE.value
+
+    def clean_recovery_priority(self) -> str:
+        return self.cleaned_data["recovery_priority"] or Priority.NORMAL.value
 
 
 class FlavorForm(ClassForm):

@@ -22,10 +22,11 @@ from portal.web.paging import page_of
 from portal.web.presenters import event as event_rows
 from portal.web.presenters import operation as operations
 from vms import guarantee
+from vms.failover_selectors import one_stranded
 from vms.models import VM
 from vms.services import power
 from vms.states import Action
-from vms.web import placement, presenters
+from vms.web import failover, placement, presenters
 from vms.web.fetch import vm_of
 from vms.web.guarantee import card
 from vms.web.presenters import TABS
@@ -41,6 +42,7 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
     steps = list(operation.steps.all()) if operation else []
     last = last_operation(actor, vm.pk, is_asked_for=True) if operation is None and tab == "vm-detail" else None
     return {
+        "failed": failover.row(actor, one_stranded(vm)) if vm.host.has_failed else None,
         "cloned": presenters.cloned(vm, last) if last else None,
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),

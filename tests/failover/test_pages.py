@@ -1,0 +1,94 @@
+"""What tenants and administrators see of a host that has failed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from hosts.models import Cluster, Host, HostState, StoragePool
+from portal.tenancy.gate import SYSTEM
+from tests.failover.conftest import Agent
+from tests.world import World, make_host
+from vms.failover_selectors import machines_on
+from vms.guarantee import of_vm
+from vms.models import VM
+
+pytestmark = pytest.mark.django_db
+
+
+def page(world: World, person: str, name: str, *args: Any) -> str:
+    client = Client()
+    client.force_login(world.people[person])
+    answer = client.get(reverse(name, args=args))
+    assert answer.status_code == 200, answer.content
+    return answer.content.decode()
+
+
+@pytest.fixture
+def failed(world: World) -> Host:
+    values = {"state": HostState.FAILED, "failed_at": timezone.now(), "seen_at": None}
+    Host.objects.filter(pk=world.host.pk).update(**values)
+    return Host.objects.get(pk=world.host.pk)
+
+
+def test_a_tenant_sees_what_happened_and_what_to_do(world: World, failed: Host) -> None:
+    backup = world.backup("web")
+    shown = page(world, "member", "vm-detail", "acme", world.machines["web"].pk)
+    assert "Its host failed" in shown
+    assert "Restore as web-restored" in shown
+    assert reverse("backup-restore", args=["acme", backup.pk]) in shown
+    assert "There is no backup of it." in page(world, "member", "vm-detail", "acme", world.machines["cold"].pk)
+
+
+def test_a_viewer_may_not_restore(world: World, failed: Host) -> None:
+    world.backup("web")
+    assert "Restore as web-restored" not in page(world, "viewer", "vm-detail", "acme", world.machines["web"].pk)
+
+
+def test_an_administrator_sees_all_that_is_stranded(world: World, failed: Host) -> None:
+    world.backup("web")
+    shown = page(world, "admin", "host-failover", "one")
+    assert "Newest backup" in shown
+    assert shown.count("on this host alone") == len(world.machines) - 1, "one is busy"
+
+
+def test_a_silent_host_asks_for_confirmation(world: World, agent: Agent) -> None:
+    world.silent_host()
+    assert "data-confirm-name" in page(world, "admin", "host-failover", "silent")
+    assert "data-confirm-name" not in page(world, "admin", "host-failover", "one")
+    assert "data-confirm-name" not in page(world, "auditor", "host-failover", "silent")
+
+
+def test_the_same_number_of_queries_for_any_number(
+    world: World, failed: Host, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(5):
+        world.vm(f"more-{number}")
+    client = Client()
+    client.force_login(world.people["admin"])
+    client.get(reverse("host-failover", args=["one"]))
+    with django_assert_max_num_queries(25):
+        client.get(reverse("host-failover", args=["one"]))
+    assert len(machines_on(SYSTEM, failed)) == len(world.machines) + 5
+
+
+@pytest.mark.parametrize(
+    ("shared", "policy", "words"),
+    [
+        (False, "automatic", "on its host alone"),
+        (True, "automatic", "by itself it starts again on another host, in its turn"),
+        (True, "manual", "administrator has confirmed"),
+        (True, "off", "administrator has made sure"),
+    ],
+)
+def test_the_card_is_true_of_each_machine(world: World, shared: bool, policy: str, words: str) -> None:
+    make_host("spare")
+    Cluster.objects.update(failover=policy)
+    if shared:
+        StoragePool.objects.update(storage_id="one")
+    vm = VM.objects.unscoped("test").select_related("host__cluster", "flavor").get(pk=world.machines["web"].pk)
+    assert words in of_vm(vm).on_host_failure

@@ -1,0 +1,96 @@
+"""What a host that has failed, or may have, took down with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import OuterRef, QuerySet, Subquery
+
+from hosts import reach
+from hosts.models import Host, StoragePool
+from portal.events import selectors as events
+from portal.events.models import Event
+from portal.operations.models import Operation
+from portal.operations.selectors import active_on_each
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+from vms.models import VM, Backup, BackupState, Layer, Snapshot
+from vms.workflows.failover import FAILOVER, UNFENCED
+
+LATELY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """A machine of such a host. `is_local`: nothing but that host reaches its disks; `newest_backup` is the id of its
+    newest complete one."""
+
+    vm: VM
+    is_local: bool
+    newest_backup: UUID | None
+    backup_taken_at: datetime | None
+    operation: Operation | None
+
+
+def machines_on(actor: Actor, host: Host) -> QuerySet[VM]:
+    """Newest first, for `stranded`."""
+    actor.require(Permission.HOST_READ)
+    return _with_newest_backup(VM.objects.for_actor(actor).filter(host=host))
+
+
+def one_stranded(vm: VM) -> Stranded:
+    """A machine in hand."""
+    rows = _with_newest_backup(VM.objects.unscoped("one in hand").filter(pk=vm.pk))
+    (found,) = stranded(list(rows), vm.host)
+    return found
+
+
+def _with_newest_backup(rows: QuerySet[VM]) -> QuerySet[VM]:
+    complete = Backup.objects.unscoped("of machines in hand").filter(state=BackupState.READY, damage="")
+    newest = complete.filter(source_id=OuterRef("pk")).order_by("-taken_at")
+    return rows.select_related("tenant", "flavor", "host").annotate(
+        newest_backup=Subquery(newest.values("pk")[:1]), backup_taken_at=Subquery(newest.values("taken_at")[:1])
+    )
+
+
+def stranded(vms: Sequence[VM], host: Host) -> Sequence[Stranded]:
+    """Of machines of that host; a number of queries that depends on its pools alone."""
+    local, busy = _local(vms, host), active_on_each([vm.pk for vm in vms])
+    return [
+        Stranded(vm, vm.pk in local, vm.newest_backup, vm.backup_taken_at, busy.get(vm.pk))  # type: ignore[attr-defined]
+        for vm in vms
+    ]
+
+
+def _local(vms: Sequence[VM], host: Host) -> set[UUID]:
+    """Those of which anything lies in a pool that the host alone has."""
+    own = {pool.pk for pool in StoragePool.objects.filter(host=host) if not reach.hosts_reaching([pool]) - {host.pk}}
+    ids = [vm.pk for vm in vms]
+    disks = Layer.objects.filter(pool__in=own, volume__vm__in=ids).values_list("volume__vm", flat=True)
+    kept = Layer.objects.filter(pool__in=own, snapshot_disk__snapshot__vm__in=ids)
+    memory = Snapshot.objects.unscoped("of machines in hand").filter(memory_pool__in=own, vm__in=ids)
+    return {
+        *disks,
+        *kept.values_list("snapshot_disk__snapshot__vm", flat=True),
+        *memory.values_list("vm", flat=True),
+    }
+
+
+def why_not_fenced(actor: Actor, host: Host) -> str:
+    """Why its last failover had no proof that it is off; "" where it had, or there was none."""
+    actor.require(Permission.HOST_READ)
+    rows = Operation.objects.for_actor(actor).filter(kind=FAILOVER.kind, target_id=host.pk)
+    last = rows.order_by("-created_at", "-id").first()
+    error = (last.error or {}) if last is not None and not host.has_failed else {}
+    return str(error.get("detail", "")) if error.get("code") == UNFENCED else ""
+
+
+def history(actor: Actor, host: Host) -> Sequence[Event]:
+    """What became of the host's health, newest first."""
+    actor.require(Permission.HOST_READ)
+    kinds = ("suspected", "trusted", "fenced", "not-fenced", "confirmed-off", "back", "state-changed")
+    rows = events.events(actor, events.Filter(target_id=host.pk, kind="host"))
+    return list(rows.filter(kind__in=[f"host.{kind}" for kind in kinds])[:LATELY])
