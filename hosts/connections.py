@@ -21,12 +21,14 @@ from hosts.models import Host
 
 READING = frozenset(
     {
+        "arrival",
         "checkpoints",
         "facts",
         "inventory",
         "leases",
         "list_domains",
         "list_volumes",
+        "refresh_pool",
         "state",
         "stats",
         "volume",

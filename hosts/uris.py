@@ -34,3 +34,12 @@ def why_refused(uri: str, *, allows_tcp: bool = False) -> str:
     if not all(_FILE.fullmatch(value) for _, value in parameters):
         return "Its parameters are absolute paths."
     return ""
+
+
+def for_peers(uri: str) -> str:
+    """The same host as another one's libvirtd reaches it, whose keys and certificates lie in their usual places.
+
+    "" where the URI names a socket of this machine.
+    """
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}" if parts.netloc or parts.scheme == "memory" else ""

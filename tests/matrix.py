@@ -160,6 +160,13 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/vms/<uuid:id>/actions/resize": _action("resize", "cold", lambda world: {"flavor": "large"}),
     "api/v1/vms/<uuid:id>/actions/clone": _action("clone", "cold", lambda world: {"name": "copy"}),
+    "api/v1/vms/<uuid:id>/actions/migrate": Route(
+        _machine("web", "/actions/migrate"),
+        {"POST": _call(_ADMINS_IN_ACME.format(202), lambda world: {"host": world.neighbour().name})},
+    ),
+    "api/v1/vms/<uuid:id>/migration": Route(
+        _machine("web", "/migration"), {"GET": _call("401 403 403 403 403 404 200 200")}
+    ),
     "api/v1/vms/<uuid:id>/actions/publish": _action("publish", "cold", lambda world: {"name": "Golden"}),
     "api/v1/vms/<uuid:id>/schedules": Route(
         _machine("web", "/schedules"),

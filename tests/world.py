@@ -191,6 +191,10 @@ class World:
 
     @transaction.atomic
     @transaction.atomic
+    def neighbour(self) -> Host:
+        """Another host of the cluster; the same one each time."""
+        return Host.objects.filter(name="two").first() or make_host("two")
+
     def snapshot(self, name: str = "fresh", machine: str = "web", **more: Any) -> Snapshot:
         """One of a machine, which writes to a layer of its own since."""
         vm = self.machines[machine]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from uuid import UUID
 
+from django.db.models import Q
+
 from portal.operations.models import OperationHold
 from vms.models import VM, Layer
 
@@ -23,6 +25,12 @@ def dying_with(vm: VM) -> list[Layer]:
         for id in needed:
             del found[id]
     return sorted(found.values(), key=lambda layer: len(list(_chains([layer]))), reverse=True)
+
+
+def of_machine(vm: VM) -> list[Layer]:
+    """All files that its disks and its snapshots stand on, each once."""
+    own = Layer.objects.filter(Q(volume__vm=vm) | Q(snapshot_disk__snapshot__vm=vm)).select_related("pool")
+    return list({layer.pk: layer for layer in _chains(own)}.values())
 
 
 def _chains(layers: Iterable[Layer]) -> Iterator[Layer]:

@@ -17,6 +17,7 @@ from hosts.models import Host
 from hosts.observe import Reading
 from portal.core import clocks
 from portal.events import live, log
+from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import SYSTEM
 from vms.models import VM, Lifecycle, Nic, Power
@@ -31,7 +32,9 @@ _POWER = {
     PowerState.CRASHED: Power.STOPPED,
 }
 # A machine that is off has its disks read by a QEMU in which it never runs: it is off to everybody but libvirt.
-_STARTS_PAUSED = "vm.backup"
+_START_PAUSED = frozenset({"vm.backup", "vm.migrate"})
+# One that moves pauses for a moment, and is gone from its host before it is anywhere else: the operation tells.
+_LEAVES_ITS_HOST = "vm.migrate"
 _FIELDS = ("tenant_id", "name", "lifecycle", "binned_at", "observed_power", "observed_since", "is_missing")
 Told = Mapping[UUID, PowerState | Power]
 
@@ -54,9 +57,11 @@ def note(vm_id: UUID, power: PowerState | Power | None, at: datetime | None = No
     nobody asked for here goes into the log.
     """
     rows = VM.objects.unscoped("observation").filter(pk=vm_id)
-    if host is not None:
-        rows = rows.filter(host=host)
-    _take(rows, {} if power is None else {vm_id: power}, at or timezone.now())
+    told: Told = {} if power is None else {vm_id: power}
+    if host is None:
+        _take(rows, told, at or timezone.now())
+    else:
+        _take(rows.filter(host=host), told, at or timezone.now(), is_watched=True)
 
 
 def take_event(host: Host, event: DomainEvent) -> None:
@@ -66,27 +71,33 @@ def take_event(host: Host, event: DomainEvent) -> None:
 def take_reading(host: Host, reading: Reading) -> None:
     """One bulk reading of a host against what is known of its machines; as many queries for one as for all."""
     rows = VM.objects.unscoped("observation").filter(SETTLED, host=host)
-    _take(rows, {state.uuid: state.power for state in reading.states}, reading.at)
+    _take(rows, {state.uuid: state.power for state in reading.states}, reading.at, is_watched=True)
     _take_leases(host, reading.leases)
 
 
-def _take(rows: QuerySet[VM], told: Told, at: datetime) -> None:
-    """Looks before it locks: most readings bring no news."""
-    if not _news(rows, told, at):
+def _take(rows: QuerySet[VM], told: Told, at: datetime, *, is_watched: bool = False) -> None:
+    """Looks before it locks: most readings bring no news. `is_watched`: told by a host, and not by an operation."""
+    if not _news(rows, told, at, is_watched):
         return
     with transaction.atomic():
-        news = _news(rows.order_by("pk").select_for_update(), told, at)
+        news = _news(rows.order_by("pk").select_for_update(), told, at, is_watched)
         _write(news, at)
         _log([each for each in news if each.is_change])
         _tell((each.vm.tenant_id, each.vm.pk) for each in news)
 
 
-def _news(rows: QuerySet[VM], told: Told, at: datetime) -> list[_News]:
+def _news(rows: QuerySet[VM], told: Told, at: datetime, is_watched: bool) -> list[_News]:
     found = [_News(vm, _POWER[PowerState(told[vm.pk])] if vm.pk in told else None) for vm in rows.only(*_FIELDS)]
     news = [each for each in found if _is_news(each, at)]
-    loaded = [each.vm.pk for each in news if (_known(each.vm), each.power) == (Power.STOPPED, Power.PAUSED)]
-    busy = active_on_each(loaded) if loaded else {}
-    return [each for each in news if not (each.vm.pk in busy and busy[each.vm.pk].kind == _STARTS_PAUSED)]
+    changed = [each.vm.pk for each in news if each.is_change]
+    busy = active_on_each(changed) if changed else {}
+    return [each for each in news if not (each.vm.pk in busy and _is_of(busy[each.vm.pk], each, is_watched))]
+
+
+def _is_of(operation: Operation, news: _News, is_watched: bool) -> bool:
+    """Whether it is the operation's own doing, and says nothing of the machine."""
+    is_loaded = (_known(news.vm), news.power) == (Power.STOPPED, Power.PAUSED)
+    return (is_loaded and operation.kind in _START_PAUSED) or (is_watched and operation.kind == _LEAVES_ITS_HOST)
 
 
 def _is_news(news: _News, at: datetime) -> bool:

@@ -26,7 +26,7 @@ from vms.states import ALLOWED, Action, Facts, Verdict, verdicts
 M = TypeVar("M", bound=Model)
 OFFERED = Q(is_active=True, state=ImageState.READY)
 STATUSES = ("building", "running", "paused", "stopped", "error", "deleting")
-PERMISSION_OF = {Action.CONSOLE: Permission.VM_CONSOLE}
+PERMISSION_OF = {Action.CONSOLE: Permission.VM_CONSOLE, Action.MIGRATE: Permission.HOST_WRITE}
 
 
 def vms(

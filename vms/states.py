@@ -16,6 +16,7 @@ class Action(StrEnum):
     RESUME = "resume"
     RESIZE = "resize"
     CLONE = "clone"
+    MIGRATE = "migrate"
     ATTACH_VOLUME = "attach-volume"
     PUBLISH = "publish"
     BACK_UP = "back-up"
@@ -65,6 +66,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.RESUME: (frozenset({"paused"}), "It is not paused."),
     Action.RESIZE: (frozenset({"stopped"}), "Stop it first: its size changes while it is off."),
     Action.CLONE: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
+    Action.MIGRATE: (frozenset({"running", "paused", "stopped"}), "It can be moved to another host once it is built."),
     Action.ATTACH_VOLUME: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.PUBLISH: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
     Action.BACK_UP: (frozenset({"running", "paused", "stopped"}), "Wait until it is built."),
@@ -85,6 +87,7 @@ _AIM: Mapping[Action, str] = {
     Action.RESUME: "running",
 }
 _IN_THE_BIN = frozenset({Action.RESTORE, Action.PURGE})
+_IN_THE_BIN_WHOLE = frozenset({Action.RESTORE, Action.MIGRATE})  # its host may have to be emptied
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
 # These ask nothing of its host.
@@ -115,7 +118,8 @@ def verdict(action: Action, facts: Facts) -> Verdict:
 def _in_the_bin(action: Action, facts: Facts) -> Verdict:
     if facts.busy_with:
         return Verdict(False, f"“{facts.busy_with}” is still under way.")
-    if action is Action.PURGE or (action is Action.RESTORE and facts.status == "deleting"):
+    is_whole = facts.status == "deleting"
+    if action is Action.PURGE or (action in _IN_THE_BIN_WHOLE and is_whole):
         return ALLOWED
     if action is Action.RESTORE:
         return Verdict(False, "Its end was begun and did not succeed: something of it is gone.")

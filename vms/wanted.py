@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -18,8 +18,21 @@ def wanted_of(vm: VM, groups: Iterable[AffinityGroup] | None = None, **more: Any
 
     `groups` are those that it is about to join; left out, those that it is in. `more` are fields of Wanted.
     """
-    own = list(AffinityGroup.objects.unscoped("of one in hand").filter(members=vm) if groups is None else groups)
+    own = _groups_of(vm) if groups is None else list(groups)
     lock_groups(own)
+    return _asked(vm, own, more)
+
+
+def wanted_now(vm: VM, **more: Any) -> Wanted:
+    """The same for a look that claims nothing: its groups may change meanwhile."""
+    return _asked(vm, _groups_of(vm), more)
+
+
+def _groups_of(vm: VM) -> list[AffinityGroup]:
+    return list(AffinityGroup.objects.unscoped("of one in hand").filter(members=vm))
+
+
+def _asked(vm: VM, own: Iterable[AffinityGroup], more: Mapping[str, Any]) -> Wanted:
     together: dict[str, UUID] = {}
     apart: dict[UUID, str] = {}
     for group in own:

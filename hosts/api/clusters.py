@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hosts import selectors, spare
-from hosts.models import Cluster, Failover, Spread
+from hosts.models import Cluster, Convergence, Failover, Spread
 from hosts.services import clusters as services
 from portal.api.serializers import Choice, Input, Integer, Text
 from portal.api.views import ApiView
@@ -33,6 +33,12 @@ class ClusterChange(Input):
     failure_reserve = Integer(required=False, help_text="How many hosts' worth is kept free for those that fail.")
     failover = Choice(Failover.values, required=False, help_text="What is done when a host seems to have failed.")
     failover_after = Integer(required=False, help_text="Seconds of silence before a host is suspected.")
+    migration_mib_s = Integer(required=False, help_text="The most that one live migration sends; 0: no limit.")
+    convergence = Choice(
+        Convergence.values,
+        required=False,
+        help_text="For guests that write faster than that. After post-copy has begun there is no way back.",
+    )
     network_cidr = Text(
         max_length=43, required=False, allow_blank=True, help_text="Of all its hosts; empty: that of the first one."
     )
@@ -63,6 +69,8 @@ class ClusterOut(serializers.Serializer[Any]):
     failover = serializers.ChoiceField(choices=Failover.values)
     failover_after = serializers.IntegerField()
     spare = SpareOut(source="*", help_text="Whether what is on its largest host would fit on the others now.")
+    migration_mib_s = serializers.IntegerField()
+    convergence = serializers.ChoiceField(choices=Convergence.values)
     network_cidr = serializers.CharField(help_text="Each address in it is given once.")
     hosts = serializers.SerializerMethodField(help_text="By name.")
     created_at = serializers.DateTimeField()

@@ -44,6 +44,12 @@ class PolicyIn(Input):
     memory_reserved_mib = Integer(required=False, help_text="Kept for the host itself.")
     labels = Labels(required=False)
     cluster = Text(max_length=63, required=False, help_text="Slug. Only an empty host changes it, and is checked then.")
+    peer_uri = Text(
+        max_length=300,
+        required=False,
+        allow_blank=True,
+        help_text="How other hosts reach its libvirtd to hand machines over; empty: as Berth does.",
+    )
     dedicated_cpus = Integer(required=False, help_text="For dedicated machines alone; changed on an empty host only.")
 
 
@@ -73,6 +79,7 @@ class HostOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     name = serializers.CharField()
     uri = serializers.CharField()
+    peer_uri = serializers.CharField(help_text="How other hosts reach it to hand machines over; empty: by `uri`.")
     cluster = serializers.CharField(source="cluster.slug")
     labels = serializers.ListField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=HostState.values)

@@ -66,6 +66,8 @@ class HostDetail(ApiView):
                 services.set_cluster(actor=self.actor, host=found, cluster=body.pop("cluster"))
             if "labels" in body:
                 services.set_labels(actor=self.actor, host=found, labels=body.pop("labels"))
+            if "peer_uri" in body:
+                services.set_peer_uri(actor=self.actor, host=found, uri=body.pop("peer_uri"))
             if body:
                 services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **body})
         return Response(host_data(found))

@@ -19,6 +19,7 @@ from uuid import UUID
 from .types import (
     Accelerator,
     AcceleratorVerdict,
+    Arrival,
     BackupFacts,
     BackupSpec,
     CopyFacts,
@@ -31,9 +32,11 @@ from .types import (
     HostFacts,
     HostStats,
     Inventory,
+    Journey,
     Lease,
     Merge,
     MergeFacts,
+    MigrationFacts,
     PoolFacts,
     PoolSpec,
     PowerState,
@@ -273,6 +276,29 @@ class Driver(Protocol):
 
     def end_move(self, uuid: UUID, disk: DiskSpec) -> bool:
         """Stop a move to the volume `disk`, which is removed; True, and no effect, where the domain is on it by now."""
+
+    # -- migration -----------------------------------------------------------------------------------------------
+
+    def migrate(self, spec: DomainSpec, journey: Journey, prepare: Callable[[], None]) -> MigrationFacts:
+        """Begin to move a domain from here to another host, or tell how far that is.
+
+        `spec` is the domain as it is to be there; `prepare` is called before it is begun, for what it needs there. Both
+        hosts go on by themselves, whatever becomes of the caller, who asks again until it is complete. Where it fails
+        the guest runs on here. InvalidState where the domain is off, and should not be. Superseded where a later
+        attempt has begun it. Busy while another job works on the domain.
+        """
+
+    def end_migration(self, uuid: UUID) -> bool:
+        """Stop it where it is under way. False where there is no way back any more, and it goes on."""
+
+    def stay(self, uuid: UUID) -> None:
+        """After one that is over, and has not brought it to the other host: it is here as it was before it was begun.
+
+        No effect where it is gone, or was never begun.
+        """
+
+    def arrival(self, uuid: UUID) -> Arrival | None:
+        """What the migration here has cost; None where that is not known (any more)."""
 
     # -- backups -------------------------------------------------------------------------------------------------
 

@@ -271,6 +271,58 @@ class CopyFacts:
     has_begun: bool = False
 
 
+class Convergence(StrEnum):
+    """What is done for a guest that writes to its memory faster than that can be sent.
+
+    AUTO_CONVERGE: it is slowed down, more and more. POST_COPY: it goes on at the other host before all of its memory is
+    there, and fetches what is missing; from then on neither host has it whole, so there is no way back.
+    """
+
+    AUTO_CONVERGE = "auto-converge"
+    POST_COPY = "post-copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """How a domain gets to another host: `uri` is that host's libvirtd as the one that it leaves reaches it.
+
+    `copied` are the targets of disks whose data goes along, into volumes that are there; the others both hosts see.
+    `mib_per_second` is the most that is sent, 0 for all that the network lets through. `is_off`: it is loaded for the
+    journey without being let run.
+    """
+
+    uri: str
+    copied: tuple[str, ...] = ()
+    mib_per_second: int = 0
+    convergence: Convergence = Convergence.AUTO_CONVERGE
+    is_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFacts:
+    """How far a migration is, in bytes of memory and disks; the total grows with what the guest writes meanwhile.
+
+    Complete, nothing is under way any more. Whether the domain has arrived the other host tells; `error` says why not,
+    where that is known. `has_begun`: by this very call.
+    """
+
+    done_bytes: int
+    total_bytes: int
+    is_complete: bool
+    has_begun: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the migration that brought a domain has cost: for how long the guest stood still, how long all of it took,
+    and how many bytes were sent."""
+
+    downtime_ms: int
+    total_ms: int
+    sent_bytes: int
+
+
 class Consistency(StrEnum):
     """What a backup has caught. FROZEN: the guest's agent had flushed and frozen its file systems; OFF: it was off.
 

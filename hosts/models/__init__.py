@@ -1,4 +1,4 @@
-from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Failover, Spread, TenantCluster
+from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Convergence, Failover, Spread, TenantCluster
 from hosts.models.fence import FenceAgent
 from hosts.models.host import Host, HostState
 from hosts.models.placement import Placement
@@ -10,6 +10,7 @@ __all__ = [
     "DEFAULT_CLUSTER",
     "BackupTarget",
     "Cluster",
+    "Convergence",
     "Failover",
     "FenceAgent",
     "Host",

@@ -25,6 +25,13 @@ class Failover(models.TextChoices):
     AUTOMATIC = "automatic", "Automatic: it is fenced off, and its machines start elsewhere"
 
 
+class Convergence(models.TextChoices):
+    """How a guest is moved that writes to its memory faster than that can be sent."""
+
+    AUTO_CONVERGE = "auto-converge", "Slow it down until it can be moved"
+    POST_COPY = "post-copy", "Let it go on at the other host first: no way back from then on"
+
+
 class Cluster(Row):
     """Hosts between which a machine can move: one network, and a processor that all of them can show a guest.
 
@@ -32,6 +39,8 @@ class Cluster(Row):
     first host, and asked of all others. `cpu_model` is the baseline; "" is what the accelerator has by itself.
     `failure_reserve` is how many hosts' worth of capacity is kept free of new machines, for those of a host that fails.
     `failover_after` is for how many seconds one is silent before it is suspected.
+    `migration_mib_s` is the most that one live migration sends in a second, 0 for no limit; `convergence` what is done
+    for a guest that writes faster than that (hosts.driver.types.Convergence).
     """
 
     slug = models.CharField(max_length=63, unique=True)
@@ -42,6 +51,8 @@ class Cluster(Row):
     failure_reserve = models.PositiveSmallIntegerField(default=0)
     failover = models.CharField(max_length=10, choices=Failover.choices, default=Failover.OFF)
     failover_after = models.PositiveSmallIntegerField(default=120)
+    migration_mib_s = models.PositiveIntegerField(default=0)
+    convergence = models.CharField(max_length=13, choices=Convergence.choices, default=Convergence.AUTO_CONVERGE)
 
     class Meta:
         ordering = ["slug"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 from django.utils import timezone
 
+from hosts import uris
 from hosts.driver.types import Controls
 from hosts.models.cluster import Cluster
 from portal.core.models import Row
@@ -38,6 +39,7 @@ class Host(Row):
 
     `labels` are words that an administrator gives it, for what some machines ask of their host. The over-commit ratios
     are policy: how many vCPUs are given out per logical CPU, and memory per memory.
+    `peer_uri` is how the libvirtd of another host reaches this one's, to hand machines over; "" is as Berth does.
     `dedicated_cpus` is too: the last so many CPUs are for dedicated machines alone. `controls` are those of
     hosts.driver.types.Controls, as the preflight's guest found them. `suspected_at` is since when it seems to have
     failed, and `suspicion` by which signs (hosts.failure); `failed_at` is when it was certain that it was off.
@@ -47,6 +49,7 @@ class Host(Row):
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="hosts")
     labels = models.JSONField(default=list)
     uri = models.CharField(max_length=300, unique=True)
+    peer_uri = models.CharField(max_length=300, blank=True)
     state = models.CharField(max_length=12, choices=HostState.choices, default=HostState.ENABLED)
     cpu_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("8"))
     memory_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("1"))
@@ -88,6 +91,11 @@ class Host(Row):
     def has_failed(self) -> bool:
         """It was fenced off: nothing runs there, and nothing is asked of it until it was cleared."""
         return self.state == HostState.FAILED
+
+    @property
+    def uri_for_peers(self) -> str:
+        """For libvirtd of other hosts; "" where they have no way, as to a socket of the portal's own machine."""
+        return self.peer_uri or uris.for_peers(self.uri)
 
     @property
     def is_ready(self) -> bool:

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from hosts import selectors
-from hosts.models import DEFAULT_CLUSTER, Cluster, Failover, Spread, TenantCluster
+from hosts.models import DEFAULT_CLUSTER, Cluster, Convergence, Failover, Spread, TenantCluster
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
 from portal.events import log
@@ -23,7 +23,18 @@ MOST_RESERVED = 16
 SOONEST_FAILOVER, LATEST_FAILOVER = 30, 3600  # seconds
 WIDEST_NETWORK, NARROWEST_NETWORK = 16, 28
 _CPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}|")
-_FACTS = ("name", "cpu_model", "spread", "failure_reserve", "failover", "failover_after", "network_cidr")
+FASTEST_MIB_S = 1_000_000
+_FACTS = (
+    "name",
+    "cpu_model",
+    "spread",
+    "failure_reserve",
+    "failover",
+    "failover_after",
+    "network_cidr",
+    "migration_mib_s",
+    "convergence",
+)
 
 
 def default_cluster() -> Cluster:
@@ -111,6 +122,7 @@ def _set_policy(cluster: Cluster, values: dict[str, Any]) -> None:
             raise Invalid(f"Use a number of hosts from 0 to {MOST_RESERVED}.", field="failure_reserve")
         cluster.failure_reserve = values["failure_reserve"]
     _set_failover(cluster, values)
+    _set_migration(cluster, values)
 
 
 def _set_failover(cluster: Cluster, values: dict[str, Any]) -> None:
@@ -123,6 +135,18 @@ def _set_failover(cluster: Cluster, values: dict[str, Any]) -> None:
             words = f"Use a number of seconds from {SOONEST_FAILOVER} to {LATEST_FAILOVER}."
             raise Invalid(words, field="failover_after")
         cluster.failover_after = values["failover_after"]
+
+
+def _set_migration(cluster: Cluster, values: dict[str, Any]) -> None:
+    """For migrations that begin from now on."""
+    if "migration_mib_s" in values:
+        if not 0 <= values["migration_mib_s"] <= FASTEST_MIB_S:
+            raise Invalid(f"Use MiB a second from 0 (no limit) to {FASTEST_MIB_S}.", field="migration_mib_s")
+        cluster.migration_mib_s = values["migration_mib_s"]
+    if "convergence" in values:
+        if values["convergence"] not in Convergence.values:
+            raise Invalid(f"Use one of: {', '.join(Convergence.values)}.", field="convergence")
+        cluster.convergence = values["convergence"]
 
 
 def _set_network(cluster: Cluster, cidr: str) -> None:

@@ -146,6 +146,19 @@ def set_labels(*, actor: Actor, host: Host, labels: Sequence[str]) -> Host:
 
 
 @transaction.atomic
+def set_peer_uri(*, actor: Actor, host: Host, uri: str) -> Host:
+    """How other hosts' libvirtd reach this one's, for machines that are handed over; "" is as Berth reaches it."""
+    actor.require(Permission.HOST_WRITE)
+    if uri and (refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP)):
+        raise Invalid(refused, field="peer_uri")
+    before, host.peer_uri = host.peer_uri, uri
+    if before != uri:
+        host.save(update_fields=["peer_uri"])
+        log.record("host.peer-uri-changed", actor=actor, target=host, before={"uri": before}, after={"uri": uri})
+    return host
+
+
+@transaction.atomic
 def set_cluster(*, actor: Actor, host: Host, cluster: str) -> Host:
     """Put an empty host into another cluster; its check then asks for that one's network. Raises Conflict."""
     actor.require(Permission.HOST_WRITE)

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hosts import selectors, spare
-from hosts.models import Failover, Spread
+from hosts.models import Convergence, Failover, Spread
 from hosts.services import clusters as services
 from hosts.web import presenters
 from portal.tenancy.roles import Permission
@@ -45,6 +45,19 @@ class ClusterForm(forms.Form):
         initial=120,
         help_text="A second sign must say so too: its address, or its fence agent.",
     )
+    migration_mib_s = forms.IntegerField(
+        label="Most that one migration sends (MiB/s)",
+        min_value=0,
+        initial=0,
+        required=False,
+        help_text="0 is all that the network lets through.",
+    )
+    convergence = forms.ChoiceField(
+        label="Guests that write faster than that",
+        choices=Convergence.choices,
+        initial=Convergence.AUTO_CONVERGE,
+        required=False,
+    )
     cpu_model = forms.CharField(
         label="Processor that guests see",
         max_length=100,
@@ -57,6 +70,12 @@ class ClusterForm(forms.Form):
         required=False,
         help_text="Such as 10.75.0.0/20. Empty: that of the first host. It stays while there are hosts.",
     )
+
+    def clean_migration_mib_s(self) -> int:
+        return self.cleaned_data["migration_mib_s"] or 0
+
+    def clean_convergence(self) -> str:
+        return self.cleaned_data["convergence"] or str(Convergence.AUTO_CONVERGE)
 
 
 class NewClusterForm(ClusterForm):

@@ -8,8 +8,9 @@ from uuid import uuid4
 from hosts.connections import driver_for
 from hosts.driver import memory
 from hosts.driver.memory import MemoryHost
-from hosts.models import Host
-from tests.world import World
+from hosts.models import Host, StoragePool
+from hosts.workflows.tokens import token_in
+from tests.world import World, make_host
 from vms.design import domain_spec
 from vms.models import VM, Power
 
@@ -45,3 +46,17 @@ def put(vm: VM, host: Host) -> None:
         driver.start(vm.pk)
     if vm.desired_power == Power.PAUSED:
         driver.suspend(vm.pk)
+
+
+def beside(world: World, name: str = "two", *, is_shared: bool = True) -> Host:
+    """A second host in memory, in the cluster of the world's, which is mirrored; it may see the same storage."""
+    other = make_host(name, uri=f"memory://{uuid4()}")
+    one, two = memory.host(world.host.uri), memory.host(other.uri)
+    if is_shared:
+        two.volumes, two.contents, two.unfinished = one.volumes, one.contents, one.unfinished
+    driver_for(other).ensure_pool("berth", Path(other.pool_path))
+    driver_for(other).ensure_network("berth", [other.network_cidr])
+    for host in (world.host, other):
+        pool = host.default_pool
+        StoragePool.objects.filter(pk=pool.pk).update(storage_id=token_in(driver_for(host), pool))
+    return other

@@ -28,11 +28,12 @@ TASK = "portal.operations.tasks.run_operation"
 
 
 class Bench:
-    """`host` is the host's own view of itself."""
+    """`host` is the host's own view of itself, `second` that of one to which machines can move."""
 
-    def __init__(self, stack: ForkedStack, lab_host: LabHost) -> None:
+    def __init__(self, stack: ForkedStack, lab_host: LabHost, second: LabHost) -> None:
         self.stack = stack
-        self.lab_host = lab_host
+        self.lab_host, self.second_lab_host = lab_host, second
+        self.second = Host(second.uri, stack.pool_path, second.netns)
         self.host = Host(stack.libvirt_uri, stack.pool_path, lab_host.netns)
         self.mutation = ""  # of all workers started from now on, see tests.hold
         self.is_suspect = False  # until the cell under way has ended well
@@ -80,6 +81,12 @@ class Bench:
     def is_libvirtd_up(self) -> bool:
         done = subprocess.run(["virsh", "-c", self.stack.libvirt_uri, "uri"], capture_output=True, timeout=20)
         return done.returncode == 0
+
+    def state(self, vm_id: str) -> str:
+        """Of a machine on whichever host it is; "" where it is on none, and an error where it is on both."""
+        found = [host.state(vm_id) for host in (self.host, self.second) if vm_id in host.domains()]
+        assert len(found) < 2, f"{vm_id} is on both hosts: {found}"
+        return found[0] if found else ""
 
     # -- broker and database -------------------------------------------------------------------------------------
 

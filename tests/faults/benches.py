@@ -20,10 +20,10 @@ def a_bench(data: Path, tiny: Path, database_url: str = "") -> Iterator[Bench]:
     lab = Lab()
     with small_file_system(lab) as small:
         try:
-            host = lab.up(1)[0]
+            host, second = lab.up(2)
             stack = ForkedStack(data, host.uri, small / "pool", tiny, database_url=database_url)
             with running(stack):
-                bench, stop = ready(Bench(stack, host)), threading.Event()
+                bench, stop = ready(Bench(stack, host, second)), threading.Event()
                 threading.Thread(target=bench.keep_running, args=(stop,), daemon=True).start()
                 try:
                     yield bench

@@ -252,7 +252,7 @@ def wait_for_machines(bench: Bench, operation: Operation) -> None:
 
     def are_as_wanted() -> bool:
         wishes = bench.shell(WISHES)
-        return all(not is_busy and bench.host.state(vm_id) == STATES[wish] for vm_id, wish, is_busy in wishes)
+        return all(not is_busy and bench.state(vm_id) == STATES[wish] for vm_id, wish, is_busy in wishes)
 
     wait_until(are_as_wanted, COMING_BACK_SECONDS, f"the machines to be as wanted: {bench.shell(WISHES)}")
 

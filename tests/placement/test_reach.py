@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -25,9 +24,9 @@ from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.workflow import TransientError
 from portal.tenancy.gate import SYSTEM
-from tests.audit.mirror import mirrored
+from tests.audit.mirror import beside, mirrored
 from tests.audit.test_audit import guest, volume
-from tests.world import World, make_host
+from tests.world import World
 from vms import copies
 from vms.audit.run import audit
 from vms.models import Drift, ImageCopy, Layer, Volume
@@ -47,19 +46,7 @@ def host(world: World) -> MemoryHost:
 @pytest.fixture
 def neighbour(world: World, host: MemoryHost) -> Host:
     """A host beside the world's that sees the same directory."""
-    other = make_host("two", uri=f"memory://{uuid4()}")
-    there = memory.host(other.uri)
-    there.volumes, there.contents, there.unfinished = host.volumes, host.contents, host.unfinished
-    driver_for(other).ensure_pool("berth", Path(other.pool_path))
-    driver_for(other).ensure_network("berth", [other.network_cidr])
-    for each in (world.host, other):
-        check(each)
-    return other
-
-
-def check(host: Host) -> None:
-    pool = host.default_pool
-    StoragePool.objects.filter(pk=pool.pk).update(storage_id=token_in(driver_for(host), pool))
+    return beside(world)
 
 
 def test_hosts_that_see_the_same_directory_read_one_token(world: World, neighbour: Host) -> None:
@@ -69,10 +56,7 @@ def test_hosts_that_see_the_same_directory_read_one_token(world: World, neighbou
 
 
 def test_those_that_see_another_read_another(world: World, host: MemoryHost) -> None:
-    other = make_host("three", uri=f"memory://{uuid4()}")
-    driver_for(other).ensure_pool("berth", Path(other.pool_path))
-    for each in (world.host, other):
-        check(each)
+    other = beside(world, is_shared=False)
     assert world.host.default_pool.storage_id != other.default_pool.storage_id
     assert reach.hosts_reaching([world.host.default_pool]) == {world.host.pk}
 

@@ -5,7 +5,7 @@ import pytest
 from vms.states import Action, Facts, verdict, verdicts
 
 STATUSES = ["building", "running", "paused", "stopped", "error", "deleting"]
-BACKUPS = ("back-up", "restore-backup")
+WHATEVER_ITS_POWER = ("back-up", "restore-backup", "migrate")
 
 
 @pytest.mark.parametrize("status", STATUSES)
@@ -34,7 +34,7 @@ def test_every_refusal_has_a_reason(status: str) -> None:
                 "snapshot",
                 "clone",
                 "publish",
-                *BACKUPS,
+                *WHATEVER_ITS_POWER,
             },
         ),
         (
@@ -50,7 +50,7 @@ def test_every_refusal_has_a_reason(status: str) -> None:
                 "console",
                 "protect",
                 "delete",
-                *BACKUPS,
+                *WHATEVER_ITS_POWER,
             },
         ),
         (
@@ -65,7 +65,7 @@ def test_every_refusal_has_a_reason(status: str) -> None:
                 "rename",
                 "protect",
                 "delete",
-                *BACKUPS,
+                *WHATEVER_ITS_POWER,
             },
         ),
         ("error", {"rename", "protect", "delete", "restore-backup"}),

@@ -196,6 +196,11 @@ PAGES: dict[str, Page] = {
     "vm-header": Page(machine("web"), ACME_READS),
     "vm-metrics": Page(machine("web"), ACME_READS),
     "vm-metrics-data": Page(machine("web"), ACME_READS),
+    "vm-migrate": Page(
+        machine("web"),
+        "302 403 403 403 404 200 403",
+        {"": (ADMINS_IN, lambda world: {"host": world.neighbour().name})},
+    ),
     "size-list": Page(acme, ACME_READS),
     "vm-disks": Page(
         machine("web"),

@@ -15,6 +15,7 @@ from portal.api.serializers import Boolean, Choice, Id, Input, Text
 from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
+from vms.migration import Target
 from vms.models import VM, Lifecycle
 from vms.services import bulk, clone, console, create, groups
 from vms.states import Action
@@ -95,6 +96,27 @@ class ConsoleOut(serializers.Serializer[Any]):
     ticket = serializers.CharField(allow_null=True, help_text="Good once; null where the answer is replayed.")
     url = serializers.CharField(allow_null=True, help_text="The WebSocket's address; send an Origin of this site.")
     expires_at = serializers.DateTimeField()
+
+
+class MigrateIn(Input):
+    host = Text(max_length=63, required=False, help_text="Name or id; left out: the one that placement chooses.")
+
+
+class MigrationTargetOut(serializers.Serializer[Any]):
+    host = serializers.CharField(source="host.name")
+    possible = serializers.SerializerMethodField()
+    obstacles = serializers.ListField(child=serializers.CharField(), help_text="Why not, for people.")
+    copied_gib = serializers.IntegerField(help_text="The size of the disks whose data would go along.")
+
+    def get_possible(self, target: Target) -> bool:
+        return not target.obstacles
+
+
+class PrecheckOut(serializers.Serializer[Any]):
+    """Where it could be moved now. It runs on while it moves, where it is live."""
+
+    live = serializers.BooleanField(source="is_live")
+    targets = MigrationTargetOut(many=True, help_text="The other hosts of its cluster, those that would do first.")
 
 
 class UserDataOut(serializers.Serializer[Any]):

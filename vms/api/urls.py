@@ -27,6 +27,8 @@ urlpatterns = [
     path("vms/<uuid:id>/actions/purge", views.VMPurge.as_view()),
     path("vms/<uuid:id>/actions/resize", views.VMResize.as_view()),
     path("vms/<uuid:id>/actions/clone", views.VMClone.as_view()),
+    path("vms/<uuid:id>/actions/migrate", views.VMMigrate.as_view()),
+    path("vms/<uuid:id>/migration", views.VMMigration.as_view()),
     path("vms/<uuid:id>/actions/publish", views.VMPublish.as_view()),
     path("vms/<uuid:id>/guarantee", guarantee.VMGuarantee.as_view()),
     path("vms/<uuid:id>/metrics", guarantee.VMMetrics.as_view()),

@@ -30,6 +30,8 @@ from vms.api.serializers import (
     ConsoleIn,
     ConsoleOut,
     DeleteFilter,
+    MigrateIn,
+    PrecheckOut,
     PublishIn,
     ResizeIn,
     RestoreIn,
@@ -40,11 +42,13 @@ from vms.api.serializers import (
     VMOut,
 )
 from vms.console import bridge
+from vms.migration import precheck
 from vms.models import VM
 from vms.services import bulk, change, console
 from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm
 from vms.services.delete import delete_vm, purge_vm, restore_vm
+from vms.services.migrate import migrate_vm
 from vms.services.power import change_power
 from vms.services.publish import publish_vm
 from vms.states import Action
@@ -164,6 +168,28 @@ class VMClone(ApiView):
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         new, operation = clone_vm(actor=self.actor, vm=vm, **self.body(CloneIn))
         return self.accepted(operation, vm=vm_data(self.actor, new, operation))
+
+
+class VMMigrate(ApiView):
+    permissions = {"POST": Permission.HOST_WRITE}
+
+    @extend_schema(request=MigrateIn, responses={202: AcceptedOut})
+    def post(self, request: Request, id: UUID) -> Response:
+        """Move it to another host of its cluster, while it runs; its data goes along where that is needed."""
+        vm = selectors.vm(self.actor, id, Permission.HOST_WRITE)
+        operation = migrate_vm(actor=self.actor, vm=vm, **self.body(MigrateIn))
+        return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
+
+
+class VMMigration(ApiView):
+    permissions = {"GET": Permission.HOST_READ}
+
+    @extend_schema(responses=PrecheckOut)
+    def get(self, request: Request, id: UUID) -> Response:
+        """Where it could be moved now, and what is in the way."""
+        vm = selectors.vm(self.actor, id)
+        self.actor.require(Permission.HOST_READ)
+        return Response(PrecheckOut(precheck(vm)).data)
 
 
 class VMPublish(ApiView):

@@ -11,6 +11,7 @@ from hosts.driver.kvm.host import HostCalls
 from hosts.driver.kvm.inventory import InventoryCalls
 from hosts.driver.kvm.layers import LayerCalls
 from hosts.driver.kvm.merge import MergeCalls
+from hosts.driver.kvm.migrate import MigrationCalls
 from hosts.driver.kvm.move import MoveCalls
 from hosts.driver.kvm.networks import NetworkCalls
 from hosts.driver.kvm.probe import ProbeCalls
@@ -29,6 +30,7 @@ class KvmDriver(
     DomainCalls,
     DiskCalls,
     MoveCalls,
+    MigrationCalls,
     AbsorbCalls,
     BackupCalls,
     InventoryCalls,

@@ -8,6 +8,7 @@ from hosts.driver.memory.domains import DomainCalls
 from hosts.driver.memory.host import HostCalls
 from hosts.driver.memory.inventory import InventoryCalls
 from hosts.driver.memory.layers import LayerCalls
+from hosts.driver.memory.migrations import MigrationCalls
 from hosts.driver.memory.networks import NetworkCalls
 from hosts.driver.memory.stats import StatsCalls
 from hosts.driver.memory.streams import StreamCalls
@@ -22,6 +23,7 @@ class MemoryDriver(
     NetworkCalls,
     DomainCalls,
     DiskCalls,
+    MigrationCalls,
     InventoryCalls,
     StatsCalls,
     StreamCalls,

@@ -13,12 +13,14 @@ from uuid import UUID
 
 from hosts.driver import errors
 from hosts.driver.types import (
+    Arrival,
     BackupSpec,
     Consistency,
     DiskSpec,
     DomainEvent,
     DomainSpec,
     DomainStats,
+    Journey,
     PowerState,
     Reason,
     VolumeFacts,
@@ -52,6 +54,8 @@ class MemoryHost:
     checkpoints: dict[UUID, dict[str, Consistency]] = field(default_factory=dict)
     absorbed: set[UUID] = field(default_factory=set)
     merges: dict[UUID, str] = field(default_factory=dict)
+    migrations: dict[UUID, Journey] = field(default_factory=dict)
+    arrivals: dict[UUID, Arrival] = field(default_factory=dict)
     memories: dict[tuple[str, str], DomainSpec] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -73,6 +77,7 @@ class MemoryHost:
         self.backups.clear()
         self.absorbed.clear()
         self.merges.clear()
+        self.migrations.clear()
 
     def lose_connection(self) -> None:
         """Tell all who watch that the connection broke."""

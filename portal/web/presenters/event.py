@@ -20,6 +20,7 @@ _WORDS = {
     "vm.protected": "was protected against deletion",
     "vm.unprotected": "is no longer protected",
     "vm.resized": "has another size",
+    "vm.migrated": "is on another host",
     "vm.clone-asked": "is to be cloned",
     "vm.cloned": "was cloned",
     "vm.clone-failed": "could not be cloned",
@@ -66,6 +67,7 @@ _WORDS = {
     "host.removed": "was removed",
     "host.labelled": "has other labels",
     "host.moved": "is in another cluster",
+    "host.peer-uri-changed": "is reached by other hosts in another way",
     "group.created": "was created",
     "group.deleted": "was deleted",
     "group.joined": "has one machine more",
@@ -114,6 +116,7 @@ _NAMES = {
     **{"provider_role": "rights across tenants", "memory_reserved_mib": "memory reserved (MiB)", "uri": "URI"},
     **{"cpu_ratio": "vCPUs per CPU", "memory_ratio": "memory given out", "expires_at": "ends"},
     **{"service_class": "class", "cpu_floor": "floor of CPU (%)", "cpu_ceiling": "ceiling of CPU (%)"},
+    **{"is_live": "while it ran", "downtime_ms": "stood still (ms)", "total_ms": "took (ms)"},
     **{"has_huge_pages": "huge pages", "dedicated_cpus": "CPUs for dedicated machines"},
 }
 LONGEST_VALUE = 60

@@ -222,4 +222,50 @@ def is_binned(scenario: Scenario, vm_id: str) -> bool:
     return vm_id in binned
 
 
-SCENARIOS = (Create, Delete, Restore, Purge, Resize, Clone)
+class Migrate(Scenario):
+    """Of one that runs, to the second host, which sees the same storage. COLD: of one that is off."""
+
+    kind = "vm.migrate"
+    seconds = 60
+    COLD = "cold"
+    variants: ClassVar = {COLD: (("move",), ("kill-during", "libvirtd-killed", "host-killed", "cancelled"))}
+
+    def prepare(self) -> None:
+        self._register_second()
+        self.vm_id = self.new_vm()
+        if self.variant == self.COLD:
+            self.act(self.vm_id, "force-off")
+        self._second("uncordon")
+
+    def _register_second(self) -> None:
+        """Cordoned but for this, so that no other cell has a machine there."""
+        if self.stack.api("GET", "/hosts/second", user="admin").status_code == 200:
+            return
+        uri = self.bench.second_lab_host.uri
+        self.stack.succeeded("POST", "/hosts", {"name": "second", "uri": uri}, user="admin")
+        for name, host in (("local", self.bench.lab_host), ("second", self.bench.second_lab_host)):
+            answer = self.stack.api("PATCH", f"/hosts/{name}", {"peer_uri": host.uri}, user="admin")
+            assert answer.status_code == 200, answer.text
+
+    def _second(self, action: str) -> None:
+        assert self.stack.api("POST", f"/hosts/second/actions/{action}", {}, user="admin").status_code == 200
+
+    def request(self) -> dict[str, Any]:
+        path = f"/vms/{self.vm_id}/actions/migrate"
+        return dict(self.stack.accepted("POST", path, {"host": "second"}, user="admin")["operation"])
+
+    def effect(self) -> bool:
+        """It is on one host alone, where the portal says that it is."""
+        is_there = self.vm_id in self.bench.second.domains()
+        assert self.bench.state(self.vm_id)
+        host = self.stack.get(f"/vms/{self.vm_id}", user="admin")["host"]
+        assert host == ("second" if is_there else "local")
+        return is_there
+
+    def clean_up(self) -> None:
+        self.delete(self.vm_id)
+        self._second("cordon")
+        assert self.bench.state(self.vm_id) == ""
+
+
+SCENARIOS = (Create, Delete, Restore, Purge, Resize, Clone, Migrate)

@@ -61,8 +61,12 @@ def vm_detail(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
         if last is None:
             raise
         return redirect("operation-detail", last.pk)
-    context = context_of(request, vm, operation, "vm-detail")
-    return render(request, "vms/detail.html", {**context, "placement": placement.latest(actor_of(request), vm)})
+    actor = actor_of(request)
+    context = context_of(request, vm, operation, "vm-detail") | {
+        "placement": placement.latest(actor, vm),
+        "move_url": reverse("vm-migrate", args=[slug, vm_id]) if actor.can(Permission.HOST_WRITE) else "",
+    }
+    return render(request, "vms/detail.html", context)
 
 
 @require_safe

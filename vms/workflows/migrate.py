@@ -1,0 +1,332 @@
+"""Migrate: a machine goes to another host, with its memory where it runs, with its data where both hosts do not see it.
+
+The hosts go on by themselves; each look asks both of them, so whoever dies on the way, it is found where it is, and it
+runs there alone. The rows follow in the step that finds it at the other host. One that is off goes by its definition,
+or is loaded without being let run where data goes along.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from hosts import reach
+from hosts.connections import fenced_driver
+from hosts.driver import errors
+from hosts.driver.base import Driver
+from hosts.driver.types import Convergence, DomainSpec, Journey, MigrationFacts, PowerState
+from hosts.errors import translate
+from hosts.models import Host, StoragePool
+from portal.events import log
+from portal.operations.models import Operation
+from portal.operations.states import StepState
+from portal.operations.workflow import Output, Step, StepContext, StepFailed, TransientError, Workflow, register
+from portal.quotas import ledger
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+from vms.design import disk_spec, domain_spec
+from vms.layers import of_machine
+from vms.models import VM, Layer, Snapshot, Volume
+from vms.workflows import images, layers
+from vms.workflows.common import machine, observe_now
+from vms.workflows.watch import Watch
+
+_ON = (PowerState.RUNNING, PowerState.PAUSED)
+_GONE = (errors.Unreachable, errors.Timeout)
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """One migration as its step sees it: both hosts, and what goes along."""
+
+    context: StepContext
+
+    @cached_property
+    def vm(self) -> VM:
+        return machine(self.context.operation)
+
+    @cached_property
+    def here(self) -> Host:
+        return self._host("from")
+
+    @cached_property
+    def there(self) -> Host:
+        return self._host("to")
+
+    def _host(self, which: str) -> Host:
+        return Host.objects.select_related("cluster").get(pk=self.context.params[which])
+
+    @property
+    def source(self) -> Driver:
+        return fenced_driver(self.here, self.context.check)
+
+    @property
+    def target(self) -> Driver:
+        return fenced_driver(self.there, self.context.check)
+
+    @property
+    def has_arrived(self) -> bool:
+        """By the rows, which follow as soon as both hosts say so."""
+        return VM.objects.unscoped("workflow").filter(pk=self.vm.pk, host=self.there.pk).exists()
+
+    @property
+    def shares_seeds(self) -> bool:
+        own = self.here.default_pool
+        return own.pk in reach.counterparts([own], self.there)
+
+    def layer(self, volume: Volume, which: str) -> Layer | None:
+        """Of a disk that is copied: the file that it has here ("from"), or there ("to")."""
+        ids = self.context.params["disks"].get(str(volume.pk))
+        return Layer.objects.select_related("pool__storage_class").filter(pk=ids[which]).first() if ids else None
+
+    @cached_property
+    def pools(self) -> Mapping[UUID, StoragePool]:
+        """By the id of each pool here that is seen from there, the pool there."""
+        return reach.counterparts(StoragePool.objects.filter(host=self.here), self.there)
+
+    def spec(self) -> DomainSpec:
+        """The domain as it is to be there."""
+        vm = self.vm
+        vm.tuning = self.context.params["promised"]["tuning"]
+        disks = tuple(disk_spec(volume, self._layer_there(volume)) for volume in vm.volumes.all())
+        return replace(domain_spec(vm, self.there, self.context.fence), disks=disks)
+
+    def _layer_there(self, volume: Volume) -> Layer:
+        if (new := self.layer(volume, "to")) is not None:
+            return new
+        layer = volume.layer
+        layer.pool = self.pools.get(layer.pool_id, layer.pool)
+        return layer
+
+    def journey(self) -> Journey:
+        cluster, vm = self.there.cluster, self.vm
+        return Journey(
+            uri=self.there.uri_for_peers,
+            copied=tuple(volume.target for volume in vm.volumes.all() if self.layer(volume, "to")),
+            mib_per_second=cluster.migration_mib_s,
+            convergence=Convergence(cluster.convergence),
+            is_off=not self.context.params["is_live"],
+        )
+
+
+def prepare(context: StepContext) -> Output:
+    """What it needs there before it comes: its address, its CDs, and a look at what is shared."""
+    move = _Move(context)
+    for pool in {pool.name for pool in move.pools.values()}:
+        move.target.refresh_pool(pool)
+    for nic in move.vm.nics.all():
+        move.target.ensure_dhcp_host(move.there.network_name, nic.mac, nic.ip)
+    if move.vm.image.is_iso:
+        images.bring(context, move.target, move.vm.image, move.there.default_pool)
+    if not move.shares_seeds:
+        _copy_seed(move)
+    return None
+
+
+def _copy_seed(move: _Move) -> None:
+    """As it is: a guest that finds another one would take itself for new."""
+    seed = bytearray()
+    move.source.download(move.here.pool_name, move.vm.seed_volume, seed.extend)
+    move.target.upload(move.there.pool_name, move.vm.seed_volume, bytes(seed), "raw")
+
+
+def clear_there(context: StepContext) -> None:
+    """A host that does not answer keeps a seed that is of no use; nobody waits for that."""
+    move = _Move(context)
+    if move.has_arrived or move.shares_seeds:
+        return
+    with suppress(*_GONE):
+        move.target.delete_volume(move.there.pool_name, move.vm.seed_volume)
+
+
+def go(context: StepContext) -> Output:
+    move = _Move(context)
+    if move.has_arrived:
+        return _settled(move)
+    if not context.params["is_transferred"]:
+        _refuse_if_on(move)
+        move.target.define(move.spec())
+        move.source.undefine(move.vm.pk)
+        return _take(move)
+    facts = Watch(context).until_complete(lambda: _look(move))
+    if not _is_there(move):
+        if facts.error:
+            logger.warning("migration of %s failed: %s", move.vm.pk, facts.error)
+        raise StepFailed("migration_failed", "The hosts could not do it, and the machine stays where it was.")
+    return _take(move)
+
+
+def _refuse_if_on(move: _Move) -> None:
+    """Somebody may have started it by hand."""
+    here = move.source.state(move.vm.pk)
+    if here is not None and here.power in _ON:
+        raise StepFailed("guest_switched", "The machine was switched on meanwhile. Try again.")
+
+
+def _look(move: _Move) -> MigrationFacts:
+    try:
+        return move.source.migrate(move.spec(), move.journey(), lambda: _make_volumes(move))
+    except errors.InvalidState as error:
+        if _is_there(move):
+            return MigrationFacts(0, 0, True)
+        words = "The machine was switched on or off meanwhile. Try again."
+        raise StepFailed("guest_switched", words) from error
+
+
+def _make_volumes(move: _Move) -> None:
+    """Every byte of them is written by the copy, whatever an earlier one has left in them."""
+    for volume in move.vm.volumes.select_related("layer__pool"):
+        if (new := move.layer(volume, "to")) is not None:
+            old = move.source.volume(volume.layer.pool.name, volume.layer.file_name)
+            size = old.capacity_bytes if old else volume.layer.size_bytes
+            move.target.ensure_volume(new.pool.name, new.file_name, size)
+
+
+def _is_there(move: _Move) -> bool:
+    """Whether it is at the other host, for good, and nothing of it runs here. Asks nobody there while it runs here."""
+    here = move.source.state(move.vm.pk)
+    if here is not None and here.power is PowerState.RUNNING:
+        return False
+    there = move.target.state(move.vm.pk)
+    if there is None or not there.persistent:
+        return False
+    return here is None or there.power in _ON
+
+
+def _take(move: _Move) -> Output:
+    """It is there. What a migration that was cut off in its last moment has left here goes, before it counts."""
+    vm_id, is_off = move.vm.pk, not move.context.params["is_live"]
+    move.source.destroy(vm_id)
+    move.source.undefine(vm_id)
+    if is_off and move.context.params["is_transferred"]:
+        move.target.destroy(vm_id)
+    move.context.check()
+    _follow(move)
+    return _settled(move)
+
+
+@transaction.atomic
+def _follow(move: _Move) -> None:
+    """The rows say where it is from now on."""
+    vm = move.vm
+    for layer in of_machine(vm):
+        if (pool := move.pools.get(layer.pool_id)) is not None:
+            Layer.objects.filter(pk=layer.pk).update(pool=pool)
+    for point in Snapshot.objects.unscoped("workflow").filter(vm=vm):
+        if (pool := move.pools.get(point.memory_pool_id)) is not None:  # type: ignore[arg-type]
+            Snapshot.objects.unscoped("workflow").filter(pk=point.pk).update(memory_pool=pool)
+    for volume in vm.volumes.all():
+        if (new := move.layer(volume, "to")) is not None:
+            Volume.objects.unscoped("workflow").filter(pk=volume.pk).update(layer=new)
+    VM.objects.unscoped("workflow").filter(pk=vm.pk).update(host=move.there, **move.context.params["promised"])
+
+
+def _settled(move: _Move) -> Output:
+    """By its own definition there, whatever of the old one libvirt has brought along; and what it has cost."""
+    vm = machine(move.context.operation)
+    move.target.define(domain_spec(vm, vm.host, move.context.fence))
+    observe_now(move.context)
+    cost = move.target.arrival(vm.pk) if move.context.params["is_live"] else None
+    return {"downtime_ms": cost.downtime_ms, "total_ms": cost.total_ms, "sent_bytes": cost.sent_bytes} if cost else {}
+
+
+def turn_back(context: StepContext) -> None:
+    """It stays, unless it is there by now. After the switch to post-copy it goes on: neither host has it whole."""
+    move = _Move(context)
+    if move.has_arrived:
+        return
+    if not move.source.end_migration(move.vm.pk):
+        raise TransientError("the end of the move, from which there is no way back any more")
+    if _is_there(move):
+        _take(move)
+        return
+    move.source.stay(move.vm.pk)
+    with suppress(*_GONE):
+        _clear_target(move)
+    observe_now(context)
+
+
+def _clear_target(move: _Move) -> None:
+    """What does not answer keeps what it has: an incoming QEMU ends by itself, and the files are the clock's."""
+    there = move.target.state(move.vm.pk)
+    if there is not None and there.power in _ON:
+        move.target.destroy(move.vm.pk)
+    move.target.undefine(move.vm.pk)
+    for volume in move.vm.volumes.all():
+        if (new := move.layer(volume, "to")) is not None:
+            move.target.delete_volume(new.pool.name, new.file_name)
+            new.delete()
+
+
+def clear_here(context: StepContext) -> Output:
+    """What it left behind. Where its old host does not answer, the clock removes the files later."""
+    move = _Move(context)
+    try:
+        for ids in context.params["disks"].values():
+            for old in Layer.objects.filter(pk=ids["from"]).select_related("pool", "parent__pool"):
+                layers.remove(move.source, old)
+                old.delete()
+        if not move.shares_seeds:
+            move.source.delete_volume(move.here.pool_name, move.vm.seed_volume)
+    except errors.DriverError as error:
+        if error.transient and not isinstance(error, _GONE):
+            raise
+        logger.warning("%s left something on %s: %s", move.vm.pk, move.here.name, error)
+    return None
+
+
+def settle(operation: Operation) -> None:
+    """The host that it is not on has nothing of it any more."""
+    vm = machine(operation)
+    (other,) = {operation.params["from"], operation.params["to"]} - {str(vm.host_id)}
+    holders = [
+        vm.pk,
+        *vm.volumes.values_list("pk", flat=True),
+        *Snapshot.objects.unscoped("workflow").filter(vm=vm).values_list("pk", flat=True),
+    ]
+    for holder in holders:
+        ledger.release(holder, UUID(other))
+
+
+def give_back(operation: Operation) -> None:
+    """Where it was never begun, there are no files of the disks that were to be copied."""
+    settle(operation)
+    if not operation.steps.filter(name="move").exclude(state=StepState.WAITING).exists():
+        Layer.objects.filter(pk__in=[ids["to"] for ids in operation.params["disks"].values()]).delete()
+
+
+def migrated(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """Told with what it has cost, and without the names of hosts: its owner reads it."""
+    settle(operation)
+    cost = {name: outputs[name] for name in ("downtime_ms", "total_ms", "sent_bytes") if name in outputs}
+    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    after = {"is_live": operation.params["is_live"], **cost}
+    log.record("vm.migrated", actor=actor, target=machine(operation), operation_id=operation.pk, after=after)
+
+
+MIGRATE = register(
+    Workflow(
+        kind="vm.migrate",
+        doing="moving to another host",
+        done="moved to another host",
+        permission=Permission.HOST_WRITE,
+        steps=(
+            Step("prepare", "Preparing the other host", prepare, undo=clear_there),
+            Step("move", "Moving it", go, undo=turn_back, weight=8),
+            Step("clear", "Removing what it left behind", clear_here),
+        ),
+        succeeded=migrated,
+        unwound=give_back,
+        translate=translate,
+        deadline=timedelta(hours=48),
+    )
+)
