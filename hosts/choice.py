@@ -60,10 +60,11 @@ class Wanted:
     `clusters` are those that its tenant may use, `processor` an accelerator that it is bound to, `storage` the hosts
     that reach what it stands on. `together` names the host of each group whose machines are kept together, `apart` the
     group on each host that it must keep away from. `avoid` are hosts that it is to leave. `uses_reserve`: what is kept
-    free for failures is there for it.
+    free for failures is there for it. `title` tells an administrator whose it is.
     """
 
     amounts: Mapping[str, int]
+    title: str = ""
     firmware: str = "bios"
     processor: str = ""
     labels: frozenset[str] = frozenset()
@@ -85,9 +86,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`ranked` are the hosts that would do, the best first; `refused` the others, by name."""
+    """`ranked` are the hosts that would do, the best first; `loads` says how full each would be; `refused` are the
+    others, by name."""
 
     ranked: tuple[Site, ...]
+    loads: Mapping[UUID, float]
     refused: Mapping[str, Refusal]
 
 
@@ -102,8 +105,9 @@ def choose(wanted: Wanted, sites: Iterable[Site]) -> Choice:
                 break
         else:
             fitting.append(site)
-    fitting.sort(key=lambda site: _rank(wanted, site))
-    return Choice(tuple(fitting), refused)
+    loads = {site.id: load_after(wanted, site) for site in fitting}
+    fitting.sort(key=lambda site: _rank(wanted, site, loads[site.id]))
+    return Choice(tuple(fitting), loads, refused)
 
 
 def load_after(wanted: Wanted, site: Site) -> float:
@@ -114,9 +118,8 @@ def load_after(wanted: Wanted, site: Site) -> float:
     return vcpus if vcpus > memory else memory
 
 
-def _rank(wanted: Wanted, site: Site) -> tuple[bool, int, float, str]:
+def _rank(wanted: Wanted, site: Site, load: float) -> tuple[bool, int, float, str]:
     """Hosts that answer, then those without labels that others need more, then by the cluster's policy."""
-    load = load_after(wanted, site)
     return not site.is_reachable, len(site.labels - wanted.labels), -load if site.is_packed else load, site.name
 
 

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
+from uuid import UUID
 
 import structlog
 
+from hosts.access_files import connection_uri
 from hosts.driver import open_driver
 from hosts.driver.base import Driver
 from hosts.driver.errors import DriverError, HostFailed
@@ -36,17 +38,23 @@ READING = frozenset(
     }
 )
 SLOW_SECONDS = 1.0
-_drivers: dict[tuple[int, str], Driver] = {}
+_drivers: dict[tuple[int, str], tuple[UUID | None, Driver]] = {}
 _lock = threading.Lock()
 log = structlog.get_logger(__name__)
 
 
 def driver_for(host: Host) -> Driver:
+    """Another one once the host has another key: what goes on over the old connection fails, and is tried again."""
     key = (os.getpid(), host.uri)
     with _lock:
-        if key not in _drivers:
-            _drivers[key] = cast(Driver, _Logged(host.name, open_driver(host.uri)))
-        return _drivers[key]
+        access_id, driver = _drivers.get(key, (None, None))
+        if driver is None or access_id != host.access_id:
+            opened = cast(Driver, _Logged(host.name, open_driver(connection_uri(host))))
+            _drivers[key] = (host.access_id, opened)
+            if driver is not None:
+                driver.close()
+            return opened
+        return driver
 
 
 def fenced_driver(host: Host, check: Callable[[], None]) -> Driver:

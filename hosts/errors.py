@@ -8,6 +8,7 @@ from portal.operations.workflow import PlaceLost, StepFailed, TransientError
 # Words for tenants: no host names, paths or libvirt text (those are in the worker's log).
 _WORDS = {
     "host_unreachable": "the host does not answer",
+    "host_not_trusted": "the host does not answer",
     "host_timeout": "the host did not answer in time",
     "host_failed": "Its host has failed.",
     "resource_busy": "the machine is busy on its host",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from hosts.models import Host, HostState
@@ -15,13 +15,15 @@ _GONE = (HostState.MAINTENANCE, HostState.FAILED)
 
 @dataclass(frozen=True, slots=True)
 class OverCommit:
-    """vCPUs for each CPU: those of machines that exist, and the most by policy; how much of the CPUs is promised."""
+    """vCPUs for each CPU: those of machines that exist, and the most by policy, of all and by service class where that
+    has one of its own; how much of the CPUs is promised."""
 
     cluster: str
     hosts: int
     given: float
     most: float
     promised_percent: int
+    class_ratios: Mapping[str, float] = field(default_factory=dict)
 
 
 def of_cluster(cluster_id: UUID) -> OverCommit:
@@ -52,6 +54,7 @@ def _of(hosts: Sequence[Host], used: Mapping[UUID, Mapping[str, int]] | None = N
         given=round(given / cpus, 2) if cpus else 0.0,
         most=round(most / cpus, 2) if cpus else 0.0,
         promised_percent=round(WHOLE * floors / promisable) if promisable else 0,
+        class_ratios=hosts[0].cluster.class_ratios if hosts else {},
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.db import transaction
 
-from hosts.choice import Choice, Constraint, Refusal, Site, Wanted, choose, explain, load_after
+from hosts.choice import Choice, Constraint, Refusal, Site, Wanted, choose, explain
 from hosts.models import Cluster, Host, HostState, Placement, Spread
-from hosts.models.placement import KEPT_PER_HOLDER, forget_placements
+from hosts.models.placement import KEPT_PER_HOLDER, forget_placements, forget_refusals
 from portal.core.errors import Conflict
 from portal.quotas import ledger
 
@@ -35,6 +35,22 @@ class NoCapacity(Conflict):
     """No host can take it now; the words say which constraint failed, and what would help."""
 
     code = "no_capacity"
+    decision: Decision | None = None
+
+    def remember(self) -> None:
+        """The machine that was not placed is gone with its transaction; administrators see what it asked for."""
+        decision, self.decision = self.decision, None
+        if decision is not None:
+            _note_refusal(decision, self.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why no host was taken: `refused` is by host."""
+
+    holder_id: UUID
+    wanted: Wanted
+    refused: Mapping[str, Refusal]
 
 
 def place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object] = bool) -> Host:
@@ -72,14 +88,18 @@ def _place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object], foun
             refused[site.name] = Refusal(Constraint.CLAIM, misfit.detail)
             told = misfit
         else:
-            refused |= {other.name: _behind(wanted, other) for other in choice.ranked[index + 1 :]}
+            refused |= {other.name: _behind(other, choice.loads[other.id]) for other in choice.ranked[index + 1 :]}
             _note(holder_id, wanted, site, refused, choice)
             _take_note(found, site, wanted)
             return host
-    if told:
-        raise told
+    refusal = told or _explained(wanted, found, refused)
+    refusal.decision = Decision(holder_id, wanted, refused)
+    raise refusal
+
+
+def _explained(wanted: Wanted, found: list[Site], refused: Mapping[str, Refusal]) -> NoCapacity:
     why = explain(wanted, found, refused)
-    raise NoCapacity(why.words, extra=why.extra)
+    return NoCapacity(why.words, extra=why.extra)
 
 
 def _take_note(found: list[Site], site: Site, wanted: Wanted) -> None:
@@ -105,7 +125,7 @@ def resize(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
 
 def sites(uses_reserve: bool = False) -> list[Site]:
     """All hosts as `choose` judges them, in three queries."""
-    hosts, clusters = list(Host.objects.defer("verdicts")), Cluster.objects.in_bulk()
+    hosts, clusters = list(Host.objects.defer("verdicts", "cpu_models")), Cluster.objects.in_bulk()
     for host in hosts:
         host.cluster = clusters[host.cluster_id]
     used = ledger.used_by_account(host.pk for host in hosts)
@@ -179,30 +199,48 @@ def _locked(host_id: UUID) -> Host:
     if not Host.objects.filter(pk=host_id).exists():
         raise _Lost(Refusal(Constraint.NOT_READY, "removed"))
     ledger.lock(host_id)
-    return Host.objects.select_related("cluster").get(pk=host_id)
+    return Host.objects.select_related("cluster").defer("verdicts", "cpu_models").get(pk=host_id)
 
 
-def _behind(wanted: Wanted, site: Site) -> Refusal:
-    why = f"{load_after(wanted, site):.0%} full with it" if site.is_reachable else "does not answer"
+def _behind(site: Site, load: float) -> Refusal:
+    why = f"{load:.0%} full with it" if site.is_reachable else "does not answer"
     return Refusal(Constraint.RANK, why)
 
 
 def _note(holder_id: UUID, wanted: Wanted, site: Site, refused: Mapping[str, Refusal], choice: Choice) -> None:
-    by_constraint: dict[str, dict[str, str]] = defaultdict(dict)
-    for name, refusal in refused.items():
-        by_constraint[refusal.constraint][name] = refusal.detail
     policy = "packing" if site.is_packed else "spreading"
     alone = "the only host that would do" if len(choice.ranked) == 1 else f"first by {policy}"
     Placement.objects.create(
         holder_id=holder_id,
+        title=wanted.title,
         host_id=site.id,
         host_name=site.name,
-        reason=f"{alone}: {load_after(wanted, site):.0%} full with it",
+        reason=f"{alone}: {choice.loads[site.id]:.0%} full with it",
         wanted=_asked(wanted),
-        refused=by_constraint,
+        refused=_by_constraint(refused),
         considered=len(refused) + 1,
     )
     forget_placements(holder_id, keep=KEPT_PER_HOLDER)
+
+
+@transaction.atomic
+def _note_refusal(decision: Decision, words: str) -> None:
+    Placement.objects.create(
+        holder_id=decision.holder_id,
+        title=decision.wanted.title,
+        reason=words[:500],
+        wanted=_asked(decision.wanted),
+        refused=_by_constraint(decision.refused),
+        considered=len(decision.refused),
+    )
+    forget_refusals()
+
+
+def _by_constraint(refused: Mapping[str, Refusal]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, refusal in refused.items():
+        found[refusal.constraint][name] = refusal.detail
+    return found
 
 
 def _asked(wanted: Wanted) -> dict[str, object]:

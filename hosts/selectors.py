@@ -17,6 +17,7 @@ from hosts.models import (
     Host,
     HostState,
     HostUsage,
+    Placement,
     StorageClass,
     StoragePool,
     TenantCluster,
@@ -30,7 +31,7 @@ from portal.tenancy.roles import Permission
 
 def hosts(actor: Actor) -> QuerySet[Host]:
     actor.require(Permission.HOST_READ)
-    return Host.objects.select_related("cluster").prefetch_related("storage_pools", "cluster__hosts")
+    return Host.objects.select_related("cluster", "access").prefetch_related("storage_pools", "cluster__hosts")
 
 
 def clusters(actor: Actor) -> QuerySet[Cluster]:
@@ -81,6 +82,12 @@ def fence_agent(actor: Actor, host: Host) -> FenceAgent:
     if found is None:
         raise NotFound("The host has no fence agent.")
     return found
+
+
+def refused_placements(actor: Actor) -> QuerySet[Placement]:
+    """Machines that no host took, newest first."""
+    actor.require(Permission.HOST_READ)
+    return Placement.objects.filter(host_name="")
 
 
 def targets(actor: Actor) -> QuerySet[BackupTarget]:

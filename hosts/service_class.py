@@ -22,6 +22,8 @@ class ServiceClass(StrEnum):
 
 
 WHOLE = 100  # percent of one CPU
+# Those whose ratio is policy: a dedicated vCPU has a CPU of its own.
+SHARING = (ServiceClass.GUARANTEED, ServiceClass.BURSTABLE, ServiceClass.BEST_EFFORT)
 # Percent of a CPU; a burstable machine's follows from the over-commit ratio where its size says none.
 FLOORS = {ServiceClass.DEDICATED: WHOLE, ServiceClass.GUARANTEED: 50, ServiceClass.BEST_EFFORT: 0}
 # At this floor a vCPU weighs as much as a domain does to which no weight was given, e.g. one from before the classes.
@@ -35,7 +37,8 @@ _RESERVES_MEMORY = frozenset({ServiceClass.DEDICATED, ServiceClass.GUARANTEED})
 class Promise:
     """What a machine of a size is to get: percent of one CPU for each vCPU.
 
-    `cpu_floor` None is the class's own, `cpu_ceiling` None all of the CPU.
+    `cpu_floor` None is the class's own, `cpu_ceiling` None all of the CPU. `is_made`: to a machine that is there, whose
+    floor stays as it was promised whatever the policy is by now.
     """
 
     service_class: ServiceClass
@@ -44,6 +47,7 @@ class Promise:
     cpu_floor: int | None = None
     cpu_ceiling: int | None = None
     has_huge_pages: bool = False
+    is_made: bool = False
 
     @property
     def is_dedicated(self) -> bool:
@@ -70,8 +74,16 @@ def floor_on(promise: Promise, host: Host) -> int | None:
     if not host.controls_known.cpu_weight:
         return None
     if promise.cpu_floor is not None:
-        return promise.cpu_floor
-    return FLOORS.get(promise.service_class, floor_by_ratio(float(host.cpu_ratio)))
+        return promise.cpu_floor if promise.is_made else max(promise.cpu_floor, _floor_by_policy(promise, host))
+    usual = FLOORS.get(promise.service_class, floor_by_ratio(float(host.cpu_ratio)))
+    return _floor_by_policy(promise, host) or usual
+
+
+def _floor_by_policy(promise: Promise, host: Host) -> int:
+    """Of the cluster for that class; 0 where it has none. A CPU that carries four vCPUs has a quarter for each: the
+    ledger, which never promises more than the CPUs, holds the ratio."""
+    ratio = host.cluster.class_ratios.get(promise.service_class)
+    return floor_by_ratio(ratio) if ratio else 0
 
 
 def shares_on(promise: Promise, host: Host) -> int | None:
@@ -110,7 +122,8 @@ def limits(host: Host) -> dict[str, int | None]:
 def why_not(promise: Promise, host: Host) -> str:
     """Why the host cannot keep that, however empty it is, for people; "" where it can."""
     controls = host.controls_known
-    if promise.needs_weights and not controls.cpu_weight:
+    has_policy = bool(_floor_by_policy(promise, host)) and not promise.is_made
+    if (promise.needs_weights or has_policy) and not controls.cpu_weight:
         return "the host cannot weigh guests against each other (it has no CPU control group)"
     if promise.cpu_ceiling is not None and not controls.has_cpu_quota:
         return "the host cannot hold a guest to a ceiling of CPU"

@@ -10,7 +10,9 @@ import re
 from urllib.parse import parse_qsl, urlsplit
 
 SCHEMES = frozenset({"qemu", "qemu+unix", "qemu+ssh", "qemu+tls", "qemu+tcp"})
-PARAMETERS = frozenset({"socket", "keyfile", "known_hosts", "pkipath"})
+PARAMETERS = frozenset({"socket"})
+# Files on the portal's machine are not for a form to name; what is in them is given beside the URI.
+GIVEN_BESIDE = frozenset({"keyfile", "known_hosts", "known_hosts_verify", "pkipath"})
 LONGEST = 300
 _PLACE = re.compile(r"([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _FILE = re.compile(r"/[\w./-]+")
@@ -29,6 +31,8 @@ def why_refused(uri: str, *, allows_tcp: bool = False) -> str:
         return "qemu+tcp lets everybody in who reaches it. Use qemu+tls or qemu+ssh; for a lab set BERTH_ALLOW_TCP=1."
     if parts.fragment or (parts.netloc and not _PLACE.fullmatch(parts.netloc)):
         return "The host's name in it is not one."
+    if any(name in GIVEN_BESIDE for name, _ in parameters):
+        return "Give the key or the certificates themselves, beside the URI."
     if refused := sorted({name for name, _ in parameters} - PARAMETERS):
         return f"The parameter {refused[0]} is not allowed; {', '.join(sorted(PARAMETERS))} are."
     if not all(_FILE.fullmatch(value) for _, value in parameters):

@@ -26,6 +26,7 @@ IMAGE_DIR = DATA_DIR / "images"
 IMAGE_CACHE_DAYS = env.int("BERTH_IMAGE_CACHE_DAYS", default=14)  # that a copy nobody uses stays in a host's pool
 # Files from outside wait there until they are inspected: on the file system of the image store, into which they move.
 INTAKE_DIR = DATA_DIR / "intake"
+ACCESS_DIR = DATA_DIR / "access"  # keys of hosts, as files
 INTAKE_RESERVE_BYTES = env.int("BERTH_INTAKE_RESERVE_GIB", default=2) * 1024**3  # that uploads leave free
 IMAGE_MOST_BYTES = env.int("BERTH_IMAGE_MOST_GIB", default=20) * 1024**3  # of a file that is sent or fetched
 IMAGE_MOST_DISK_BYTES = env.int("BERTH_IMAGE_MOST_DISK_GIB", default=2048) * 1024**3  # of the disk in it

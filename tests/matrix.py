@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.keys import ssh_access
 from tests.world import SSH_KEY, World
 
 # `scopeless` is the owner's program with a token for nothing.
@@ -433,6 +434,7 @@ ROUTES: dict[str, Route] = {
             "DELETE": _call(_ADMINS.format(204)),
         },
     ),
+    "api/v1/refused-placements": Route(_at("refused-placements"), {"GET": STAFF_READS}),
     "api/v1/tenants/<slug:tenant>/clusters": Route(
         _at("tenants/acme/clusters"),
         {"GET": STAFF_READS, "PUT": _call(_ADMINS.format(200), lambda world: {"clusters": ["default"]})},
@@ -447,6 +449,10 @@ ROUTES: dict[str, Route] = {
                 lambda world: {"cpu_ratio": 4, "memory_ratio": 1.5, "memory_reserved_mib": 2048},
             ),
         },
+    ),
+    "api/v1/hosts/<slug:host>/access": Route(
+        lambda world: f"/api/v1/hosts/{world.other_host().name}/access",
+        {"PUT": _call(_ADMINS.format(200), lambda world: ssh_access())},
     ),
     "api/v1/hosts/<slug:host>/actions/cordon": Route(
         _at("hosts/one/actions/cordon"), {"POST": _call(_ADMINS.format(200), _nothing)}

@@ -69,7 +69,7 @@ class Guarantee:
 
 def of_flavors(flavors: Iterable[Flavor], cluster_ids: Iterable[object]) -> list[Guarantee]:
     """In the same order; a constant number of queries. `cluster_ids` are those in which its machines may be."""
-    hosts = list(Host.objects.filter(cluster__in=list(cluster_ids), state=HostState.ENABLED))
+    hosts = list(Host.objects.filter(cluster__in=list(cluster_ids), state=HostState.ENABLED).select_related("cluster"))
     present = overcommit.of_each_cluster({host.cluster_id for host in hosts})
     return [_of_flavor(flavor, hosts, present) for flavor in flavors]
 

@@ -115,14 +115,19 @@ def schedule(schedule: Schedule) -> str:
     return f"{schedule.every.capitalize()}{at}, {kept} kept"
 
 
-def cpu_given(over_commit: OverCommit) -> str:
-    """How far a cluster is over-committed."""
+def cpu_given(over_commit: OverCommit, service_class: str) -> str:
+    """How far a cluster is over-committed, and how far for that class where it has a policy of its own."""
     if not over_commit.hosts:
         return f"{over_commit.cluster}: no host runs machines now."
     return (
-        f"{over_commit.cluster}: {over_commit.given:g} vCPUs are given out for each CPU, at most {over_commit.most:g}; "
-        f"floors take {over_commit.promised_percent} % of the CPUs."
+        f"{over_commit.cluster}: {over_commit.given:g} vCPUs are given out for each CPU, at most {over_commit.most:g}"
+        f"{_of_class(over_commit, service_class)}; floors take {over_commit.promised_percent} % of the CPUs."
     )
+
+
+def _of_class(over_commit: OverCommit, service_class: str) -> str:
+    ratio = over_commit.class_ratios.get(service_class)
+    return f" and of this class {ratio:g}" if ratio else ""
 
 
 def waited(kept: Kept, waited_percent: float) -> str:

@@ -44,6 +44,7 @@ def _asked(vm: VM, own: Iterable[AffinityGroup], more: Mapping[str, Any]) -> Wan
     clusters = TenantCluster.objects.filter(tenant=vm.tenant_id).values_list("cluster_id", flat=True)
     asked = {
         "amounts": vm.wanted,
+        "title": f"{vm.tenant.slug}/{vm.name}",
         "firmware": vm.firmware,
         "labels": frozenset(vm.flavor.host_labels),
         "clusters": frozenset(clusters),

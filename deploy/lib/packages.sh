@@ -3,7 +3,7 @@
 HOST_PACKAGES=(libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils ovmf dnsmasq-base iptables iproute2)
 PYTHON_PACKAGES=(python3 python3-venv python3-dev gcc pkg-config libvirt-dev ca-certificates)
 IMAGE_PACKAGES=(cpio dosfstools e2fsprogs fakeroot fdisk kmod mtools syslinux syslinux-common xz-utils zstd)
-TEST_PACKAGES=(chromium postgresql redis-server redis-tools openssh-client nftables ebtables dnsmasq-base procps)
+TEST_PACKAGES=(chromium postgresql redis-server redis-tools openssh-client openssh-server nftables ebtables dnsmasq-base procps)
 
 check_distribution() {
     [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] || die "Berth sets itself up on Linux on x86-64 only."

@@ -11,12 +11,22 @@ from rest_framework.response import Response
 
 from hosts import selectors, spare
 from hosts.models import Cluster, Convergence, Failover, Spread
+from hosts.service_class import SHARING
 from hosts.services import clusters as services
 from portal.api.serializers import Choice, Input, Integer, Text
 from portal.api.views import ApiView
 from portal.core.errors import Invalid, NotFound
 from portal.tenancy import selectors as tenancy
 from portal.tenancy.roles import Permission
+
+
+class ClassRatios(serializers.DictField):
+    """By service class how many of its vCPUs a CPU may carry; the whole of it, each time."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        ratio = serializers.DecimalField(max_digits=5, decimal_places=2, coerce_to_string=False, allow_null=True)
+        words = f"vCPUs on one CPU, for {', '.join(SHARING)}; without one a class goes by its own floor."
+        super().__init__(child=ratio, help_text=words, **kwargs)
 
 
 class ClusterChange(Input):
@@ -30,6 +40,7 @@ class ClusterChange(Input):
         help_text="The processor that guests see, as libvirt names it; empty: what the accelerator has by itself.",
     )
     spread = Choice(Spread.values, required=False)
+    class_ratios = ClassRatios(required=False)
     failure_reserve = Integer(required=False, help_text="How many hosts' worth is kept free for those that fail.")
     failover = Choice(Failover.values, required=False, help_text="What is done when a host seems to have failed.")
     failover_after = Integer(required=False, help_text="Seconds of silence before a host is suspected.")
@@ -65,6 +76,7 @@ class ClusterOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     cpu_model = serializers.CharField()
     spread = serializers.ChoiceField(choices=Spread.values)
+    class_ratios = serializers.DictField(child=serializers.FloatField(), help_text="vCPUs on one CPU, by class.")
     failure_reserve = serializers.IntegerField()
     failover = serializers.ChoiceField(choices=Failover.values)
     failover_after = serializers.IntegerField()

@@ -8,11 +8,19 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from hosts import service_class
-from hosts.checklist import checks
+from hosts.access import LONGEST
+from hosts.checklist import Verdict, checks
 from hosts.fencing import OPTIONS
-from hosts.models import FenceAgent, Host, HostState
+from hosts.models import AccessKind, FenceAgent, Host, HostState
 from portal.api.operations import OperationOut
 from portal.api.serializers import Input, Integer, Text
+
+
+class Pem(Text):
+    """Text of several lines, as it is in a file."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=LONGEST, required=False, allow_blank=True, default="", **kwargs)
 
 
 class Labels(serializers.ListField):
@@ -22,9 +30,22 @@ class Labels(serializers.ListField):
         super().__init__(child=Text(max_length=63), max_length=100, **kwargs)
 
 
-class HostIn(Input):
+class AccessIn(Input):
+    """An SSH key with the host's own keys, or a CA with a client certificate and its key; nothing: neither.
+
+    The private key is stored encrypted, and never shown again.
+    """
+
+    ssh_key = Pem(help_text="qemu+ssh: a private key without a passphrase, as ssh-keygen writes it.")
+    host_keys = Pem(help_text="qemu+ssh: the host's public keys, one a line, such as ssh-keyscan prints them.")
+    ca_certificate = Pem(help_text="qemu+tls: of the CA that has issued the host's certificate; PEM.")
+    client_certificate = Pem(help_text="qemu+tls: what Berth shows the host; PEM.")
+    client_key = Pem(help_text="qemu+tls: its private key; PEM.")
+
+
+class HostIn(AccessIn):
     name = Text(max_length=63)
-    uri = Text(help_text="A libvirt URI, such as qemu:///system or qemu+ssh://host/system.")
+    uri = Text(help_text="A libvirt URI, such as qemu:///system or qemu+ssh://root@host/system.")
     cluster = Text(max_length=63, required=False, help_text="Slug; left out: default.")
     labels = Labels(required=False)
 
@@ -68,8 +89,19 @@ class AmountsOut(serializers.Serializer[Any]):
 
 class CheckOut(serializers.Serializer[Any]):
     name = serializers.CharField()
-    ok = serializers.BooleanField(source="is_ok")
-    detail = serializers.CharField()
+    ok = serializers.BooleanField(source="is_ok", help_text="It does not stand in the way.")
+    verdict = serializers.ChoiceField(choices=[str(each) for each in Verdict])
+    detail = serializers.CharField(help_text="What was found.")
+    advice = serializers.CharField(help_text="What to do; empty where nothing is to be done.")
+
+
+class AccessOut(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=AccessKind.values)
+    fingerprint = serializers.CharField(help_text="Of what the host is shown.")
+    host_fingerprints = serializers.ListField(
+        child=serializers.CharField(), help_text="What the host is known by: its keys, or the CAs of its certificate."
+    )
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="Of the client certificate.")
 
 
 class HostOut(serializers.Serializer[Any]):
@@ -80,6 +112,7 @@ class HostOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     uri = serializers.CharField()
     peer_uri = serializers.CharField(help_text="How other hosts reach it to hand machines over; empty: by `uri`.")
+    access = AccessOut(allow_null=True, help_text="What it is reached with; null: what Berth's user has.")
     cluster = serializers.CharField(source="cluster.slug")
     labels = serializers.ListField(child=serializers.CharField())
     state = serializers.ChoiceField(choices=HostState.values)
@@ -89,6 +122,9 @@ class HostOut(serializers.Serializer[Any]):
     claimed = serializers.SerializerMethodField(help_text="What machines hold of it.")
     hostname = serializers.CharField()
     cpu_model = serializers.CharField()
+    cpu_models = serializers.ListField(
+        child=serializers.CharField(), help_text="What it can show guests: of these a cluster's baseline is chosen."
+    )
     cpus = serializers.IntegerField()
     memory_mib = serializers.IntegerField()
     libvirt_version = serializers.CharField()

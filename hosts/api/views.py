@@ -10,10 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hosts import selectors
-from hosts.api.serializers import HostAcceptedOut, HostIn, HostOut, PolicyIn
+from hosts.access import FIELDS, access_in
+from hosts.api.serializers import AccessIn, HostAcceptedOut, HostIn, HostOut, PolicyIn
 from hosts.models import Host, HostState
 from hosts.services import hosts as services
 from portal.api.views import ApiView
+from portal.core.errors import Invalid
 from portal.tenancy.roles import Permission
 
 
@@ -43,7 +45,9 @@ class Hosts(ApiView):
     def post(self, request: Request) -> Response:
         """Register a host; its check decides whether it will run anything."""
         self.actor.require(Permission.HOST_WRITE)
-        host, operation = services.add_host(actor=self.actor, **self.body(HostIn))
+        body = self.body(HostIn)
+        given = {name: body.pop(name) for name in FIELDS}
+        host, operation = services.add_host(actor=self.actor, access=access_in(**given), **body)
         return self.accepted(operation, host=host_data(host))
 
 
@@ -78,6 +82,20 @@ class HostDetail(ApiView):
         self.actor.require(Permission.HOST_WRITE)
         services.remove_host(actor=self.actor, host=selectors.host(self.actor, host))
         return Response(status=204)
+
+
+class HostAccess(ApiView):
+    permissions = {"PUT": Permission.HOST_WRITE}
+
+    @extend_schema(request=AccessIn, responses=HostOut)
+    def put(self, request: Request, host: str) -> Response:
+        """Reach it with another key or other certificates. It is checked at once."""
+        self.actor.require(Permission.HOST_WRITE)
+        found = selectors.host(self.actor, host)
+        access = access_in(**self.body(AccessIn))
+        if access is None:
+            raise Invalid("Give a key or certificates.", field="ssh_key")
+        return Response(host_data(services.set_access(actor=self.actor, host=found, access=access)))
 
 
 class HostStateChange(ApiView):

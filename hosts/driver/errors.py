@@ -19,6 +19,12 @@ class Unreachable(DriverError):
     transient = True
 
 
+class NotTrusted(Unreachable):
+    """The host is not who we think it is, or does not let us in; the text says which, and what to do."""
+
+    code = "host_not_trusted"
+
+
 class Timeout(DriverError):
     """The call did not return within its deadline; its effect is unknown."""
 

@@ -182,7 +182,8 @@ class DomainEvent:
 class AcceleratorVerdict:
     """Whether a trivial guest booted with this accelerator, and how long it took. `detail` says why not.
 
-    `controls` are what the host said it could hold that guest to.
+    `controls` are what the host said it could hold that guest to, `clock_offset` by how many seconds its clock is ahead
+    of ours, as far as the writing of the guest's disk shows; None where it does not.
     """
 
     accelerator: Accelerator
@@ -190,6 +191,7 @@ class AcceleratorVerdict:
     seconds: float
     detail: str
     controls: Controls = NO_CONTROLS
+    clock_offset: float | None = None
 
 
 class PoolKind(StrEnum):
@@ -231,7 +233,10 @@ class PoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What a host is. Versions as "9.0.0". `huge_pages_mib`: memory that is set aside in pages of 2 MiB."""
+    """What a host is. Versions as "9.0.0". `huge_pages_mib`: memory that is set aside in pages of 2 MiB.
+
+    `cpu_models` are by accelerator the processors that guests can be shown, by libvirt's names and in its order.
+    """
 
     hostname: str
     cpu_model: str
@@ -243,6 +248,7 @@ class HostFacts:
     firmwares: tuple[Firmware, ...]
     pools: tuple[PoolFacts, ...] = field(default_factory=tuple)
     huge_pages_mib: int = 0
+    cpu_models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+from hosts.models.access import AccessKind, HostAccess
 from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Convergence, Failover, Spread, TenantCluster
 from hosts.models.fence import FenceAgent
 from hosts.models.host import Host, HostState
@@ -8,12 +9,14 @@ from hosts.models.usage import HostUsage
 
 __all__ = [
     "DEFAULT_CLUSTER",
+    "AccessKind",
     "BackupTarget",
     "Cluster",
     "Convergence",
     "Failover",
     "FenceAgent",
     "Host",
+    "HostAccess",
     "HostState",
     "HostUsage",
     "Placement",

@@ -37,8 +37,9 @@ class Cluster(Row):
 
     An address is given once per cluster, so a machine keeps its own wherever it runs; `network_cidr` is that of the
     first host, and asked of all others. `cpu_model` is the baseline; "" is what the accelerator has by itself.
-    `failure_reserve` is how many hosts' worth of capacity is kept free of new machines, for those of a host that fails.
-    `failover_after` is for how many seconds one is silent before it is suspected.
+    `class_ratios` are by service class how many of its vCPUs a CPU may carry; a class that is left out goes by its own
+    floor. `failure_reserve` is how many hosts' worth of capacity is kept free of new machines, for those of a host that
+    fails. `failover_after` is for how many seconds one is silent before it is suspected.
     `migration_mib_s` is the most that one live migration sends in a second, 0 for no limit; `convergence` what is done
     for a guest that writes faster than that (hosts.driver.types.Convergence).
     """
@@ -47,6 +48,7 @@ class Cluster(Row):
     name = models.CharField(max_length=100)
     cpu_model = models.CharField(max_length=100, blank=True)
     spread = models.CharField(max_length=10, choices=Spread.choices, default=Spread.SPREAD)
+    class_ratios = models.JSONField(default=dict)
     network_cidr = models.CharField(max_length=43, blank=True)
     failure_reserve = models.PositiveSmallIntegerField(default=0)
     failover = models.CharField(max_length=10, choices=Failover.choices, default=Failover.OFF)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from hosts import uris
 from hosts.driver.types import Controls
+from hosts.models.access import HostAccess
 from hosts.models.cluster import Cluster
 from portal.core.models import Row
 
@@ -37,6 +38,7 @@ class HostState(models.TextChoices):
 class Host(Row):
     """A libvirt host. Fields from `hostname` on are observed, never typed in; sizes carry their unit.
 
+    `access` is what it is reached with; None: nothing, or what Berth's user has on the portal's machine.
     `labels` are words that an administrator gives it, for what some machines ask of their host. The over-commit ratios
     are policy: how many vCPUs are given out per logical CPU, and memory per memory.
     `peer_uri` is how the libvirtd of another host reaches this one's, to hand machines over; "" is as Berth does.
@@ -50,6 +52,7 @@ class Host(Row):
     labels = models.JSONField(default=list)
     uri = models.CharField(max_length=300, unique=True)
     peer_uri = models.CharField(max_length=300, blank=True)
+    access = models.OneToOneField(HostAccess, null=True, on_delete=models.SET_NULL, related_name="host")
     state = models.CharField(max_length=12, choices=HostState.choices, default=HostState.ENABLED)
     cpu_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("8"))
     memory_ratio = models.DecimalField(max_digits=5, decimal_places=2, default=Decimal("1"))
@@ -68,6 +71,7 @@ class Host(Row):
     accelerator = models.CharField(max_length=10, blank=True)
     firmwares = models.JSONField(default=list)
     controls = models.JSONField(default=dict)
+    cpu_models = models.JSONField(default=list)
     huge_pages_mib = models.PositiveIntegerField(default=0)
     verdicts = models.JSONField(default=list)
     pools = models.JSONField(default=list)

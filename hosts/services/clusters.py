@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -12,6 +13,7 @@ from django.db.models import ProtectedError
 
 from hosts import selectors
 from hosts.models import DEFAULT_CLUSTER, Cluster, Convergence, Failover, Spread, TenantCluster
+from hosts.service_class import SHARING
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
 from portal.events import log
@@ -24,11 +26,13 @@ SOONEST_FAILOVER, LATEST_FAILOVER = 30, 3600  # seconds
 WIDEST_NETWORK, NARROWEST_NETWORK = 16, 28
 _CPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}|")
 FASTEST_MIB_S = 1_000_000
+MOST_VCPUS = 64  # that a CPU may carry
 _FACTS = (
     "name",
     "cpu_model",
     "spread",
     "failure_reserve",
+    "class_ratios",
     "failover",
     "failover_after",
     "network_cidr",
@@ -121,6 +125,8 @@ def _set_policy(cluster: Cluster, values: dict[str, Any]) -> None:
         if not 0 <= values["failure_reserve"] <= MOST_RESERVED:
             raise Invalid(f"Use a number of hosts from 0 to {MOST_RESERVED}.", field="failure_reserve")
         cluster.failure_reserve = values["failure_reserve"]
+    if "class_ratios" in values:
+        cluster.class_ratios = _checked_ratios(values["class_ratios"])
     _set_failover(cluster, values)
     _set_migration(cluster, values)
 
@@ -147,6 +153,17 @@ def _set_migration(cluster: Cluster, values: dict[str, Any]) -> None:
         if values["convergence"] not in Convergence.values:
             raise Invalid(f"Use one of: {', '.join(Convergence.values)}.", field="convergence")
         cluster.convergence = values["convergence"]
+
+
+def _checked_ratios(ratios: Mapping[str, Decimal | None]) -> dict[str, float]:
+    """By class; None and what is left out is no policy."""
+    if unknown := sorted(set(ratios) - set(SHARING)):
+        words = f"There is no ratio for {unknown[0][:20]}: use {', '.join(SHARING)}."
+        raise Invalid(words, field="class_ratios")
+    wanted = {name: ratio for name, ratio in ratios.items() if ratio is not None}
+    if not all(ratio.is_finite() and 1 <= ratio <= MOST_VCPUS for ratio in wanted.values()):
+        raise Invalid(f"Use ratios from 1 to {MOST_VCPUS}.", field="class_ratios")
+    return {str(name): float(ratio) for name, ratio in sorted(wanted.items())}
 
 
 def _set_network(cluster: Cluster, cidr: str) -> None:

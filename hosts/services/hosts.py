@@ -10,7 +10,9 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
-from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostState
+from hosts.access import Access, why_misfit
+from hosts.labels import checked
+from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostAccess, HostState
 from hosts.services.clusters import default_cluster
 from hosts.services.pools import add_default_pool
 from hosts.uris import why_refused
@@ -24,14 +26,21 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 
-MOST_LABELS = 20
-
 
 @transaction.atomic
 def add_host(
-    *, actor: Actor, name: str, uri: str, cluster: str = DEFAULT_CLUSTER, labels: Sequence[str] = ()
+    *,
+    actor: Actor,
+    name: str,
+    uri: str,
+    cluster: str = DEFAULT_CLUSTER,
+    labels: Sequence[str] = (),
+    access: Access | None = None,
 ) -> tuple[Host, Operation]:
-    """Register a host in a cluster, by slug; its preflight decides whether it will run anything."""
+    """Register a host in a cluster, by slug; its preflight decides whether it will run anything.
+
+    Without `access` a host that is reached over the network is shown what Berth's user has on the portal's machine.
+    """
     actor.require(Permission.HOST_WRITE)
     text.hostname(name)
     if refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP):
@@ -39,8 +48,9 @@ def add_host(
     host = Host(
         name=name,
         uri=uri,
+        access=_kept(uri, access),
         cluster=_cluster(cluster),
-        labels=_checked_labels(labels),
+        labels=checked(labels),
         pool_name=settings.INSTANCE,
         pool_path=settings.POOL_PATH,
         network_name=settings.INSTANCE,
@@ -52,8 +62,38 @@ def add_host(
         raise Conflict("There is a host with this name or URI already.", code="duplicate", field="name") from error
     ledger.open_account(host.pk)
     add_default_pool(host)
-    log.record("host.added", actor=actor, target=host, after={"uri": uri, "cluster": host.cluster.slug})
+    after = {"uri": uri, "cluster": host.cluster.slug, **_told(host.access)}
+    log.record("host.added", actor=actor, target=host, after=after)
     return host, preflight(actor=actor, host=host)
+
+
+@transaction.atomic
+def set_access(*, actor: Actor, host: Host, access: Access) -> Host:
+    """Reach it with another key or other certificates from now on. It is checked at once, unless that is going on."""
+    actor.require(Permission.HOST_WRITE)
+    before, host.access = host.access, _kept(host.uri, access)
+    host.save(update_fields=["access"])
+    log.record("host.access-changed", actor=actor, target=host, before=_told(before), after=_told(host.access))
+    if before is not None:
+        before.delete()
+    if operations.active_on("host", host.pk) is None:
+        preflight(actor=actor, host=host)
+    return host
+
+
+def _kept(uri: str, access: Access | None) -> HostAccess | None:
+    if access is None:
+        return None
+    if reason := why_misfit(uri, access):
+        raise Invalid(reason, field="uri")
+    kept = HostAccess.of(access)
+    kept.save(force_insert=True)
+    return kept
+
+
+def _told(access: HostAccess | None) -> dict[str, str]:
+    """What the log says of it."""
+    return {"access": access.fingerprint} if access else {}
 
 
 @transaction.atomic
@@ -75,6 +115,8 @@ def remove_host(*, actor: Actor, host: Host) -> None:
         with transaction.atomic():
             ledger.close_account(host.pk)
             host.delete()
+            if host.access is not None:
+                host.access.delete()
     except ProtectedError as error:
         raise Conflict(
             "Something of it is still in use, or being worked on. Try again later.", code="in_use"
@@ -138,7 +180,7 @@ def set_policy(
 def set_labels(*, actor: Actor, host: Host, labels: Sequence[str]) -> Host:
     """Words for what some machines ask of their host, instead of the ones that it has; those that run stay."""
     actor.require(Permission.HOST_WRITE)
-    before, host.labels = host.labels, _checked_labels(labels)
+    before, host.labels = host.labels, checked(labels)
     if host.labels != before:
         host.save(update_fields=["labels"])
         log.record("host.labelled", actor=actor, target=host, before={"labels": before}, after={"labels": host.labels})
@@ -183,12 +225,6 @@ def _cluster(slug: str) -> Cluster:
     if found is None:
         raise Invalid("There is no such cluster.", code="unknown_reference", field="cluster")
     return found
-
-
-def _checked_labels(labels: Sequence[str]) -> list[str]:
-    if len(labels) > MOST_LABELS:
-        raise Invalid(f"At most {MOST_LABELS} labels.", code="too_many", field="labels")
-    return sorted({text.slug(label, field="labels") for label in labels})
 
 
 def _check_dedicated(host: Host, wanted: int) -> None:

@@ -10,10 +10,9 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from hosts.checklist import Check, checks
-from hosts.models import Cluster, FenceAgent, Host, HostState
+from hosts.checklist import Check, Verdict, checks
+from hosts.models import FenceAgent, Host, HostAccess, HostState
 from hosts.service_class import kept_by
-from hosts.spare import Spare
 from portal.core.units import mib, size
 from portal.web.presenters.meter import Meter, meter
 
@@ -25,6 +24,12 @@ STATE_LOOKS: Mapping[str, str] = {
     HostState.DRAINING: "working",
     HostState.MAINTENANCE: "stopped",
     HostState.FAILED: "failed",
+}
+_VERDICTS = {
+    Verdict.OK: ("fine", "running"),
+    Verdict.WARN: ("could be better", "attention"),
+    Verdict.FAIL: ("not as needed", "failed"),
+    Verdict.UNCHECKED: ("not checked", "stopped"),
 }
 ACCELERATORS = {"kvm": "KVM", "qemu": "Emulation (TCG)"}
 _HEALTH_WORDS = {
@@ -102,7 +107,30 @@ class AgentLine:
 
 
 @dataclass(frozen=True)
+class CheckLine:
+    """A line of the checklist, with a word and a look for its verdict."""
+
+    name: str
+    word: str
+    look: str
+    detail: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class AccessLine:
+    """`fingerprint` of what the host is shown, `host_fingerprints` of what it is known by."""
+
+    kind: str
+    fingerprint: str
+    host_fingerprints: list[str]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
 class HostPage(HostRow):
+    access: AccessLine | None
+    is_remote: bool
     hostname: str
     cpu_model: str
     cpus: int
@@ -116,99 +144,10 @@ class HostPage(HostRow):
     verdicts: list[VerdictLine]
     classes: list[ClassLine]
     pools: list[PoolLine]
-    checks: list[Check]
+    checks: list[CheckLine]
     fence_agent: AgentLine | None
     fence_url: str
     failover_url: str
-
-
-@dataclass(frozen=True)
-class HostBars:
-    """A host on the map: what machines have claimed, of what policy gives out, and what its pools hold really."""
-
-    name: str
-    url: str
-    word: str
-    look: str
-    labels: list[str]
-    meters: list[Meter]
-    stored: str
-    stored_percent: int
-
-
-@dataclass(frozen=True)
-class ClusterCard:
-    """A cluster with its policy in words; `network` and `cpu_model` are "" where nothing was chosen yet."""
-
-    id: UUID
-    slug: str
-    name: str
-    placement: str
-    network: str
-    cpu_model: str
-    reserve: str
-    failover: str
-    spare_words: str
-    spare_look: str
-    hosts: list[HostBars]
-    meters: list[Meter]
-    change_url: str
-    remove_url: str
-
-
-def cluster(cluster: Cluster, claimed: Mapping[UUID, Mapping[str, int]], spare: Spare) -> ClusterCard:
-    reserve, hosts = cluster.failure_reserve, list(cluster.hosts.all())
-    used = {name: sum(claimed.get(host.pk, {}).get(name, 0) for host in hosts) for name in _RESOURCES}
-    there = {name: sum(host.capacity[name] or 0 for host in hosts) for name in _RESOURCES}
-    return ClusterCard(
-        id=cluster.pk,
-        slug=cluster.slug,
-        name=cluster.name,
-        placement=cluster.get_spread_display(),
-        network=cluster.network_cidr,
-        cpu_model=cluster.cpu_model,
-        reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
-        failover=cluster.get_failover_display(),
-        spare_words=_spare_words(spare),
-        spare_look="attention" if spare.without_room else "running",
-        hosts=[_bars(host, claimed.get(host.pk, {})) for host in hosts],
-        meters=[meter(name, used[name], there[name]) for name in _RESOURCES] if hosts else [],
-        change_url=reverse("cluster-change", args=[cluster.slug]),
-        remove_url=reverse("cluster-remove", args=[cluster.slug]),
-    )
-
-
-def _spare_words(spare: Spare) -> str:
-    """ "" where nothing runs."""
-    if not spare.machines:
-        return ""
-    if not spare.without_room:
-        return f"If {spare.host} failed now, the others would have room for its {_machines(spare.machines)}."
-    return (
-        f"If {spare.host} failed now, there would be no room for {spare.without_room} of its "
-        f"{_machines(spare.machines)}."
-    )
-
-
-def _machines(count: int) -> str:
-    return "one machine" if count == 1 else f"{count} machines"
-
-
-def _bars(host: Host, used: Mapping[str, int]) -> HostBars:
-    is_told = host.state != HostState.ENABLED
-    own = [pool for pool in host.pools if pool["name"] == host.pool_name]
-    capacity = sum(int(pool["capacity_bytes"]) for pool in own)
-    stored = capacity - sum(int(pool.get("available_bytes") or 0) for pool in own)
-    return HostBars(
-        name=host.name,
-        url=reverse("host-detail", args=[host.name]),
-        word=host.state if is_told else host.health,
-        look=STATE_LOOKS[host.state] if is_told else HEALTH_LOOKS[host.health],
-        labels=host.labels,
-        meters=[meter(name, used.get(name, 0), host.capacity[name]) for name in _RESOURCES],
-        stored=f"{size(stored)} of {size(capacity)}" if capacity else "",
-        stored_percent=round(100 * stored / capacity) if capacity else 0,
-    )
 
 
 def row(host: Host, used: Mapping[str, int]) -> HostRow:
@@ -218,6 +157,8 @@ def row(host: Host, used: Mapping[str, int]) -> HostRow:
 def page(host: Host, used: Mapping[str, int]) -> HostPage:
     return HostPage(
         **_row_fields(host, used),
+        access=_access(host.access) if host.access else None,
+        is_remote=host.uri.startswith(("qemu+ssh:", "qemu+tls:")),
         hostname=host.hostname,
         cpu_model=host.cpu_model,
         cpus=host.cpus,
@@ -231,7 +172,7 @@ def page(host: Host, used: Mapping[str, int]) -> HostPage:
         verdicts=[_verdict(each) for each in host.verdicts],
         classes=[ClassLine(str(each), reason) for each, reason in kept_by(host).items()],
         pools=[_pool(each, host.pool_name) for each in host.pools],
-        checks=checks(host),
+        checks=[_check(each) for each in checks(host)],
         fence_agent=_agent(getattr(host, "fence_agent", None)),
         fence_url=reverse("host-fence-agent", args=[host.name]),
         failover_url=reverse("host-failover", args=[host.name]),
@@ -246,6 +187,15 @@ def _agent(agent: FenceAgent | None) -> AgentLine | None:
     if agent.problem:
         word, look = "does not work", "failed"
     return AgentLine(agent.agent, word, look, agent.problem, agent.tested_at)
+
+
+def _check(check: Check) -> CheckLine:
+    word, look = _VERDICTS[check.verdict]
+    return CheckLine(check.name, word, look, check.detail, check.advice)
+
+
+def _access(access: HostAccess) -> AccessLine:
+    return AccessLine(access.get_kind_display(), access.fingerprint, access.host_fingerprints, access.expires_at)
 
 
 def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from hosts import selectors
+from hosts.access import Access, access_in
 from hosts.models import DEFAULT_CLUSTER, Host, HostState
 from hosts.services import hosts as services
 from hosts.web import presenters
-from hosts.web.forms import HostForm, PolicyForm
+from hosts.web.forms import AccessForm, HostForm, PolicyForm
 from hosts.web.graphs import graphs, span_of
+from portal.core.errors import Invalid
 from portal.operations import selectors as operations
 from portal.operations.services import active_on
 from portal.tenancy.gate import Actor
@@ -48,10 +50,10 @@ def host_add(request: HttpRequest) -> HttpResponse:
     _offer_clusters(form, actor)
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
-            wanted = {**form.cleaned_data, "cluster": form.cleaned_data["cluster"] or DEFAULT_CLUSTER}
-            host, _ = services.add_host(actor=actor, **wanted)
+            wanted = {**form.asked, "cluster": form.asked["cluster"] or DEFAULT_CLUSTER}
+            host, _ = services.add_host(actor=actor, access=access_in(**form.given), **wanted)
             return redirect("host-detail", host.name)
-    context = {"form": form, "submit": "Add host", "cancel_url": reverse("host-list")}
+    context = {"form": form, "submit": "Add host", "cancel_url": reverse("cluster-list")}
     return render(request, "hosts/add.html", context, status=status_of(form))
 
 
@@ -87,6 +89,29 @@ def _change(actor: Actor, host: Host, wanted: dict[str, Any]) -> None:
 def _offer_clusters(form: HostForm | PolicyForm, actor: Actor) -> None:
     clusters = [(cluster.slug, cluster.name) for cluster in selectors.clusters(actor)]
     form.fields["cluster"].choices = clusters or [(DEFAULT_CLUSTER, "Default")]  # type: ignore[attr-defined]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def host_access(request: HttpRequest, name: str) -> HttpResponse:
+    """The key or the certificates with which a host is reached, instead of those that there are."""
+    actor = actor_of(request)
+    actor.require(Permission.HOST_WRITE)
+    host = selectors.host(actor, name)
+    form = AccessForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        with refusals_in(form):
+            services.set_access(actor=actor, host=host, access=_given(form))
+            messages.info(request, "The host is being checked with it.")
+            return redirect("host-detail", name)
+    context = {"form": form, "host": host, "submit": "Replace", "cancel_url": reverse("host-detail", args=[name])}
+    return render(request, "hosts/access.html", context, status=status_of(form))
+
+
+def _given(form: AccessForm) -> Access:
+    access = access_in(**form.given)
+    if access is None:
+        raise Invalid("Give a key or certificates.")
+    return access
 
 
 @require_safe
@@ -143,5 +168,5 @@ def host_remove(request: HttpRequest, name: str) -> HttpResponse:
     with refusals_as_notice(request):
         services.remove_host(actor=actor, host=host)
         messages.success(request, f"{name} is no host any more. What lies on it stays there.")
-        return redirect("host-list")
+        return redirect("cluster-list")
     return redirect("host-detail", name)

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from hosts.connections import fenced_driver
+from hosts.driver.errors import NotTrusted
 from hosts.driver.types import Accelerator, PoolFacts
 from hosts.errors import translate
 from hosts.models import Cluster, Host
@@ -33,6 +34,7 @@ def read_facts(context: StepContext) -> Output:
     facts = fenced_driver(_host(context), context.check).facts()
     values = asdict(facts)
     values["firmwares"] = [str(firmware) for firmware in facts.firmwares]
+    values["cpu_models"] = {str(accelerator): models for accelerator, models in facts.cpu_models.items()}
     values["accelerators"] = [str(accelerator) for accelerator in facts.accelerators]
     return {"facts": values}
 
@@ -92,6 +94,7 @@ def store(operation: Operation, outputs: Mapping[str, Any]) -> None:
         qemu_version=facts["qemu_version"],
         firmwares=facts.get("firmwares", []),  # one that an older version read has none, nor what follows
         huge_pages_mib=facts.get("huge_pages_mib", 0),
+        cpu_models=facts.get("cpu_models", {}).get(accelerator, []),
         controls=next((each.get("controls", {}) for each in verdicts if each["accelerator"] == accelerator), {}),
         verdicts=verdicts,
         accelerator=accelerator,
@@ -114,6 +117,13 @@ def _chosen(host: Host, usable: Sequence[str]) -> tuple[str, str]:
     return (usable[0], "") if usable else ("", "No accelerator ran the trivial guest.")
 
 
+def translated(error: Exception) -> Exception | None:
+    """As elsewhere; but who is adding a host is told at once that it does not let Berth in, and why."""
+    if isinstance(error, NotTrusted):
+        return StepFailed(error.code, str(error))
+    return translate(error)
+
+
 def note_failure(operation: Operation) -> None:
     error = operation.error or {}
     Host.objects.filter(pk=operation.target_id).update(last_error=str(error.get("detail", ""))[:300])
@@ -133,7 +143,7 @@ PREFLIGHT = register(
         ),
         succeeded=store,
         unwound=note_failure,
-        translate=translate,
+        translate=translated,
         deadline=timedelta(minutes=30),
     )
 )

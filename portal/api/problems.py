@@ -43,6 +43,7 @@ class Unavailable(APIException):
 class ProblemHandler(ExceptionHandler):
     def convert_known_exceptions(self, exc: Exception) -> Exception:
         if isinstance(exc, DomainError):
+            exc.remember()
             return Refused(exc)
         if isinstance(exc, RequestDataTooBig):
             return TooLarge()

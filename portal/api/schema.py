@@ -77,6 +77,7 @@ TAGS = {
     "volumes": "Disks: attached to a machine, or waiting for one",
     "backups": "Copies of machines on storage of their own, which outlive them",
     "backup-targets": "Where backups are kept",
+    "refused-placements": "Machines that no host took, and why",
     "snapshots": "Points of a machine in time, to which it can be returned",
     "affinity-groups": "Machines that are kept apart, or together",
     "clusters": "Hosts between which machines can move",

@@ -21,6 +21,9 @@ class DomainError(Exception):
         self.field = field
         self.extra = dict(extra or {})
 
+    def remember(self) -> None:
+        """Keep what is to be known of the refusal: called by whoever tells it, when its transaction was undone."""
+
 
 class Invalid(DomainError):
     """The request makes no sense as it is."""

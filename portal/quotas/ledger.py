@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import Count, F, Sum
 
 from portal.core.errors import Conflict
 from portal.quotas.models import Account, Claim
@@ -44,8 +43,7 @@ def hold(account_id: UUID, holder_id: UUID, wanted: Mapping[str, int], limits: M
     for resource, amount in wanted.items():
         requested = amount - held_now.get(resource, 0)
         _check(resource, limits.get(resource), totals.get(resource, 0), requested)
-    for resource, amount in wanted.items():
-        _set(account_id, holder_id, resource, amount)
+    _write(account_id, holder_id, held_now, wanted)
 
 
 def release(holder_id: UUID, account_id: UUID | None = None) -> None:
@@ -80,6 +78,12 @@ def used_by_account(account_ids: Iterable[UUID]) -> dict[UUID, dict[str, int]]:
     return result
 
 
+def holders_by_account(account_ids: Iterable[UUID], resource: str) -> dict[UUID, int]:
+    """How many hold something of that resource, in one query."""
+    rows = Claim.objects.filter(account_id__in=list(account_ids), resource=resource).values_list("account_id")
+    return dict(rows.annotate(Count("pk")))
+
+
 def lock(account_id: UUID) -> None:
     """Writers of one account queue here: the row is theirs until they commit, and so is what is held of it."""
     if not Account.objects.filter(pk=account_id).update(generation=F("generation") + 1):
@@ -95,9 +99,14 @@ def _check(resource: str, limit: int | None, in_use: int, requested: int) -> Non
     )
 
 
-def _set(account_id: UUID, holder_id: UUID, resource: str, amount: int) -> None:
-    key: dict[str, Any] = {"account_id": account_id, "holder_id": holder_id, "resource": resource}
-    if amount:
-        Claim.objects.update_or_create(**key, defaults={"amount": amount})
-    else:
-        Claim.objects.filter(**key).delete()
+def _write(account_id: UUID, holder_id: UUID, held: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+    """The account is locked, so `held` is what there is; all that is new is written at once."""
+    own = Claim.objects.filter(account_id=account_id, holder_id=holder_id)
+    if gone := [resource for resource, amount in wanted.items() if not amount and resource in held]:
+        own.filter(resource__in=gone).delete()
+    for resource, amount in wanted.items():
+        if amount and held.get(resource, amount) != amount:
+            own.filter(resource=resource).update(amount=amount)
+    fixed = {"account_id": account_id, "holder_id": holder_id}
+    new = {resource: amount for resource, amount in wanted.items() if amount and resource not in held}
+    Claim.objects.bulk_create(Claim(resource=resource, amount=amount, **fixed) for resource, amount in new.items())

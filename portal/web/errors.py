@@ -19,6 +19,7 @@ def error_page(request: HttpRequest, status: int, detail: str = "") -> HttpRespo
 
 
 def domain_error(request: HttpRequest, error: DomainError) -> HttpResponse:
+    error.remember()
     return error_page(request, error.status, error.detail)
 
 

@@ -26,6 +26,7 @@ def refusals_in(form: forms.Form) -> Iterator[None]:
     except DomainError as error:
         if not _is_for_the_form(error):
             raise
+        error.remember()
         form.add_error(error.field if error.field in form.fields else None, error.detail)
 
 
@@ -37,6 +38,7 @@ def refusals_as_notice(request: HttpRequest) -> Iterator[None]:
     except DomainError as error:
         if not _is_for_the_form(error):
             raise
+        error.remember()
         refused(request)
         messages.error(request, error.detail)
 

@@ -40,8 +40,7 @@ _TENANT = (
     ("Members", "members", "member-list", ("member-",)),
 )
 _PROVIDER = (
-    ("Hosts", "host", "host-list", ("host-",)),
-    ("Clusters", "network", "cluster-list", ("cluster-",)),
+    ("Hosts", "host", "cluster-list", ("host-", "cluster-")),
     ("Storage", "disk", "storage", ("storage",)),
     ("Backup targets", "backup", "target-list", ("target-",)),
     ("Operations", "operation", "provider-operations", ("provider-operation",)),

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+
+from tests.keys import SshKey
 
 SCRIPT = Path(__file__).parents[2] / "deploy/lab/lab"
 
@@ -79,6 +85,56 @@ class LabHost:
     def start_libvirtd(self) -> None:
         """After it was killed; the guests have lived on."""
         self.lab.run("start-libvirtd", str(self.number))
+
+    @property
+    def address(self) -> str:
+        return urlsplit(self.tcp_uri).hostname or ""
+
+    def inside(self, *command: str) -> None:
+        """Run a command in the host's namespaces."""
+        init = (self.directory / "pid").read_text().strip()
+        subprocess.run(["nsenter", "--target", init, "--mount", "--uts", "--net", "--pid", *command], check=True)
+
+    def start_sshd(self, own: SshKey, authorized: str) -> None:
+        """A server of the host's own, with that host key, which lets the holder of `authorized` in as root."""
+        place = self.directory / "ssh"
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own empty directory
+        place.mkdir(mode=0o700, exist_ok=True)
+        for name, content in (("host_key", own.private), ("authorized_keys", authorized)):
+            (place / name).write_text(content)
+            (place / name).chmod(0o600)
+        config = place / "sshd_config"
+        config.write_text(
+            f"ListenAddress {self.address}\nHostKey {place}/host_key\nAuthorizedKeysFile {place}/authorized_keys\n"
+            f"PidFile {place}/pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+        )
+        self.inside("/usr/sbin/sshd", "-f", str(config))
+
+    def stop_sshd(self) -> None:
+        """The listening server; its number is that inside the host."""
+        self.inside("kill", (self.directory / "ssh" / "pid").read_text().strip())
+
+    def start_tls(self, certificate: str, key: str, authority: str) -> None:
+        """Let libvirtd listen by TLS too, for whoever has a certificate of that CA."""
+        place = self.directory / "tls"
+        place.mkdir(mode=0o700, exist_ok=True)
+        for name, content in (("cert", certificate), ("key", key), ("ca", authority)):
+            (place / f"{name}.pem").write_text(content)
+        config = self.directory / "etc" / "libvirtd.conf"
+        lines = [
+            line for line in config.read_text().splitlines() if not re.match(r"listen_tls|(key|cert|ca)_file", line)
+        ]
+        lines += ["listen_tls = 1", *(f'{name}_file = "{place}/{name}.pem"' for name in ("cert", "key", "ca"))]
+        config.write_text("\n".join([*lines, ""]))
+        self.restart_libvirtd()
+
+    def restart_libvirtd(self) -> None:
+        """Its guests live on."""
+        old = self.libvirtd_pid
+        os.kill(old, signal.SIGTERM)
+        while Path(f"/proc/{old}").exists():
+            time.sleep(0.05)
+        self.start_libvirtd()
 
     def kill(self) -> None:
         """Power loss."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from hosts.checklist import checks
-from hosts.models import Host
+from hosts.access import access_in
+from hosts.checklist import Verdict, checks
+from hosts.models import Host, HostAccess
+from tests.keys import Authority
 from tests.world import World, make_host
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +32,52 @@ def test_one_thing_is_amiss(world: World, changes: dict[str, Any], name: str) ->
     host = make_host("two", **{**fine, **changes})
     wrong = [check.name for check in checks(host) if not check.is_ok]
     assert wrong == [name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "verdict", "words"),
+    [
+        ({"verdicts": [{"accelerator": "kvm", "clock_offset": 0.2}]}, "Clock", Verdict.OK, "As the portal's"),
+        ({"verdicts": [{"accelerator": "kvm", "clock_offset": -7.4}]}, "Clock", Verdict.WARN, "7 s behind"),
+        ({"verdicts": [{"accelerator": "kvm", "clock_offset": 90}]}, "Clock", Verdict.FAIL, "90 s ahead of"),
+        ({"accelerator": "qemu"}, "Accelerator", Verdict.WARN, "Emulation"),
+        ({}, "Migration ports", Verdict.UNCHECKED, "Not tried"),
+    ],
+)
+def test_a_verdict_with_words(world: World, changes: dict[str, Any], name: str, verdict: Verdict, words: str) -> None:
+    (found,) = [check for check in checks(make_host("two", **changes)) if check.name == name]
+    assert (found.verdict, words in found.detail) == (verdict, True)
+    assert bool(found.advice) == (verdict is not Verdict.OK)
+
+
+def test_a_baseline_that_the_host_cannot_show(world: World) -> None:
+    Host.objects.update(cpu_models=["EPYC", "Nehalem", "qemu64"])
+    world.host.cluster.cpu_model = "Broadwell"
+    world.host.cluster.save()
+    host = make_host("two", cpu_models=["Nehalem", "qemu64"])
+    host.cluster.refresh_from_db()
+    (found,) = [check for check in checks(host) if check.name == "Processor"]
+    assert found.verdict is Verdict.FAIL
+    assert "Nehalem, qemu64" in found.advice
+
+
+def test_a_pool_that_fills_up_and_one_that_is_gone(world: World) -> None:
+    host = make_host("two")
+    host.storage_pools.update(available_bytes=1)
+    assert [check.verdict for check in checks(host) if check.name == "Pool berth"] == [Verdict.WARN]
+    host.storage_pools.update(error="cannot open directory")
+    (found,) = [check for check in checks(host) if check.name == "Pool berth"]
+    assert (found.verdict, found.detail) == (Verdict.FAIL, "cannot open directory")
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(90, Verdict.OK), (3, Verdict.WARN)])
+def test_a_certificate_that_ends_soon(world: World, days: int, verdict: Verdict) -> None:
+    access = access_in(**Authority().access(lasts=timedelta(days=days)))
+    assert access is not None
+    kept = HostAccess.of(access)
+    kept.save()
+    host = make_host("two", uri="qemu+tls://two/system", access=kept)
+    assert [check.verdict for check in checks(host) if check.name == "Client certificate"] == [verdict]
 
 
 def test_nothing_is_said_before_the_first_look(world: World) -> None:

@@ -83,6 +83,24 @@ def test_floors_are_never_promised_twice(world: World, able: Host) -> None:
     assert ledger.used(able.pk)["cpu_floor"] == 560
 
 
+def test_the_ratio_of_a_class_is_never_broken(world: World, able: Host) -> None:
+    """Four to one on six CPUs: 24 vCPUs, although the host's own ratio would take 48."""
+    world.caller("admin").patch("clusters/default", {"class_ratios": {"burstable": 4}})
+    world.acme.quota.__class__.objects.update(vms=None, vcpus=None, memory_mib=None, disk_gib=None)
+    already = ledger.used(able.pk).get("cpu_floor", 0)
+    flavor("eight", "burstable", vcpus=8)
+    flavor("least", "best-effort", vcpus=8)
+    assert already == 0
+    for name in ("one", "two", "three"):
+        assert made(create(world, name, "eight")).cpu_floor == 25
+    assert "as much CPU left that it can promise" in create(world, "four", "eight", status=409)["detail"]
+    create(world, "five", "least")
+    card = world.caller("owner").get("flavors/eight/guarantee").json()
+    assert card["over_commit"][0]["class_ratios"] == {"burstable": 4.0}
+    answer = world.caller("admin").patch("clusters/default", {"class_ratios": {"dedicated": 1}})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "class_ratios")
+
+
 def test_reserved_memory_is_not_over_committed(world: World, able: Host) -> None:
     Host.objects.filter(pk=able.pk).update(memory_ratio=4)
     flavor("big", "guaranteed", memory_mib=40_000)

@@ -9,7 +9,7 @@ import pytest
 
 from hosts import service_class
 from hosts.driver.types import UNTUNED, Controls, Tuning
-from hosts.models import Host
+from hosts.models import Cluster, Host
 from hosts.service_class import Promise, ServiceClass
 from vms.design import tuning
 
@@ -18,7 +18,7 @@ DEDICATED, GUARANTEED, BURSTABLE, BEST_EFFORT = (Promise(each, 2, 2048) for each
 
 
 def host(controls: Controls = FIRST, **more: object) -> Host:
-    values = {"cpus": 8, "memory_mib": 16384, "accelerator": "kvm", **more}
+    values = {"cpus": 8, "memory_mib": 16384, "accelerator": "kvm", "cluster": Cluster(), **more}
     return Host(controls=asdict(controls), **values)
 
 
@@ -88,6 +88,25 @@ def test_what_it_can(promise: Promise) -> None:
 @pytest.mark.parametrize(("ratio", "floor"), [(8, 12), (1, 100), (Decimal("0.5"), 100), (64, 1), (1000, 1)])
 def test_a_burstable_floor_follows_from_the_ratio(ratio: Decimal, floor: int) -> None:
     assert service_class.floor_by_ratio(float(ratio)) == floor
+
+
+def test_the_ratio_of_a_class_is_policy_of_the_cluster() -> None:
+    """It is held by floors, of which a host never promises more than it has."""
+    strict = host(cluster=Cluster(class_ratios={"burstable": 4.0, "best-effort": 20.0}))
+    assert service_class.floor_on(BURSTABLE, strict) == 25
+    assert service_class.floor_on(BEST_EFFORT, strict) == 5
+    assert service_class.floor_on(GUARANTEED, strict) == 50
+    low = replace(BURSTABLE, cpu_floor=10)
+    assert service_class.floor_on(low, strict) == 25
+    assert service_class.floor_on(replace(low, is_made=True), strict) == 10
+    assert service_class.floor_on(replace(BURSTABLE, cpu_floor=40), strict) == 40
+
+
+def test_a_host_that_cannot_weigh_guests_cannot_hold_a_ratio() -> None:
+    strict = host(Controls(), cluster=Cluster(class_ratios={"burstable": 4.0}))
+    assert "cannot weigh" in service_class.why_not(BURSTABLE, strict)
+    assert service_class.why_not(replace(BURSTABLE, is_made=True), strict) == ""
+    assert service_class.why_not(BEST_EFFORT, strict) == ""
 
 
 def test_what_is_claimed() -> None:

@@ -15,6 +15,7 @@ from django.urls import reverse
 from portal.operations.models import Operation
 from portal.operations.services import active_on
 from portal.tenancy.models import Membership
+from tests.keys import ssh_access
 from tests.world import SSH_KEY, World
 
 PERSONAS = ("anonymous", "viewer", "member", "owner", "foreign", "admin", "auditor")
@@ -272,6 +273,7 @@ PAGES: dict[str, Page] = {
     ),
     "host-metrics": Page(lambda world: ["one"], STAFF),
     "host-fragment": Page(lambda world: ["one"], STAFF),
+    "host-access": Page(lambda world: [world.other_host().name], ADMINS, posts=send(ADMINS_DO, **ssh_access())),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
     "host-remove": Page(lambda world: [world.other_host().name], posts=send(ADMINS_DO)),
@@ -284,6 +286,7 @@ PAGES: dict[str, Page] = {
     "host-confirm-off": Page(lambda world: [world.silent_host().name], posts=send(ADMINS_DO, confirmation="silent")),
     "host-clear": Page(lambda world: [world.silent_host(state="failed").name], posts=send(ADMINS_DO)),
     "cluster-list": Page(get=STAFF),
+    "cluster-refusals": Page(get=STAFF),
     "cluster-add": Page(get=ADMINS, posts=send(ADMINS_DO, **CLUSTER, name="East", slug="east")),
     "cluster-change": Page(
         lambda world: [world.cluster().slug],
@@ -305,6 +308,7 @@ PAGES: dict[str, Page] = {
     "provider-tenants": Page(get=STAFF),
     "provider-tenant-create": Page(get=ADMINS, posts=send(ADMINS_DO, name="Gamma", slug="gamma")),
     "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),
+    "provider-tenant-clusters": Page(acme, "302 403 403 403 404 200 403", send(ADMINS_IN, clusters="default")),
     "provider-users": Page(get=STAFF),
     "provider-user-create": Page(get=ADMINS, posts=send("302 403 403 403 403 201 403", username="newcomer")),
     "provider-user-change": Page(

@@ -11,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hosts.api.serializers import Labels
 from hosts.service_class import ServiceClass
 from portal.api.operations import OperationBrief, OperationOut
 from portal.api.references import tenant_in
@@ -278,6 +279,7 @@ class ClassIn(Input):
     cpu_ceiling = Integer(
         required=False, allow_null=True, help_text="Percent of a CPU for each vCPU at most; null: all of it."
     )
+    host_labels = Labels(required=False, help_text="Words that the hosts of its machines must have.")
     has_huge_pages = Boolean(required=False, help_text="Whether its memory lies in huge pages that hosts set aside.")
     recovery_priority = Choice(
         Priority.values, required=False, help_text="Whose turn it is when machines of a failed host start elsewhere."
@@ -315,6 +317,7 @@ class FlavorOut(serializers.Serializer[Any]):
     )
     has_huge_pages = serializers.BooleanField()
     recovery_priority = serializers.ChoiceField(choices=Priority.values)
+    host_labels = serializers.ListField(child=serializers.CharField(), help_text="What it asks of its machines' hosts.")
 
 
 def _class_in(body: dict[str, Any], now: catalogue.Class) -> catalogue.Class:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hosts.api.placement import PlacementOut
 from portal.api.references import tenant_in
 from portal.api.serializers import Choice, Id, Input, Text
 from portal.api.views import ApiView
@@ -66,20 +67,6 @@ class GroupOut(serializers.Serializer[Any]):
         verdict = selectors.may_change(self.context["actor"], group.tenant_id)
         shown = {"allowed": verdict.allowed, "reason": verdict.reason}
         return {"add": shown, "remove": shown, "delete": shown}
-
-
-class PlacementOut(serializers.Serializer[Any]):
-    """Where it was placed, and the reason for every host that was not chosen, by constraint."""
-
-    id = serializers.UUIDField()
-    host = serializers.CharField(source="host_name")
-    reason = serializers.CharField(help_text="Why this host came first.")
-    wanted = serializers.DictField()
-    considered = serializers.IntegerField(help_text="How many hosts were looked at.")
-    refused = serializers.DictField(
-        child=serializers.DictField(child=serializers.CharField()), help_text="By constraint, then by host."
-    )
-    created_at = serializers.DateTimeField()
 
 
 def group_data(actor: Actor, group: AffinityGroup) -> dict[str, Any]:

@@ -27,7 +27,10 @@ class OverCommitOut(serializers.Serializer[Any]):
     cluster = serializers.CharField()
     hosts = serializers.IntegerField(help_text="That run machines.")
     given = serializers.FloatField(help_text="Now.")
-    most = serializers.FloatField(help_text="By policy.")
+    most = serializers.FloatField(help_text="By policy, of all classes together.")
+    class_ratios = serializers.DictField(
+        child=serializers.FloatField(), help_text="By policy, of each class that has a ratio of its own."
+    )
     promised_percent = serializers.IntegerField(help_text="How much of the CPUs floors and dedicated machines take.")
 
 

@@ -155,6 +155,7 @@ class VM(TenantOwned):
             cpu_floor=self.cpu_floor,
             cpu_ceiling=self.cpu_ceiling,
             has_huge_pages=self.has_huge_pages,
+            is_made=True,
         )
 
     @property

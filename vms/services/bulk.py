@@ -46,4 +46,5 @@ def _act(actor: Actor, action: Action, vm_id: UUID) -> Outcome:
             return Outcome(vm_id, act(actor=actor, vm=vm))
         return Outcome(vm_id, change_power(actor=actor, vm=vm, action=action))
     except DomainError as refusal:
+        refusal.remember()
         return Outcome(vm_id, refusal=refusal, is_already=is_already(action, refusal.extra.get("status", "")))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from hosts import labels
 from hosts.service_class import WHOLE, ServiceClass
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
@@ -45,6 +47,7 @@ class Class:
     """What is promised of a size: percent of one CPU for each vCPU; None is what the class says by itself.
 
     `recovery_priority` is whose turn it is where machines of a failed host start elsewhere; it counts at once for all.
+    `host_labels` are what it asks of the hosts of its machines.
     """
 
     service_class: str = ServiceClass.BURSTABLE
@@ -52,6 +55,7 @@ class Class:
     cpu_ceiling: int | None = None
     has_huge_pages: bool = False
     recovery_priority: str = Priority.NORMAL
+    host_labels: Sequence[str] = ()
 
 
 @transaction.atomic
@@ -59,7 +63,7 @@ def create_flavor(
     *, actor: Actor, slug: str, name: str, vcpus: int, memory_mib: int, disk_gib: int, promised: Class = Class()
 ) -> Flavor:
     actor.require(Permission.FLAVOR_WRITE)
-    _check_class(promised)
+    promised = _checked(promised)
     _check_range("vcpus", vcpus, 1, MOST_VCPUS)
     _check_range("memory_mib", memory_mib, 32, MOST_MEMORY_MIB)
     _check_range("disk_gib", disk_gib, 1, MOST_DISK_GIB)
@@ -78,7 +82,7 @@ def create_flavor(
 def promise_flavor(*, actor: Actor, flavor: Flavor, promised: Class) -> Flavor:
     """Change what is promised of a size. Machines keep what they have until they are resized, to this size as well."""
     actor.require(Permission.FLAVOR_WRITE)
-    _check_class(promised)
+    promised = _checked(promised)
     before = class_of(flavor)
     for name, value in asdict(promised).items():
         setattr(flavor, name, value)
@@ -88,14 +92,18 @@ def promise_flavor(*, actor: Actor, flavor: Flavor, promised: Class) -> Flavor:
 
 
 def class_of(flavor: Flavor) -> Class:
-    return Class(
-        flavor.service_class, flavor.cpu_floor, flavor.cpu_ceiling, flavor.has_huge_pages, flavor.recovery_priority
-    )
+    return Class(**{each.name: getattr(flavor, each.name) for each in fields(Class)})
 
 
 def _said(promised: Class) -> dict[str, Any]:
     """For the log: what is said, without what is left to the class."""
-    return {name: value for name, value in asdict(promised).items() if value not in (None, False, Priority.NORMAL)}
+    unsaid: tuple[object, ...] = (None, False, Priority.NORMAL, [], ())
+    return {name: value for name, value in asdict(promised).items() if value not in unsaid}
+
+
+def _checked(promised: Class) -> Class:
+    _check_class(promised)
+    return replace(promised, host_labels=labels.checked(promised.host_labels, field="host_labels"))
 
 
 def _check_class(promised: Class) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from django import forms
 
 from hosts.service_class import WHOLE, ServiceClass
+from hosts.web.forms import LabelsField
 from portal.accounts.models import SshKey
 from vms.models.catalogue import Priority
 from vms.services.clone import MODES
@@ -176,6 +177,8 @@ class ClassForm(forms.Form):
         initial=Priority.NORMAL,
         help_text="Whose turn it is to start elsewhere. This counts at once, also for machines that have the size.",
     )
+
+    host_labels = LabelsField("Words that the hosts of its machines must have, with spaces between them.")
 
     def clean_service_class(self) -> str:
         return self.cleaned_data["service_class"] or ServiceClass.BURSTABLE.value

@@ -62,7 +62,7 @@ def card(found: Guarantee) -> Card:
         floor=words.floor,
         ceiling=words.ceiling,
         memory=words.memory,
-        over_commit=[promise_words.cpu_given(each) for each in found.over_commit],
+        over_commit=[promise_words.cpu_given(each, found.service_class) for each in found.over_commit],
         on_host_failure=found.on_host_failure,
         has_backups=backups is not None,
         schedules=backups.schedules if backups else (),

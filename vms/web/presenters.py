@@ -327,6 +327,7 @@ class FlavorRow:
     disk: str
     is_active: bool
     promise: Words
+    host_labels: list[str]
 
 
 def flavor(flavor: Flavor) -> FlavorRow:
@@ -339,4 +340,5 @@ def flavor(flavor: Flavor) -> FlavorRow:
         disk=f"{flavor.disk_gib}{THIN_SPACE}GiB",
         is_active=flavor.is_active,
         promise=promise_words.words(flavor.promise(), flavor.cpu_floor),
+        host_labels=flavor.host_labels,
     )

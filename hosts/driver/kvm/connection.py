@@ -27,7 +27,7 @@ import libvirt
 
 from hosts.driver import errors
 from hosts.driver.kvm import loop
-from hosts.driver.kvm.errors import translate
+from hosts.driver.kvm.errors import translate, unopened
 
 T = TypeVar("T")
 
@@ -191,7 +191,7 @@ def _result(opening: Future[Session], seconds: float) -> Session:
     except OutOfTime:
         raise errors.Timeout(f"the host did not let us connect within {seconds:.1f} s") from None
     except libvirt.libvirtError as error:
-        raise errors.Unreachable(str(error)) from error
+        raise unopened(error) from error
 
 
 def _drop(opening: Future[Session]) -> None:

@@ -56,6 +56,42 @@ _BY_TEXT: tuple[tuple[str, type[errors.DriverError]], ...] = (
     ("Chain already exists", errors.Busy),
 )
 
+# Of a connection that is not made: who is who. ssh and TLS both tell it in words alone.
+_NOT_TRUSTED = (
+    (
+        "Host key verification failed",
+        "It showed another SSH host key than the one that was given for it. If it was set up anew, give its new key; "
+        "otherwise somebody may be in between.",
+    ),
+    (
+        "Permission denied (",
+        "It does not take the SSH key for that user. Add the public key to that user's authorized_keys on the host.",
+    ),
+    (
+        "Failed to verify peer's certificate",
+        "Its certificate is not of the CA that was given for it, or is for another name than the one in the URI.",
+    ),
+    (
+        "Unable to read TLS confirmation",
+        "It refused the client certificate. Let its libvirtd know the CA that has issued that (ca_file), and the name "
+        "in it (tls_allowed_dn_list).",
+    ),
+    (
+        "failed validation against",
+        "The client certificate is over, or is not one for clients of this CA.",
+    ),
+)
+
+_SILENT_SSH = "Cannot recv data: : "  # which says nothing of a host that does not answer
+
+
+def unopened(error: libvirt.libvirtError) -> errors.Unreachable:
+    """Why a connection was not made."""
+    text = str(error)
+    if words := next((words for part, words in _NOT_TRUSTED if part in text), ""):
+        return errors.NotTrusted(words)
+    return errors.Unreachable("ssh did not reach the host" if _SILENT_SSH in text else text)
+
 
 def translate(error: libvirt.libvirtError) -> errors.DriverError:
     """Our error for libvirt's, with its text."""

@@ -55,6 +55,7 @@ def _facts(connect: libvirt.virConnect) -> HostFacts:
         firmwares=_firmwares(connect, offered.accelerators),
         pools=tuple(_pool_facts(pool) for pool in connect.listAllStoragePools()),
         huge_pages_mib=offered.huge_pages_mib,
+        cpu_models={each: parse.cpu_models(_domain_capabilities(connect, each)) for each in offered.accelerators},
     )
 
 
@@ -62,8 +63,11 @@ def _firmwares(connect: libvirt.virConnect, accelerators: Sequence[Accelerator])
     """Those that guests of the kind we define can have: libvirt looks which files the distribution has put there."""
     if not accelerators:
         return ()
-    xml = connect.getDomainCapabilities(None, EMULATOR_ARCHITECTURE, MACHINE, accelerators[-1].value)
-    return parse.firmwares(xml)
+    return parse.firmwares(_domain_capabilities(connect, accelerators[-1]))
+
+
+def _domain_capabilities(connect: libvirt.virConnect, accelerator: Accelerator) -> str:
+    return str(connect.getDomainCapabilities(None, EMULATOR_ARCHITECTURE, MACHINE, accelerator.value))
 
 
 def _version(number: int) -> str:

@@ -27,6 +27,7 @@ from hosts.driver.types import (
     DomainSpec,
     Tuning,
 )
+from hosts.driver.xml import parse
 from hosts.driver.xml.domain import domain_xml
 
 SECTOR_BYTES = 512
@@ -73,15 +74,25 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
             cpu_model=_CPU_MODEL[accelerator],
             disks=(DiskSpec(pool, name, "vda", format="raw"),),
         )
-        begun = time.monotonic()
+        begun, since = time.monotonic(), time.time()
         self.upload(pool, name, disk, "raw")
         try:
+            ahead = self._clock_offset(pool, name, since)
             problem, controls = self._run_guest(spec, deadline)
         finally:
             with suppress(errors.DriverError):
                 self.destroy(spec.uuid)
             self.delete_volume(pool, name)
-        return AcceleratorVerdict(accelerator, not problem, round(time.monotonic() - begun, 2), problem, controls)
+        return AcceleratorVerdict(
+            accelerator, not problem, round(time.monotonic() - begun, 2), problem, controls, ahead
+        )
+
+    def _clock_offset(self, pool: str, volume: str, since: float) -> float | None:
+        """How far the time at which the host wrote a volume lies outside of that in which we had it written."""
+        at = self._connection.call(lambda connect: parse.volume_modified_at(_volume(connect, pool, volume)))
+        if at is None:
+            return None
+        return round(max(at.timestamp() - time.time(), 0) + min(at.timestamp() - since, 0), 2)
 
     def _run_guest(self, spec: DomainSpec, deadline: float) -> tuple[str, Controls]:
         """What went wrong, "" for nothing; and what it could be held to."""
@@ -121,6 +132,10 @@ class ProbeCalls(StorageCalls, DomainCalls, EventCalls):
             yield wait
         finally:
             stop()
+
+
+def _volume(connect: libvirt.virConnect, pool: str, name: str) -> str:
+    return str(connect.storagePoolLookupByName(pool).storageVolLookupByName(name).XMLDesc())
 
 
 def _begin(connect: libvirt.virConnect, spec: DomainSpec) -> Controls:

@@ -34,6 +34,7 @@ class HostCalls(Calls):
                 qemu_version="0.0.0",
                 accelerators=(Accelerator.TCG,),
                 firmwares=tuple(Firmware),
+                cpu_models={Accelerator.TCG: ("Nehalem", "qemu64")},
                 pools=tuple(_pool_facts(name, path) for name, path in host.pools.items()),
             )
 
@@ -41,7 +42,7 @@ class HostCalls(Calls):
         with self._call("probe_accelerator") as host:
             pool_exists(host, pool)
             if accelerator is Accelerator.TCG:
-                return AcceleratorVerdict(accelerator, True, 0.0, "", CONTROLS)
+                return AcceleratorVerdict(accelerator, True, 0.0, "", CONTROLS, 0.0)
             return AcceleratorVerdict(accelerator, False, 0.0, "the guest did not start: no such accelerator")
 
     def ensure_pool(self, name: str, path: Path) -> PoolFacts:

@@ -65,6 +65,11 @@ def firmwares(xml: str) -> tuple[Firmware, ...]:
     return (Firmware.BIOS, Firmware.UEFI) if UEFI in named else (Firmware.BIOS,)
 
 
+def cpu_models(xml: str) -> tuple[str, ...]:
+    """Of a host's domain capabilities: the named processors that it can show a guest, in libvirt's order."""
+    return tuple(model.text or "" for model in _root(xml).iterfind("cpu/mode[@name='custom']/model[@usable='yes']"))
+
+
 def pool_path(xml: str) -> str:
     return _root(xml).findtext("target/path", "")
 
@@ -102,6 +107,11 @@ def dhcp_hosts(xml: str) -> dict[str, str]:
     """The network's static hosts: address by MAC."""
     hosts = _root(xml).iterfind("ip/dhcp/host")
     return {str(host.get("mac")).lower(): str(host.get("ip")) for host in hosts if host.get("mac")}
+
+
+def display_socket(xml: str) -> str:
+    """Where a running domain's display listens; "" where it has none."""
+    return _attribute(_root(xml).find("devices/graphics/listen[@type='socket']"), "socket")
 
 
 def domain(

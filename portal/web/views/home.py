@@ -12,10 +12,10 @@ from portal.web.tenant import current_tenant
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """One's own tenant; for the provider's staff without one, the hosts."""
+    """One's own tenant; for the provider's staff without one, the map of hosts."""
     actor, tenant = actor_of(request), current_tenant(request)
     if tenant is not None and tenant.pk in actor.memberships:
         return redirect("overview", tenant.slug)
     if actor.is_provider:
-        return redirect("host-list")
+        return redirect("cluster-list")
     return render(request, "portal/no_tenant.html")

@@ -1,0 +1,83 @@
+"""Decisions on where machines run, as pages show them to the provider's staff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from hosts.choice import Constraint
+from hosts.models import Placement
+from portal.core.units import mib
+
+MOST_HOSTS = 50  # of a constraint
+_WORDS = {
+    Constraint.STATE: "Take no machines",
+    Constraint.NOT_READY: "Not ready",
+    Constraint.UNREAD: "Not read since a restore",
+    Constraint.AVOIDED: "To be left",
+    Constraint.CLUSTER: "In clusters that the tenant may not use",
+    Constraint.FIRMWARE: "Without the firmware",
+    Constraint.PROCESSOR: "With another processor",
+    Constraint.LABELS: "Without the labels",
+    Constraint.STORAGE: "Do not reach the storage",
+    Constraint.TOGETHER: "Not where its group is",
+    Constraint.APART: "Have a machine that it is kept apart from",
+    Constraint.CAPACITY: "Without room",
+    Constraint.CLAIM: "Refused when it was claimed",
+    Constraint.RANK: "Would have done, and came later",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    words: str
+    count: int
+    hosts: list[tuple[str, str]]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class PlacementCard:
+    """`host` is "" where none was taken; `reason` is then what was told."""
+
+    at: datetime
+    title: str
+    host: str
+    reason: str
+    wanted: str
+    considered: int
+    reasons: list[Reason]
+
+
+def card(found: Placement) -> PlacementCard:
+    return PlacementCard(
+        at=found.created_at,
+        title=found.title,
+        host=found.host_name,
+        reason=found.reason,
+        wanted=_wanted(found.wanted),
+        considered=found.considered,
+        reasons=[_reason(constraint, hosts) for constraint in Constraint if (hosts := found.refused.get(constraint))],
+    )
+
+
+def _reason(constraint: Constraint, hosts: Mapping[str, str]) -> Reason:
+    return Reason(
+        words=_WORDS[constraint],
+        count=len(hosts),
+        hosts=sorted(hosts.items())[:MOST_HOSTS],
+        left_out=max(len(hosts) - MOST_HOSTS, 0),
+    )
+
+
+def _wanted(asked: Mapping[str, Any]) -> str:
+    """2 vCPUs, 4 GiB, 20 GiB of disk, labels ssd."""
+    parts = [
+        f"{asked.get('vcpus', 0)} vCPUs",
+        mib(asked.get("memory_mib", 0)),
+        f"{asked.get('disk_gib', 0)} GiB of disk",
+    ]
+    parts += [f"{name} {', '.join(asked[name])}" for name in ("labels", "groups") if asked.get(name)]
+    return ", ".join(parts)
