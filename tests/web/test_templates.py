@@ -12,8 +12,9 @@ from django.conf import settings
 from django.dispatch import Signal
 from django.test import Client
 from django.test.signals import template_rendered
+from django.utils import timezone
 
-from hosts.models import Placement
+from hosts.models import Host, Placement
 from portal.accounts.models import User
 from portal.operations.models import Operation
 from tests.web.addresses import PAGES
@@ -43,7 +44,11 @@ def open_all(world: World, browser: Browser) -> Iterator[tuple[str, bytes]]:
     owner, admin, viewer = browser("owner"), browser("admin"), browser("viewer")
     for name, page in PAGES.items():
         if page.get and name not in NO_PAGES:
-            client = admin if name.startswith(("host", "cluster", "storage", "target", "drift", "provider")) else owner
+            client = (
+                admin
+                if name.startswith(("host", "cluster", "storage", "target", "drift", "provider", "vm-migrate"))
+                else owner
+            )
             yield name, client.get(page.url(name, world), follow=True).content
             yield name, viewer.get(page.url(name, world), follow=True).content
     yield from special_states(world, browser, owner)
@@ -62,6 +67,10 @@ def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tu
     Operation.objects.unscoped("test").update(state="failed", error={"code": "x", "title": "x", "detail": "x"})
     operation = Operation.objects.unscoped("test").get()
     yield "failed operation", owner.get(f"/operations/{operation.pk}/").content
+    world.backup("web")
+    Host.objects.filter(pk=world.host.pk).update(state="failed", failed_at=timezone.now())
+    yield "failed host", browser("admin").get("/provider/hosts/one/failover/").content
+    yield "machine of a failed host", owner.get(f"/t/acme/vms/{web[0]}/").content
     forget_machines(VM.objects.unscoped("test").all())
     yield "nothing yet", owner.get("/t/acme/vms/").content
     User.objects.create_user("nobody")
