@@ -244,6 +244,9 @@ def turn_back(context: StepContext) -> None:
     move = _Move(context)
     if move.has_arrived:
         return
+    if move.here.has_failed:  # it starts elsewhere as soon as this ends, so what may have arrived must not go on
+        _clear_target(move)
+        return
     if not move.source.end_migration(move.vm.pk):
         raise TransientError("the end of the move, from which there is no way back any more")
     if _is_there(move):
