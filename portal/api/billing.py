@@ -282,7 +282,7 @@ class PriceBookIn(Input):
     currency = Text(max_length=3, help_text="ISO 4217.")
     since = Moment()
     until = Moment(required=False)
-    prices = PriceIn(many=True, min_length=1, max_length=services.MOST_PRICES)
+    prices = serializers.ListField(child=PriceIn(), min_length=1, max_length=services.MOST_PRICES)
 
 
 class PriceOut(serializers.Serializer[Any]):

@@ -26,6 +26,10 @@ class BackupState(models.TextChoices):
     READY = "ready"
 
 
+class BackupQuerySet(MeteredTenantQuerySet["Backup"]):  # type: ignore[override]  # of as_manager
+    """By both guards."""
+
+
 class Backup(Metered, TenantOwned):
     """One backup. `source_id` and `vm_name` are those of its machine, also when that is gone.
 
@@ -56,7 +60,7 @@ class Backup(Metered, TenantOwned):
     machine = models.JSONField(default=dict)
     created_by = models.CharField(max_length=150)
 
-    objects = MeteredTenantQuerySet.as_manager()
+    objects = BackupQuerySet.as_manager()
 
     METERED = frozenset({"state", "size_mib", "tenant"})
 

@@ -34,6 +34,10 @@ class Power(models.TextChoices):
     STOPPED = "stopped"
 
 
+class VMQuerySet(MeteredTenantQuerySet["VM"]):  # type: ignore[override]  # of as_manager
+    """By both guards."""
+
+
 class VM(Metered, TenantOwned):
     """A virtual machine. Its id is the libvirt domain's UUID.
 
@@ -74,7 +78,7 @@ class VM(Metered, TenantOwned):
     binned_at = models.DateTimeField(null=True)
     purge_at = models.DateTimeField(null=True)
 
-    objects = MeteredTenantQuerySet.as_manager()
+    objects = VMQuerySet.as_manager()
 
     METERED = frozenset(
         {"lifecycle", "binned_at", "observed_power", "is_missing", "vcpus", "memory_mib", "service_class", "tenant"}
@@ -179,6 +183,10 @@ class UnknownNic(models.Model):
         constraints = [models.UniqueConstraint(fields=["host", "mac"], name="one_unknown_nic_per_host_and_mac")]
 
 
+class NicQuerySet(MeteredQuerySet["Nic"]):
+    """Guarded by the meters of their machines."""
+
+
 class Nic(Metered):
     """A network interface: its MAC and IPv4 address are chosen when the machine is accepted, and stay.
 
@@ -194,7 +202,7 @@ class Nic(Metered):
     ip = models.GenericIPAddressField(protocol="IPv4")
     seen_at = models.DateTimeField(null=True)
 
-    objects = MeteredQuerySet.as_manager()
+    objects = NicQuerySet.as_manager()
 
     METERED = frozenset({"vm"})
     METERED_AS = "vm_id"
