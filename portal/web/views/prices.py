@@ -159,11 +159,12 @@ def tenant_billing(request: HttpRequest, slug: str) -> HttpResponse:
                 services.adjust(actor=actor, tenant=tenant, **wanted)
                 messages.success(request, "It was added to the month.")
                 return redirect("provider-tenant-billing", slug)
+    closed = list(selectors.periods(actor, tenant)[:24])
     context = {
         "tenant": tenant,
         "form": form,
-        "last": this.before,
-        "periods": [(each, present.money(_decimals(each.totals))) for each in selectors.periods(actor, tenant)[:24]],
+        "last": None if closed and closed[0].since == this.before.since else this.before,
+        "periods": [(each, present.money(_decimals(each.totals))) for each in closed],
         "adjustments": selectors.adjustments(actor, tenant)[:50],
         "may_write": actor.can(Permission.BILLING_WRITE, tenant.pk),
     }
