@@ -33,6 +33,8 @@ IMAGE_MOST_DISK_BYTES = env.int("BERTH_IMAGE_MOST_DISK_GIB", default=2048) * 102
 UPLOAD_HOURS = env.int("BERTH_UPLOAD_HOURS", default=24)  # that an upload may rest
 IMAGE_URL_HTTP = env.bool("BERTH_IMAGE_URL_HTTP", default=False)  # http:// as well as https://
 IMAGE_URL_ALLOW = env.list("BERTH_IMAGE_URL_ALLOW", default=[])  # ADDRESS:PORT of mirrors that are not public
+CURRENCY = env.str("BERTH_CURRENCY", default="EUR")  # of charges in a time for which there are no prices
+PROVIDER_NAME = env.str("BERTH_PROVIDER_NAME", default="Berth")  # who charges, in exports of charges
 BIN_HOURS = whole_number("BERTH_BIN_HOURS", default=24, most=365 * 24)  # 0: what is deleted is gone at once
 CONSOLE_IDLE_SECONDS = env.int("BERTH_CONSOLE_IDLE_SECONDS", default=1800)
 
@@ -58,6 +60,7 @@ INSTALLED_APPS = [
     "portal.events",
     "portal.operations",
     "portal.quotas",
+    "portal.billing",
     "portal.api",
     "portal.web",
     "hosts",

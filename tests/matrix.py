@@ -386,6 +386,52 @@ ROUTES: dict[str, Route] = {
         {"POST": _call(_ADMINS_IN_ACME.format(202), _nothing)},
     ),
     "api/v1/events": Route(_at("events"), {"GET": SIGNED_IN}),
+    # -- usage and money
+    "api/v1/usage": Route(_at("usage"), {"GET": SIGNED_IN}),
+    "api/v1/charges": Route(_at("charges"), {"GET": SIGNED_IN}),
+    "api/v1/prices": Route(
+        _at("prices"),
+        {
+            "GET": SIGNED_IN,
+            "POST": _call(
+                _ADMINS.format(201),
+                lambda world: {
+                    "name": "Prices",
+                    "currency": "EUR",
+                    "since": "2026-01-01T00:00:00Z",
+                    "prices": [{"meter": "vcpu", "unit_price": "0.01"}],
+                },
+            ),
+        },
+    ),
+    "api/v1/prices/<uuid:id>": Route(
+        lambda world: f"/api/v1/prices/{world.prices().pk}",
+        {"GET": ACME_READS, "DELETE": _call(_ADMINS_IN_ACME.format(204))},
+    ),
+    "api/v1/prices/<uuid:id>/actions/end": Route(
+        lambda world: f"/api/v1/prices/{world.prices().pk}/actions/end",
+        {"POST": _call(_ADMINS_IN_ACME.format(200), lambda world: {"until": "2999-02-01T00:00:00Z"})},
+    ),
+    "api/v1/tenants/<slug:tenant>/adjustments": Route(
+        _at("tenants/acme/adjustments"),
+        {
+            "GET": ACME_READS,
+            "POST": _call(
+                _ADMINS_IN_ACME.format(201),
+                lambda world: {
+                    "month": "2026-01",
+                    "category": "Credit",
+                    "amount": "5.00",
+                    "currency": "EUR",
+                    "description": "For the outage",
+                },
+            ),
+        },
+    ),
+    "api/v1/tenants/<slug:tenant>/periods": Route(
+        _at("tenants/acme/periods"),
+        {"GET": ACME_READS, "POST": _call(_ADMINS_IN_ACME.format(201), lambda world: {"month": "2026-01"})},
+    ),
     # -- tenants
     "api/v1/tenants": Route(
         _at("tenants"),

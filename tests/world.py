@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
@@ -25,6 +26,8 @@ from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
 from portal.accounts.services import add_key
+from portal.billing.models import PriceBook
+from portal.billing.services import NewPrice, create_book
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import ledger
@@ -306,6 +309,15 @@ class World:
         BackupDisk.objects.create(backup=backup, parent=below, size_bytes=40 * 1024**2, sha256="0" * 64, **boot)
         ledger.hold(vm.tenant_id, backup.pk, backup.wanted, {})
         return backup
+
+    def prices(self) -> PriceBook:
+        """Acme's own, which begin in some centuries."""
+        found = PriceBook.objects.unscoped("test").filter(tenant=self.acme).first()
+        if found is not None:
+            return found
+        since = datetime(2999, 1, 1, tzinfo=UTC)
+        prices = [NewPrice("vcpu", Decimal("0.01"))]
+        return create_book(actor=SYSTEM, name="Acme", currency="EUR", tenant=self.acme, since=since, prices=prices)
 
     def drift(self, **more: Any) -> Drift:
         """A machine that was started by hand, seen a minute ago and still so."""

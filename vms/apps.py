@@ -8,7 +8,7 @@ class VmsConfig(AppConfig):
         from hosts import observe, suspicion
         from portal.core import health
         from portal.web import navigation
-        from vms import drift_health, observed, selectors, usage, workflows  # noqa: F401  registers the kinds of operation
+        from vms import drift_health, metered, observed, selectors, usage, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
         from vms.reconcile.turn import Reconciler
         from vms.scheduling import backups  # noqa: F401  registers how schedules make them

@@ -30,21 +30,13 @@ class CursorPagination(BasePagination):
         self._page: Page[Any] = page_of(
             queryset,
             cursor=request.query_params.get("cursor", ""),
-            size=_limit(request.query_params.get("limit")),
+            size=limit_of(request.query_params.get("limit")),
             list_name=request.path,
         )
         return self._page.rows
 
     def get_paginated_response(self, data: Any) -> Response:
-        url = self._next_url()
-        headers = {"Link": f'<{url}>; rel="next"'} if url else None
-        return Response({"results": data, "next": url}, headers=headers)
-
-    def _next_url(self) -> str | None:
-        if not self._page.next_cursor:
-            return None
-        query = {**self._request.query_params.dict(), "cursor": self._page.next_cursor}
-        return str(urljoin(settings.PUBLIC_URL, f"{self._request.path}?{urlencode(query)}"))
+        return linked(self._request, data, self._page.next_cursor)
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -61,7 +53,19 @@ class CursorPagination(BasePagination):
         ]
 
 
-def _limit(text: str | None) -> int:
+def linked(request: Request, data: Any, next_cursor: str) -> Response:
+    """A page of a list, with the address of the one behind it where there is one."""
+    url = _next_url(request, next_cursor) if next_cursor else None
+    headers = {"Link": f'<{url}>; rel="next"'} if url else None
+    return Response({"results": data, "next": url}, headers=headers)
+
+
+def _next_url(request: Request, cursor: str) -> str:
+    query = {**request.query_params.dict(), "cursor": cursor}
+    return str(urljoin(settings.PUBLIC_URL, f"{request.path}?{urlencode(query)}"))
+
+
+def limit_of(text: str | None) -> int:
     if text is None:
         return PAGE_SIZE
     if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= LARGEST_PAGE:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from portal.api import account, documentation, events, operations, tenants, views
+from portal.api import account, billing, documentation, events, operations, tenants, views
 
 urlpatterns = [
     path("schema", documentation.schema_document, name="api-schema"),
@@ -21,6 +21,13 @@ urlpatterns = [
     ),
     path("quotas", tenants.Quotas.as_view()),
     path("quotas/<slug:tenant>", tenants.QuotaDetail.as_view()),
+    path("usage", billing.Usages.as_view()),
+    path("charges", billing.Charges.as_view()),
+    path("prices", billing.Prices.as_view()),
+    path("prices/<uuid:id>", billing.PriceDetail.as_view()),
+    path("prices/<uuid:id>/actions/end", billing.PriceEnd.as_view()),
+    path("tenants/<slug:tenant>/adjustments", billing.Adjustments.as_view()),
+    path("tenants/<slug:tenant>/periods", billing.Periods.as_view()),
     path("events", events.Events.as_view()),
     path("tokens", account.Tokens.as_view()),
     path("tokens/<uuid:id>", account.TokenDetail.as_view()),

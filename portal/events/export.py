@@ -38,7 +38,7 @@ def comma_separated(events: Sequence[Event], is_first: bool) -> str:
         writer.writerow(COLUMNS)
     for event in events:
         facts = {**_facts(event), "data": json.dumps(event.data, ensure_ascii=False)}
-        writer.writerow([_harmless(facts[name]) for name in COLUMNS])
+        writer.writerow([harmless(facts[name]) for name in COLUMNS])
     return text.getvalue()
 
 
@@ -59,7 +59,7 @@ def _facts(event: Event) -> dict[str, Any]:
     }
 
 
-def _harmless(value: Any) -> str:
+def harmless(value: Any) -> str:
     """What a spreadsheet would take for a formula is text."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -12,6 +12,9 @@ from django.db import models
 from portal.events import live
 from portal.events.models import Event
 from portal.tenancy.gate import Actor
+
+# Told of what was just written, in the same transaction; the apps add theirs at start.
+listeners: list[Callable[[Sequence[Event]], None]] = []
 
 
 class Change(NamedTuple):
@@ -70,7 +73,9 @@ def _event(kind: str, actor: Actor, target: models.Model, data: Mapping[str, Any
     )
 
 
-def _tell(events: Iterable[Event]) -> None:
+def _tell(events: Sequence[Event]) -> None:
+    for listen in listeners:
+        listen(events)
     topics: dict[UUID | None, dict[str, None]] = defaultdict(dict)
     for event in events:
         own = (f"{event.target_type}:{event.target_id}", f"{event.target_type}s", "events")

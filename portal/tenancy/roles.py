@@ -23,6 +23,8 @@ class Permission(StrEnum):
     EVENT_READ = "event:read"
     QUOTA_READ = "quota:read"
     QUOTA_WRITE = "quota:write"
+    BILLING_READ = "billing:read"
+    BILLING_WRITE = "billing:write"
     TENANT_READ = "tenant:read"
     TENANT_WRITE = "tenant:write"
     MEMBER_READ = "member:read"
@@ -54,6 +56,7 @@ _VIEWER = frozenset(
         P.OPERATION_READ,
         P.EVENT_READ,
         P.QUOTA_READ,
+        P.BILLING_READ,
         P.TENANT_READ,
         P.MEMBER_READ,
     }

@@ -36,6 +36,7 @@ _TENANT = (
     ("Groups", "network", "group-list", ("group-",)),
     ("Images", "image", "image-list", ("image-",)),
     ("Backups", "backup", "backup-list", ("backup-",)),
+    ("Usage", "clock", "usage", ("usage",)),
     ("Activity", "activity", "activity", ("activity",)),
     ("Members", "members", "member-list", ("member-",)),
 )
@@ -46,6 +47,7 @@ _PROVIDER = (
     ("Operations", "operation", "provider-operations", ("provider-operation",)),
     ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),
+    ("Prices", "token", "provider-prices", ("provider-price",)),
     ("Users", "user", "provider-users", ("provider-user",)),
     ("Audit", "activity", "provider-audit", ("provider-audit",)),
     ("Image catalogue", "image", "provider-images", ("provider-image",)),

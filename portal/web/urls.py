@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from portal.web.views import account, activity, audit, home, members, operations, quota, tenants, users
+from portal.web.views import account, activity, audit, home, members, operations, prices, quota, tenants, usage, users
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("t/<slug:slug>/activity/", activity.activity, name="activity"),
     path("t/<slug:slug>/quota/", quota.quota_meters, name="quota-meters"),
+    path("t/<slug:slug>/usage/", usage.usage, name="usage"),
     path("t/<slug:slug>/members/", members.member_list, name="member-list"),
     path("t/<slug:slug>/members/<uuid:membership_id>/remove/", members.member_remove, name="member-remove"),
     path("operations/indicator/", operations.operation_indicator, name="operation-indicator"),
@@ -26,6 +27,11 @@ urlpatterns = [
     path("provider/tenants/", tenants.provider_tenants, name="provider-tenants"),
     path("provider/create-tenant/", tenants.provider_tenant_create, name="provider-tenant-create"),
     path("provider/tenants/<slug:slug>/", tenants.provider_tenant, name="provider-tenant"),
+    path("provider/tenants/<slug:slug>/billing/", prices.tenant_billing, name="provider-tenant-billing"),
+    path("provider/tenants/<slug:slug>/billing/close/", prices.tenant_close_month, name="provider-tenant-close-month"),
+    path("provider/prices/", prices.price_list, name="provider-prices"),
+    path("provider/prices/add/", prices.price_add, name="provider-price-add"),
+    path("provider/prices/<uuid:book_id>/delete/", prices.price_delete, name="provider-price-delete"),
     path("provider/users/", users.provider_users, name="provider-users"),
     path("provider/create-user/", users.provider_user_create, name="provider-user-create"),
     path("provider/users/<uuid:user_id>/", users.provider_user_change, name="provider-user-change"),

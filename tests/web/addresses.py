@@ -146,6 +146,7 @@ PAGES: dict[str, Page] = {
     "overview": Page(acme, ACME_READS),
     "activity": Page(acme, ACME_READS),
     "quota-meters": Page(acme, ACME_READS),
+    "usage": Page(acme, ACME_READS),
     "group-list": Page(acme, ACME_READS, send(MEMBERS_DO, name="quorum", policy="apart")),
     "group-change": Page(
         lambda world: ["acme", world.group().pk],
@@ -307,6 +308,18 @@ PAGES: dict[str, Page] = {
     "provider-audit-export": Page(get=STAFF),
     "provider-tenants": Page(get=STAFF),
     "provider-tenant-create": Page(get=ADMINS, posts=send(ADMINS_DO, name="Gamma", slug="gamma")),
+    "provider-prices": Page(get=STAFF),
+    "provider-price-add": Page(
+        get=ADMINS,
+        posts=send(ADMINS_DO, name="Prices", currency="EUR", since="2999-01-01", vcpu="0.01", more="backup>100 0.001"),
+    ),
+    "provider-price-delete": Page(lambda world: [world.prices().pk], posts=send(ADMINS_IN)),
+    "provider-tenant-billing": Page(
+        acme,
+        "302 403 403 403 404 200 200",
+        send(ADMINS_IN, month="2026-01", category="Credit", amount="5", currency="EUR", description="For the outage"),
+    ),
+    "provider-tenant-close-month": Page(acme, posts=send(ADMINS_IN, month="2026-01")),
     "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),
     "provider-tenant-clusters": Page(acme, "302 403 403 403 404 200 403", send(ADMINS_IN, clusters="default")),
     "provider-users": Page(get=STAFF),

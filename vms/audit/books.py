@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
+from portal.billing.metering import Key
 from portal.operations.models import Operation
 from portal.operations.states import State
 from vms.audit.findings import Finding, Kind
@@ -19,6 +20,7 @@ _WITH_OPERATION_ONLY = (Lifecycle.BUILDING, Lifecycle.DELETING)
 def findings(rows: Rows) -> Iterator[Finding]:
     yield from _claims(rows)
     yield from _unowned_claims(rows)
+    yield from _metered(rows)
     yield from _machines(rows)
     yield from _layers(rows)
     for operation in rows.operations:
@@ -45,6 +47,27 @@ def _unowned_claims(rows: Rows) -> Iterator[Finding]:
             words = f"{_words(held)} of {rows.accounts.get(account, account)} are held by nothing"
             evidence = {"is": held, "holder": str(holder)}
             yield Finding(Kind.CLAIM_WITHOUT_VM, "", f"{holder} of {account}", words, evidence=evidence)
+
+
+def _metered(rows: Rows) -> Iterator[Finding]:
+    """What is metered changes in the transaction of what it is, so it is right at every moment."""
+    for id in rows.metered.keys() | rows.resources.keys():
+        resource, held = rows.resources.get(id), _meters(rows.metered.get(id, {}))
+        right = _meters(resource.amounts) if resource else {}
+        if held == right:
+            continue
+        evidence = {"is": held, "should": right}
+        if resource is None:
+            words = f"{_words(held)} are metered of what does not exist"
+            yield Finding(Kind.METERED_WITHOUT_RESOURCE, "", str(id), words, evidence=evidence)
+        else:
+            words = f"{resource.resource_name} is metered as {_words(held)}, and is {_words(right)}"
+            yield Finding(Kind.METERED_WRONG, "", str(id), words, evidence=evidence)
+
+
+def _meters(amounts: Mapping[Key, int]) -> Amounts:
+    """By the meter and its grade as one word."""
+    return {"/".join(filter(None, key)): amount for key, amount in amounts.items()}
 
 
 def _machines(rows: Rows) -> Iterator[Finding]:

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     # the books
     CLAIM_WITHOUT_VM = "claim_without_vm"
     CLAIM_WRONG = "claim_wrong"
+    METERED_WRONG = "metered_wrong"
+    METERED_WITHOUT_RESOURCE = "metered_without_resource"
     VM_WITHOUT_OPERATION = "vm_without_operation"
     OPERATION_ABANDONED = "operation_abandoned"
     OPERATION_STUCK = "operation_stuck"

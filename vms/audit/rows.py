@@ -14,6 +14,7 @@ from django.utils import timezone
 from hosts.driver.types import Accelerator, DomainSpec
 from hosts.models import BackupTarget, Host, StoragePool, TargetReach
 from hosts.reach import TOKEN, sharers
+from portal.billing import metering
 from portal.core import clocks
 from portal.core.connection import snapshot
 from portal.core.units import GIB
@@ -22,6 +23,7 @@ from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
 from vms.design import domain_spec
+from vms.metered import holdings as metered_now
 from vms.models import (
     VM,
     Backup,
@@ -120,7 +122,8 @@ class Rows:
     to these may change under the reader's eyes. `moving` are the volumes among it, the images that these operations may
     be bringing, and files of backups under way, by whichever host. `unneeded` are the layers that no volume and no
     snapshot stands on, with words for where they lie. `names` are all volumes and MACs that a row has, or
-    had before the hosts were read.
+    had before the hosts were read. `resources` is what there is to be metered, `metered` the amounts by
+    the intervals that are open.
     """
 
     at: datetime
@@ -135,6 +138,8 @@ class Rows:
     operations: Sequence[Operation]
     busy: frozenset[UUID]
     moving: frozenset[str]
+    resources: Mapping[UUID, metering.Holding]
+    metered: Mapping[UUID, Mapping[metering.Key, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,8 @@ def load(before: Before) -> Rows:
     operations = Operation.objects.unscoped("audit")
     ended_since = Q(finished_at__range=(before.at, clocks.latest()))
     with snapshot():
+        metered = metering.open_amounts()
+        resources = {holding.resource_id: holding for holding in metered_now()}
         hosts = {host.pk: host for host in Host.objects.select_related("cluster")}
         tenants = dict(Tenant.objects.unscoped("audit").values_list("pk", "slug"))
         rows = operations.filter(Q(state__in=ACTIVE) | ended_since)
@@ -209,6 +216,8 @@ def load(before: Before) -> Rows:
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
         operations=[operation for operation in lately if operation.state not in FINAL],
         busy=busy,
+        resources=resources,
+        metered=metered,
         moving=_moving(busy, vms, owners, layers, images) | being_written | memories,
     )
 

@@ -6,10 +6,10 @@ from django.db import models
 from django.db.models import Q
 
 from hosts.models import BackupTarget
+from portal.billing.metered import Metered, MeteredTenantQuerySet
 from portal.core.models import Row
 from portal.core.units import GIB_IN_MIB
 from portal.tenancy.models import TenantOwned
-from portal.tenancy.scoping import TenantQuerySet
 from vms.models.catalogue import Flavor, Image
 from vms.models.vm import VM
 
@@ -26,7 +26,11 @@ class BackupState(models.TextChoices):
     READY = "ready"
 
 
-class Backup(TenantOwned):
+class BackupQuerySet(MeteredTenantQuerySet["Backup"]):  # type: ignore[override]  # of as_manager
+    """By both guards."""
+
+
+class Backup(Metered, TenantOwned):
     """One backup. `source_id` and `vm_name` are those of its machine, also when that is gone.
 
     `why_full` says why it is no incremental one although there was one to stand on. `consistency`: see
@@ -56,7 +60,9 @@ class Backup(TenantOwned):
     machine = models.JSONField(default=dict)
     created_by = models.CharField(max_length=150)
 
-    objects = TenantQuerySet.as_manager()
+    objects = BackupQuerySet.as_manager()
+
+    METERED = frozenset({"state", "size_mib", "tenant"})
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -11,10 +11,10 @@ from django.db.models import Q
 
 from hosts.models import StoragePool
 from hosts.service_class import Promise, ServiceClass
+from portal.billing.metered import Metered, MeteredTenantQuerySet
 from portal.core.models import Row
 from portal.core.units import GIB
 from portal.tenancy.models import Tenant
-from portal.tenancy.scoping import TenantQuerySet
 
 if TYPE_CHECKING:
     from portal.tenancy.gate import Actor
@@ -110,7 +110,7 @@ def image_amounts(size_bytes: int) -> dict[str, int]:
     return {"image_mib": -(-size_bytes // MIB)}
 
 
-class ImageQuerySet(TenantQuerySet["Image"]):
+class ImageQuerySet(MeteredTenantQuerySet["Image"]):  # type: ignore[override]  # of as_manager
     def visible_to(self, actor: Actor) -> Q:
         return super().visible_to(actor) | _offered_to(actor.memberships)
 
@@ -124,7 +124,7 @@ def _offered_to(tenant_ids: Iterable[UUID]) -> Q:
     return Q(visibility=Visibility.PUBLIC) | Q(visibility=Visibility.SHARED, pk__in=shared)
 
 
-class Image(Row):
+class Image(Metered, Row):
     """A clean qcow2 in the image store, named by its checksum. `tenant` None is the provider's.
 
     One that is not active is deprecated: nothing new is made of it, and `deprecation` says what to take instead.
@@ -152,6 +152,8 @@ class Image(Row):
     created_by = models.CharField(max_length=150, blank=True)
 
     objects = ImageQuerySet.as_manager()
+
+    METERED = frozenset({"state", "size_bytes", "tenant"})
 
     class Meta:
         ordering = ["name", "slug"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db import models
 
 from hosts.models import StoragePool
+from portal.billing.metered import Metered, MeteredTenantQuerySet
 from portal.tenancy.models import TenantOwned
-from portal.tenancy.scoping import TenantQuerySet
 from vms.models.vm import VM, Power
 from vms.models.volume import Layer, Volume
 
@@ -37,7 +37,11 @@ class Consistency(models.TextChoices):
     CRASH = "crash"
 
 
-class Snapshot(TenantOwned):
+class SnapshotQuerySet(MeteredTenantQuerySet["Snapshot"]):  # type: ignore[override]  # of as_manager
+    """By both guards."""
+
+
+class Snapshot(Metered, TenantOwned):
     """`size_gib` is what is kept for it: at most so much at first, what it really takes once it is taken.
 
     `parent` is the one that the machine stood on when it was taken. `vcpus`, `memory_mib` and `power` are as of then.
@@ -58,7 +62,9 @@ class Snapshot(TenantOwned):
     taken_at = models.DateTimeField(null=True)
     created_by = models.CharField(max_length=150)
 
-    objects = TenantQuerySet.as_manager()
+    objects = SnapshotQuerySet.as_manager()
+
+    METERED = frozenset({"state", "size_gib", "vm", "tenant"})
 
     class Meta:
         ordering = ["created_at", "id"]

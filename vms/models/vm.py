@@ -10,9 +10,9 @@ from django.db.models import Q
 from hosts.driver.types import Tuning
 from hosts.models import Cluster, Host
 from hosts.service_class import Promise, ServiceClass, amounts
+from portal.billing.metered import Metered, MeteredQuerySet, MeteredTenantQuerySet
 from portal.core.ids import uuid7
 from portal.tenancy.models import TenantOwned
-from portal.tenancy.scoping import TenantQuerySet
 from vms.models.catalogue import SERVICE_CLASSES, Flavor, Image, ImageFirmware
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ class Power(models.TextChoices):
     STOPPED = "stopped"
 
 
-class VM(TenantOwned):
+class VMQuerySet(MeteredTenantQuerySet["VM"]):  # type: ignore[override]  # of as_manager
+    """By both guards."""
+
+
+class VM(Metered, TenantOwned):
     """A virtual machine. Its id is the libvirt domain's UUID.
 
     `desired_power` is what the owner last asked for; `observed_power` is what the host last said, since
@@ -74,7 +78,11 @@ class VM(TenantOwned):
     binned_at = models.DateTimeField(null=True)
     purge_at = models.DateTimeField(null=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = VMQuerySet.as_manager()
+
+    METERED = frozenset(
+        {"lifecycle", "binned_at", "observed_power", "is_missing", "vcpus", "memory_mib", "service_class", "tenant"}
+    )
 
     class Meta:
         verbose_name = "virtual machine"
@@ -178,7 +186,11 @@ class UnknownNic(models.Model):
         constraints = [models.UniqueConstraint(fields=["host", "mac"], name="one_unknown_nic_per_host_and_mac")]
 
 
-class Nic(models.Model):
+class NicQuerySet(MeteredQuerySet["Nic"]):
+    """Guarded by the meters of their machines."""
+
+
+class Nic(Metered):
     """A network interface: its MAC and IPv4 address are chosen when the machine is accepted, and stay.
 
     They are given once per cluster, so a machine that moves to another host of it keeps them.
@@ -192,6 +204,12 @@ class Nic(models.Model):
     mac = models.CharField(max_length=17, unique=True)
     ip = models.GenericIPAddressField(protocol="IPv4")
     seen_at = models.DateTimeField(null=True)
+
+    objects = NicQuerySet.as_manager()
+
+    METERED = frozenset({"vm"})
+    METERED_AS = "vm_id"
+    METERED_KIND = "vm"
 
     class Meta:
         ordering = ["id"]

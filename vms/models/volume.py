@@ -6,10 +6,10 @@ from django.db import models
 from django.db.models import Q
 
 from hosts.models import StoragePool
+from portal.billing.metered import Metered, MeteredTenantQuerySet
 from portal.core.models import Row
 from portal.core.units import GIB
 from portal.tenancy.models import TenantOwned
-from portal.tenancy.scoping import TenantQuerySet
 from vms.models.catalogue import Image
 from vms.models.vm import VM
 
@@ -40,10 +40,15 @@ class Layer(Row):
         return self.size_gib * GIB
 
 
-class Volume(TenantOwned):
+class VolumeQuerySet(MeteredTenantQuerySet["Volume"]):  # type: ignore[override]  # of as_manager
+    """By both guards."""
+
+
+class Volume(Metered, TenantOwned):
     """A disk of a tenant's, attached to one machine at most, where the guest knows it by its serial number.
 
-    The boot volume lives and dies with its machine, whose claims pay for it.
+    The boot volume lives and dies with its machine, whose claims pay for it. One by itself is not ready while it is
+    made, and from when it is to be deleted; it costs nothing then.
     """
 
     name = models.CharField(max_length=63)
@@ -52,8 +57,11 @@ class Volume(TenantOwned):
     vm = models.ForeignKey(VM, null=True, on_delete=models.PROTECT, related_name="volumes")
     target = models.CharField(max_length=8, blank=True)
     is_boot = models.BooleanField(default=False)
+    is_ready = models.BooleanField(default=True)
 
-    objects = TenantQuerySet.as_manager()
+    objects = VolumeQuerySet.as_manager()
+
+    METERED = frozenset({"size_gib", "layer", "vm", "is_ready", "tenant"})
 
     class Meta:
         ordering = ["target", "-created_at", "-id"]

@@ -19,10 +19,12 @@ from vms.models import Comparison, Drift, DriftState
 
 LONGEST_NAME = 200
 Key = tuple[UUID | None, str, str]
-# Told elsewhere: a host's page, the list of operations; of the image store and the clock's work, by an audit alone.
+# Told elsewhere: a host's page, the list of operations; of the image store, of meters and of the clock's work, by an
+# audit alone.
 _OF_OPERATIONS = frozenset({Kind.VM_WITHOUT_OPERATION, Kind.OPERATION_ABANDONED, Kind.OPERATION_STUCK})
 _OF_IMAGES = frozenset({Kind.IMAGE_FILE_WITHOUT_IMAGE, Kind.IMAGE_WITHOUT_OPERATION, Kind.INTAKE_WITHOUT_OWNER})
-_NOT_HERE = frozenset({Kind.HOST_UNREAD, Kind.LAYER_UNNEEDED, *_OF_OPERATIONS, *_OF_IMAGES})
+_OF_METERS = frozenset({Kind.METERED_WRONG, Kind.METERED_WITHOUT_RESOURCE})
+_NOT_HERE = frozenset({Kind.HOST_UNREAD, Kind.LAYER_UNNEEDED, *_OF_OPERATIONS, *_OF_IMAGES, *_OF_METERS})
 _OF_VOLUMES = frozenset(
     {Kind.DISK_MISSING, Kind.DISK_CHANGED, Kind.DISK_LARGER, Kind.VOLUME_WITHOUT_OWNER, Kind.UNFINISHED_VOLUME}
 )

@@ -258,6 +258,7 @@ def _layer_for(volume: Volume, file: BackupDisk) -> Layer:
 def _new_volume(vm: VM, file: BackupDisk) -> Volume:
     layer = Layer.objects.create(pool=vm.host.default_pool, size_gib=file.size_gib)
     volume = Volume(tenant=vm.tenant, vm=vm, layer=layer, name=file.name, target=file.target, size_gib=file.size_gib)
+    volume.is_ready = False
     quotas.hold(vm.tenant, volume.pk, volume.wanted)
     placement.place_on(vm.host, volume.pk, volume.wanted)
     volume.save(force_insert=True)

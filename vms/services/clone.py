@@ -79,7 +79,7 @@ def _beside(source: VM, new: VM) -> Host:
 def _volume(new: VM, source: Volume, *, is_linked: bool) -> Volume:
     """Of the same size, name and place as its source; all but the one that it boots from pay for themselves."""
     volume = Volume(tenant=new.tenant, vm=new, name=source.name, size_gib=source.size_gib)
-    volume.target, volume.is_boot = source.target, source.is_boot
+    volume.target, volume.is_boot, volume.is_ready = source.target, source.is_boot, False
     if volume.wanted:
         quotas.hold(new.tenant, volume.pk, volume.wanted)
         placement.place_on(new.host, volume.pk, volume.wanted)

@@ -52,7 +52,7 @@ def create_volume(*, actor: Actor, request: CreateVolume) -> tuple[Volume, Opera
     check_size(request.size_gib)
     wanted = pools.storage_class(request.storage_class)
     vm = volume_selectors.machine_for(actor, tenant, request.vm) if request.vm else None
-    volume = Volume(tenant=tenant, name=name, size_gib=request.size_gib)
+    volume = Volume(tenant=tenant, name=name, size_gib=request.size_gib, is_ready=False)
     if vm is not None:
         guard.require(actor, vm, Action.ATTACH_VOLUME)
         volume.vm, volume.target = vm, free_target(vm)
@@ -143,8 +143,9 @@ def detach(*, actor: Actor, volume: Volume) -> Operation:
 
 @transaction.atomic
 def delete_volume(*, actor: Actor, volume: Volume) -> Operation:
-    """For good. What it claims is given back when its file is gone."""
+    """For good. It costs nothing from now on; what it claims is given back when its file is gone."""
     volume_guard.require(actor, volume, VolumeAction.DELETE)
+    Volume.objects.unscoped("a volume in hand").filter(pk=volume.pk).update(is_ready=False)
     return operations.submit(
         DELETE,
         actor=actor,

@@ -96,6 +96,7 @@ def cut_power(context: StepContext) -> None:
 
 
 def finish(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    Volume.objects.unscoped("workflow").filter(vm_id=operation.target_id, is_ready=False).update(is_ready=True)
     VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(lifecycle=Lifecycle.READY)
 
 

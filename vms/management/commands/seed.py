@@ -20,6 +20,7 @@ from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
+from vms import metered
 from vms.models import Flavor
 from vms.services.catalogue import create_flavor, register_image
 
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         _image(Path(settings.IMAGE_DIR) / "tiny.qcow2")
         if not Host.objects.exists():
             add_host(actor=SYSTEM, name="local", uri=settings.LIBVIRT_URI)
+        metered.follow_all()  # what was there before there were meters
 
 
 def _people() -> None:

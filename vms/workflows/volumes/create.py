@@ -41,12 +41,17 @@ def forget(operation: Operation) -> None:
     volume.layer.delete()
 
 
+def made(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    rows_of(operation.target_id).update(is_ready=True)
+
+
 def deleted(operation: Operation, outputs: Mapping[str, Any]) -> None:
     forget(operation)
 
 
 def keep(operation: Operation) -> None:
     """It could not be deleted, and can be asked for again."""
+    rows_of(operation.target_id).update(is_ready=True)
 
 
 CREATE = register(
@@ -60,7 +65,7 @@ CREATE = register(
             Step("define", "Writing it into the machine's definition", attach.define_with, undo=attach.define_without),
             Step("attach", "Giving it to the guest", attach.plug_in, undo=attach.plug_out),
         ),
-        succeeded=attach.stay_attached,
+        succeeded=made,
         unwound=forget,
         translate=translate,
     )
