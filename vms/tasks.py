@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from vms import usage
 from vms.scheduling.turn import turn
-from vms.services import bin, copies, uploads
+from vms.services import bin, copies, tenants, uploads
 from vms.workflows import clear_up
 
 
@@ -31,6 +31,12 @@ def reap_uploads() -> None:
 def clear_up_snapshots() -> None:
     """Merge or delete the files of snapshots that ended while something was in the way."""
     clear_up.clear_up_all()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def follow_tenants() -> None:
+    """Stop, bin and purge what belongs to suspended and closed tenants."""
+    tenants.follow(timezone.now())
 
 
 @shared_task  # type: ignore[untyped-decorator]

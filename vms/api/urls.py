@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from vms.api import backups, catalogue, drift, groups, guarantee, schedules, snapshots, uploads, views, volumes
+from vms.api import backups, catalogue, drift, groups, guarantee, schedules, snapshots, tenants, uploads, views, volumes
 from vms.resolutions import Resolution
 from vms.services import power
 
@@ -26,6 +26,11 @@ urlpatterns = [
     path("vms/<uuid:id>/console", views.VMConsole.as_view()),
     path("vms/<uuid:id>/user-data", views.VMUserData.as_view()),
     path("vms/<uuid:id>/placements", groups.VMPlacements.as_view()),
+    path("tenants/<slug:tenant>/actions/suspend", tenants.TenantSuspend.as_view()),
+    path("tenants/<slug:tenant>/actions/resume", tenants.TenantResume.as_view()),
+    path("tenants/<slug:tenant>/actions/close", tenants.TenantClose.as_view()),
+    path("tenants/<slug:tenant>/actions/reopen", tenants.TenantReopen.as_view()),
+    path("tenants/<slug:tenant>/export", tenants.TenantExport.as_view()),
     path("affinity-groups", groups.Groups.as_view()),
     path("affinity-groups/<uuid:id>", groups.GroupDetail.as_view()),
     path("affinity-groups/<uuid:id>/actions/add", groups.GroupMember.as_view(is_added=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import UUID
 
 from django.db import models
@@ -14,6 +14,7 @@ from hosts.service_class import Promise, ServiceClass
 from portal.core.models import Row
 from portal.core.units import GIB
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def image_amounts(size_bytes: int) -> dict[str, int]:
 
 class ImageQuerySet(TenantQuerySet["Image"]):
     def visible_to(self, actor: Actor) -> Q:
-        return super().visible_to(actor) | _offered_to(actor.memberships)
+        return super().visible_to(actor) | _offered_to(actor.tenants_with(Permission.IMAGE_READ))
 
     def available_to(self, tenant: Tenant) -> Self:
         """The tenant's own, those shared with it, and public ones."""
@@ -143,6 +144,7 @@ class Image(Row):
     created_by = models.CharField(max_length=150, blank=True)
 
     objects = ImageQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.IMAGE_READ
 
     class Meta:
         ordering = ["name", "slug"]

@@ -21,6 +21,7 @@ from vms.web.views import (
     schedules,
     settings,
     snapshots,
+    tenants,
     volumes,
 )
 
@@ -71,6 +72,8 @@ urlpatterns = [
     path("t/<slug:slug>/volumes/create/", volumes.volume_create, name="volume-create"),
     path(VOLUME, volumes.volume_detail, name="volume-detail"),
     path(f"{VOLUME}header/", volumes.volume_header, name="volume-header"),
+    path("provider/tenants/<slug:slug>/state/", tenants.provider_tenant_state, name="provider-tenant-state"),
+    path("provider/tenants/<slug:slug>/export/", tenants.provider_tenant_export, name="provider-tenant-export"),
     path("provider/drift/", drift.drift_list, name="drift-list"),
     path("provider/drift/cards/", drift.drift_cards, name="drift-cards"),
     path("provider/drift/<uuid:drift_id>/<slug:resolution>/", drift.drift_resolve, name="drift-resolve"),
