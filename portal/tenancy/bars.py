@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ def has_second_factor(user: User) -> Exists:
     return Exists(factors)
 
 
-def bar_of(tenant: dict[str, Any], *, has_factor: bool) -> Bar | None:
+def bar_of(tenant: Mapping[str, Any], *, has_factor: bool) -> Bar | None:
     """`tenant` has name, needs_second_factor, suspended_at and suspended_for."""
     if tenant["needs_second_factor"] and not has_factor:
         words = f"{tenant['name']} asks its members for a second factor. Set one up under Sign-in & security."
