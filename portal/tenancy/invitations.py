@@ -96,8 +96,8 @@ def accept(*, actor: Actor, text: str) -> Membership:
     if not rows.update(accepted_at=timezone.now()):
         raise _over()
     membership = Membership.objects.create(tenant=invitation.tenant, user=actor.user, role=invitation.role)
-    facts = {"user": actor.label, "email": invitation.email}
-    log.record("member.joined", actor=actor, target=invitation.tenant, after={"role": invitation.role}, **facts)
+    after = {"role": invitation.role, "email": invitation.email}
+    log.record("member.joined", actor=actor, target=invitation.tenant, user=actor.label, after=after)
     return membership
 
 

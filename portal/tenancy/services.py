@@ -117,8 +117,8 @@ def demand_second_factor(*, actor: Actor, tenant: Tenant, demanded: bool) -> Ten
         refuse_without_factor(actor)
     before, tenant.needs_second_factor = tenant.needs_second_factor, demanded
     tenant.save(update_fields=["needs_second_factor"])
-    changes = {"before": {"second_factor": before}, "after": {"second_factor": demanded}}
-    log.record("tenant.sign-in-changed", actor=actor, target=tenant, **changes)
+    held, asked = {"second_factor": before}, {"second_factor": demanded}
+    log.record("tenant.sign-in-changed", actor=actor, target=tenant, before=held, after=asked)
     return tenant
 
 

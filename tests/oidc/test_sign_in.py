@@ -47,6 +47,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def configured(provider: str, settings: Any) -> None:
+    settings.SOCIALACCOUNT_REQUESTS_TIMEOUT = 60  # a busy machine is no failure
     app = {
         "provider_id": "sso",
         "name": "Example",
