@@ -33,8 +33,6 @@ TENANT_PAGES = (
     "/account/tokens/",
     "/accounts/password/change/",
     "/accounts/2fa/",
-    "/accounts/2fa/totp/activate/",
-    "/accounts/2fa/webauthn/add/",
     "/accounts/email/",
     "/account/sessions/",
     "/t/demo/no-such-page/",

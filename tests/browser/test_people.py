@@ -106,6 +106,8 @@ def test_a_passkey_signs_in_alone(chromium: Browser, stack: Stack) -> None:
     options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
     device = keys.send("WebAuthn.addVirtualAuthenticator", {"options": options})["authenticatorId"]
     page.goto("/accounts/2fa/webauthn/add/")
+    page.get_by_label("Password").fill(stack.logins["demo"])
+    page.get_by_role("button", name="Confirm").click()
     page.get_by_label("A passkey").check()
     page.get_by_role("button", name="Add the key").click()
     expect(page.get_by_role("heading", name="Recovery codes")).to_be_visible()
@@ -119,6 +121,8 @@ def test_a_passkey_signs_in_alone(chromium: Browser, stack: Stack) -> None:
 
     page.goto("/accounts/2fa/webauthn/")
     page.get_by_role("link", name="Remove").click()
+    page.get_by_label("Password").fill(stack.logins["demo"])
+    page.get_by_role("button", name="Confirm").click()
     page.get_by_role("button", name="Remove the key").click()
     expect(page.get_by_text("No key yet")).to_be_visible()
     keys.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": device})

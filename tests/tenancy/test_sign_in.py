@@ -32,6 +32,13 @@ def signed_in(world: World, person: str) -> Client:
     return client
 
 
+def confirmed(world: World, person: str) -> Client:
+    """Signed in, and confirmed to be themselves, as what changes the sign-in asks for."""
+    client = signed_in(world, person)
+    assert client.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code == 302
+    return client
+
+
 class TestPages:
     def test_all_templates_are_ours(self) -> None:
         ours = sorted(str(path.relative_to(ROOT / "templates")) for path in (ROOT / "templates").rglob("*.html"))
@@ -42,7 +49,7 @@ class TestPages:
 
     @pytest.mark.parametrize("page", PAGES)
     def test_each_is_shown_without_allauths_own_look(self, world: World, page: str) -> None:
-        answer = signed_in(world, "owner").get(f"/accounts/{page}")
+        answer = confirmed(world, "owner").get(f"/accounts/{page}")
         assert answer.status_code == 200
         used = [template.name for template in answer.templates if template.name]
         assert [name for name in used if name.startswith("allauth/")] == []
@@ -61,7 +68,7 @@ class TestAuthenticatorApp:
         return format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
 
     def test_from_setting_up_to_signing_in(self, world: World) -> None:
-        client = signed_in(world, "owner")
+        client = confirmed(world, "owner")
         secret = client.get("/accounts/2fa/totp/activate/").context["form"].secret
         assert client.post("/accounts/2fa/totp/activate/", {"code": "000000"}).status_code == 200, "refused"
         answer = client.post("/accounts/2fa/totp/activate/", {"code": self.code(secret)})
