@@ -8,6 +8,7 @@ class HostsConfig(AppConfig):
         from hosts import health as of_hosts
         from hosts import (
             observe,
+            overcommit,
             suspicion,
             usage,
             workflows,  # noqa: F401  registers the kinds of operation
@@ -15,9 +16,11 @@ class HostsConfig(AppConfig):
         from hosts.services.hosts import forget_what_they_have
         from portal.backup import settle
         from portal.core import health
+        from portal.quotas import capacity
 
         observe.sample_listeners.append(usage.record)
         observe.watches.append(suspicion.watch)
         settle.listeners.append(forget_what_they_have)
+        capacity.sources.append(overcommit.sellable)
         health.checks["hosts"] = of_hosts.hosts
         health.collectors["hosts"] = of_hosts.metrics

@@ -26,6 +26,14 @@ class OverCommit:
     class_ratios: Mapping[str, float] = field(default_factory=dict)
 
 
+def sellable() -> dict[str, int]:
+    """What may be claimed of all hosts that run machines, by their policy: vcpus, memory_mib, disk_gib."""
+    lending = Host.objects.exclude(state__in=_GONE).filter(cpus__gt=0)
+    capacities = [host.capacity for host in lending]
+    names = ("vcpus", "memory_mib", "disk_gib")
+    return {name: sum(each.get(name) or 0 for each in capacities) for name in names}
+
+
 def of_cluster(cluster_id: UUID) -> OverCommit:
     return _of(list(Host.objects.filter(cluster_id=cluster_id).select_related("cluster")))
 

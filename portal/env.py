@@ -6,6 +6,7 @@ import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -71,3 +72,24 @@ def database() -> dict[str, object]:
 def broker_url(redis_url: str) -> str:
     """The same Redis in kombu's spelling, which knows unix sockets as `redis+socket://`."""
     return redis_url.replace("unix://", "redis+socket://", 1)
+
+
+def oidc_providers() -> dict[str, object]:
+    """One OpenID Connect provider, by BERTH_OIDC_URL, _CLIENT_ID, _CLIENT_SECRET and _NAME; {} without an address."""
+    url = env.str("BERTH_OIDC_URL", default="")
+    if not url:
+        return {}
+    app = {
+        "provider_id": "sso",
+        "name": env.str("BERTH_OIDC_NAME", default="single sign-on"),
+        "client_id": env.str("BERTH_OIDC_CLIENT_ID"),
+        "secret": env.str("BERTH_OIDC_CLIENT_SECRET"),
+        "settings": {"server_url": url},
+    }
+    return {"openid_connect": {"APPS": [app], "OAUTH_PKCE_ENABLED": True}}
+
+
+def oidc_origins() -> list[str]:
+    """Where the sign-in form may lead, beside this site: browsers follow no form elsewhere."""
+    url = urlsplit(env.str("BERTH_OIDC_URL", default=""))
+    return [f"{url.scheme}://{url.netloc}"] if url.netloc else []

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from csp.constants import NONE, SELF
 
-from portal.env import BASE_DIR, DATA_DIR, broker_url, database, env, secret_key, whole_number
+from portal.env import (
+    BASE_DIR,
+    DATA_DIR,
+    broker_url,
+    database,
+    env,
+    oidc_origins,
+    oidc_providers,
+    secret_key,
+    whole_number,
+)
 
 DEBUG = env.bool("BERTH_DEBUG", default=False)
 SECRET_KEY = secret_key()
@@ -48,6 +60,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "csp",
     "django_structlog",
     "drf_spectacular",
@@ -144,10 +160,17 @@ CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
     "empty-bin": {"task": "vms.tasks.empty_bin", "schedule": 60.0, "options": {"expires": 60}},
     "recover-waiting": {"task": "vms.tasks.recover_waiting", "schedule": 15.0, "options": {"expires": 15}},
+    "follow-tenants": {"task": "vms.tasks.follow_tenants", "schedule": 10.0, "options": {"expires": 10}},
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},
     "clear-up-snapshots": {"task": "vms.tasks.clear_up_snapshots", "schedule": 30.0, "options": {"expires": 30}},
     "evict-unused-images": {"task": "vms.tasks.evict_unused_images", "schedule": 3600.0, "options": {"expires": 3600}},
     "roll-up-usage": {"task": "vms.tasks.roll_up_usage", "schedule": 300.0, "options": {"expires": 300}},
+    "tell-ended-increases": {"task": "portal.quotas.tasks.tell_ended_increases", "schedule": 60.0},
+    "send-unsent-invitations": {
+        "task": "portal.tenancy.tasks.send_unsent_invitations",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "reap-uploads": {"task": "vms.tasks.reap_uploads", "schedule": 60.0, "options": {"expires": 60}},
     "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }
@@ -165,7 +188,11 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_FORMS = {"login": "portal.accounts.forms.SignInForm"}
 ACCOUNT_ADAPTER = "portal.accounts.adapter.AccountAdapter"
-ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_VERIFICATION = env.str("BERTH_EMAIL_VERIFICATION", default="optional")
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
 # Few tries from one address; for one account far more, or anybody could lock its owner out.
@@ -173,7 +200,22 @@ ACCOUNT_RATE_LIMITS = {"login_failed": "10/5m/ip,100/h/key"}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-EMAIL_BACKEND = env.str("BERTH_EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+MFA_ADAPTER = "portal.accounts.factors.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts that administrators make have no address
+MFA_TOTP_ISSUER = "Berth"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not BEHIND_TLS
+SOCIALACCOUNT_ADAPTER = "portal.accounts.adapter.ProviderAdapter"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = env.bool("BERTH_OIDC_TRUST_EMAIL", default=False)
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = SOCIALACCOUNT_EMAIL_AUTHENTICATION
+SOCIALACCOUNT_PROVIDERS = oidc_providers()
+OIDC_SIGNUP = env.bool("BERTH_OIDC_SIGNUP", default=False)  # accounts for whoever the provider knows
+
+# -- mail: without a server it lies in files under the data directory -------------------------------------------------
+globals().update(env.email_url("BERTH_EMAIL_URL", default=f"filemail:///{DATA_DIR / 'mail'}"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("BERTH_EMAIL_FROM", default="Berth <berth@localhost>")
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_NAME = "berth_session"
@@ -189,7 +231,7 @@ CONTENT_SECURITY_POLICY = {
         "default-src": [SELF],
         "img-src": [SELF, "data:"],
         "base-uri": [NONE],
-        "form-action": [SELF],
+        "form-action": [SELF, *oidc_origins()],
         "frame-ancestors": [NONE],
         "object-src": [NONE],
     }
@@ -240,3 +282,6 @@ DJANGO_STRUCTLOG_REQUEST_CANCELLED_LOG_LEVEL = 10  # DEBUG: leaving a page ends 
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # request_id_middleware has put a harmless one there
 
 from portal.logs import LOGGING  # noqa: E402, F401
+
+if extra := env.str("BERTH_SETTINGS", default=""):  # the operator's own, such as LDAP and SAML (docs/admin.md)
+    exec(compile(Path(extra).read_text(), extra, "exec"))  # noqa: S102

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from portal.tenancy.invitations import text_of
 from tests.keys import ssh_access
 from tests.world import SSH_KEY, World
 
@@ -447,6 +448,76 @@ ROUTES: dict[str, Route] = {
         {
             "PUT": _call(_OWNERS.format(200), lambda world: {"role": "member"}),
             "DELETE": _call(_OWNERS.format(204)),
+        },
+    ),
+    "api/v1/tenants/<slug:tenant>/invitations": Route(
+        _at("tenants/acme/invitations"),
+        {
+            "GET": _call(_OWNERS.format(200)),
+            "POST": _call(_OWNERS.format(201), lambda world: {"email": "new@example.org", "role": "viewer"}),
+        },
+    ),
+    "api/v1/tenants/<slug:tenant>/invitations/<uuid:id>": Route(
+        lambda world: f"/api/v1/tenants/acme/invitations/{world.invitation().pk}",
+        {"DELETE": _call(_OWNERS.format(204))},
+    ),
+    "api/v1/tenants/<slug:tenant>/actions/suspend": Route(
+        _at("tenants/acme/actions/suspend"),
+        {"POST": _call(_ADMINS_IN_ACME.format(200), lambda world: {"reason": "unpaid"})},
+    ),
+    "api/v1/tenants/<slug:tenant>/actions/resume": Route(
+        lambda world: f"/api/v1/tenants/{world.suspended().slug}/actions/resume",
+        {"POST": _call(_ADMINS_IN_ACME.format(200), _nothing)},
+    ),
+    "api/v1/tenants/<slug:tenant>/actions/close": Route(
+        _at("tenants/acme/actions/close"), {"POST": _call(_OWNERS.format(200), lambda world: {"confirmation": "acme"})}
+    ),
+    # one that is closed is there for the staff alone
+    "api/v1/tenants/<slug:tenant>/actions/reopen": Route(
+        lambda world: f"/api/v1/tenants/{world.closed().slug}/actions/reopen",
+        {"POST": _call("401 403 404 404 404 404 200 403", _nothing)},
+    ),
+    "api/v1/tenants/<slug:tenant>/export": Route(
+        _at("tenants/acme/export"), {"GET": _call("401 403 403 403 200 404 200 403")}
+    ),
+    # nobody else's membership is touched; the last owner stays
+    "api/v1/tenants/<slug:tenant>/actions/leave": Route(
+        _at("tenants/acme/actions/leave"), {"POST": _call("401 403 204 204 409 404 409 409", _nothing)}
+    ),
+    "api/v1/tenants/<slug:tenant>/actions/transfer": Route(
+        _at("tenants/acme/actions/transfer"),
+        {"POST": _call("401 403 403 403 200 404 409 403", lambda world: {"username": "member"})},
+    ),
+    # those who belong to it already need none
+    "api/v1/invitations/actions/accept": Route(
+        _at("invitations/actions/accept"),
+        {"POST": _call("401 403 409 409 409 201 201 201", lambda world: {"token": text_of(world.invitation())})},
+    ),
+    "api/v1/quotas/<slug:tenant>/requests": Route(
+        _at("quotas/acme/requests"),
+        {"POST": _call(_MEMBERS.format(201), lambda world: {"wanted": {"vcpus": 40}, "reason": "Black Friday"})},
+    ),
+    "api/v1/quota-requests": Route(_at("quota-requests"), {"GET": SIGNED_IN}),
+    "api/v1/quota-requests/<uuid:id>": Route(
+        lambda world: f"/api/v1/quota-requests/{world.request().pk}", {"GET": ACME_READS}
+    ),
+    "api/v1/quota-requests/<uuid:id>/actions/approve": Route(
+        lambda world: f"/api/v1/quota-requests/{world.request().pk}/actions/approve",
+        {"POST": _call(_ADMINS_IN_ACME.format(200), _nothing)},
+    ),
+    "api/v1/quota-requests/<uuid:id>/actions/refuse": Route(
+        lambda world: f"/api/v1/quota-requests/{world.request().pk}/actions/refuse",
+        {"POST": _call(_ADMINS_IN_ACME.format(200), lambda world: {"answer": "Not this year."})},
+    ),
+    "api/v1/quota-requests/<uuid:id>/actions/withdraw": Route(
+        lambda world: f"/api/v1/quota-requests/{world.request().pk}/actions/withdraw",
+        {"POST": _call(_MEMBERS.format(200), _nothing)},
+    ),
+    "api/v1/quota-rule": Route(
+        _at("quota-rule"),
+        {
+            "GET": STAFF_READS,
+            "PUT": _call(_ADMINS.format(200), lambda world: {"is_active": True, "percent": 50, "days": 30}),
         },
     ),
     "api/v1/quotas": Route(_at("quotas"), {"GET": SIGNED_IN}),

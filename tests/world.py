@@ -15,6 +15,10 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.db.models import QuerySet
 from django.test import Client
@@ -31,8 +35,9 @@ from portal.billing.services import NewPrice, create_book
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import ledger
+from portal.quotas.models import IncreaseRequest
 from portal.tenancy.gate import SYSTEM
-from portal.tenancy.models import Tenant
+from portal.tenancy.models import Invitation, Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
 from vms import intake
@@ -116,6 +121,40 @@ class World:
 
     def caller(self, person: str = "", **token: Any) -> Caller:
         return Caller(self.token(person, **token)[1] if person else "")
+
+    def suspended(self) -> Tenant:
+        """Acme, from now on."""
+        self.acme.suspended_at, self.acme.suspended_for = timezone.now(), "unpaid"
+        self.acme.save()
+        return self.acme
+
+    def closed(self, days: int = 30) -> Tenant:
+        """Acme, from now on; its end is so many days away."""
+        self.acme.closed_at, self.acme.purge_at = timezone.now(), timezone.now() + timedelta(days=days)
+        self.acme.save()
+        return self.acme
+
+    def session(self, person: str) -> UserSession:
+        """A browser in which they are signed in."""
+        store = SessionStore()
+        user = self.people[person]
+        store.update({SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0]})
+        store[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        store.create()
+        return UserSession.objects.create(user=user, ip="192.0.2.1", session_key=store.session_key, user_agent="Opera")
+
+    def invitation(self, role: str = "member", **more: Any) -> Invitation:
+        """Into acme, by its owner."""
+        values = {"email": "new@example.org", "expires_at": timezone.now() + timedelta(days=7), **more}
+        return Invitation.objects.create(tenant=self.acme, role=role, invited_by=self.people["owner"], **values)
+
+    def request(self, **more: Any) -> IncreaseRequest:
+        """Of acme's, for 40 vCPUs in the next ten days; it waits, and there is one only."""
+        if found := IncreaseRequest.objects.unscoped("test").filter(tenant=self.acme, state="pending").first():
+            return found
+        values = {"wanted": {"vcpus": 40}, "reason": "Black Friday", "asked_by": "member"}
+        values |= {"ends_at": timezone.now() + timedelta(days=10), **more}
+        return IncreaseRequest.objects.create(tenant=self.acme, **values)
 
     def key_of(self, person: str) -> SshKey:
         return SshKey.objects.filter(user=self.people[person]).first() or add_key(

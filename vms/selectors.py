@@ -160,7 +160,7 @@ def images(actor: Actor, tenant: Tenant | None = None) -> QuerySet[Image]:
         rows = rows.available_to(tenant)
     if actor.is_provider and tenant is None:
         return rows
-    own = Q(tenant=tenant) if tenant is not None else Q(tenant_id__in=list(actor.memberships))
+    own = Q(tenant=tenant) if tenant is not None else Q(tenant_id__in=actor.tenants_with(Permission.IMAGE_READ))
     return rows.filter(own | OFFERED)
 
 

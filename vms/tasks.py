@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from vms import usage
 from vms.scheduling.turn import turn
-from vms.services import bin, copies, failover, uploads
+from vms.services import bin, copies, failover, tenants, uploads
 from vms.workflows import clear_up
 
 
@@ -36,6 +36,12 @@ def clear_up_snapshots() -> None:
 @shared_task  # type: ignore[untyped-decorator]
 def recover_waiting() -> None:
     failover.recover_waiting()
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def follow_tenants() -> None:
+    """Stop, bin and purge what belongs to suspended and closed tenants."""
+    tenants.follow(timezone.now())
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -41,7 +41,8 @@ class SshKey(Row):
 class ApiToken(Row):
     """A program's credential: only the SHA-256 of its secret is kept; its rights are never more than its user's now.
 
-    `tenant_id` narrows it to one tenant and takes away provider rights; `scopes` are permissions, or ["*"].
+    `tenant_id` narrows it to one tenant and takes away provider rights; `scopes` are permissions, or ["*"]. With
+    `ip_ranges` it is known only to whoever calls from one of these networks.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
@@ -52,6 +53,8 @@ class ApiToken(Row):
     scopes = models.JSONField(default=list)
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)
+    last_used_from = models.GenericIPAddressField(null=True)
+    ip_ranges = models.JSONField(default=list)
 
     class Meta:
         ordering = ["-created_at", "-id"]

@@ -27,6 +27,12 @@ class TokenIn(Input):
     )
     tenant = Text(required=False, allow_null=True, help_text="Slug or id of the only tenant it may reach.")
     expires_at = Moment(required=False, allow_null=True)
+    ip_ranges = serializers.ListField(
+        child=Text(max_length=50),
+        max_length=20,
+        required=False,
+        help_text="Networks that it may be used from; none: any.",
+    )
 
 
 class TokenOut(serializers.Serializer[Any]):
@@ -41,6 +47,8 @@ class TokenOut(serializers.Serializer[Any]):
     created_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
+    last_used_from = serializers.CharField(allow_null=True)
+    ip_ranges = serializers.ListField(child=serializers.CharField())
 
     def get_tenant(self, token: ApiToken) -> str | None:
         slug: str | None = self.context["tenants"].get(token.tenant_id)

@@ -10,7 +10,7 @@ from portal.accounts import tokens
 from portal.accounts.models import ApiToken, User
 from portal.core.errors import Forbidden
 from portal.tenancy.gate import Actor, actor_for
-from portal.web.actor import request_id
+from portal.web.actor import address_of, request_id
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -20,9 +20,11 @@ class TokenAuthentication(BaseAuthentication):
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        token = tokens.find(text.strip())
+        token = tokens.find(text.strip(), address_of(request))
         if token is None:
-            raise AuthenticationFailed("This token is unknown, expired or revoked.", code="invalid_token")
+            raise AuthenticationFailed(
+                "This token is unknown, expired, revoked, or not for this address.", code="invalid_token"
+            )
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

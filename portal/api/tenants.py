@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portal.api.serializers import Choice, Input, Integer, Text
+from portal.api.serializers import Boolean, Choice, Input, Integer, Text
 from portal.api.views import ApiView
 from portal.quotas import selectors as quotas
 from portal.quotas.models import RESOURCES
@@ -27,7 +27,10 @@ class TenantIn(Input):
 
 
 class TenantChange(Input):
-    name = Text(max_length=100)
+    """What is left out stays as it is."""
+
+    name = Text(max_length=100, required=False)
+    needs_second_factor = Boolean(required=False, help_text="Whether membership is worth anything without one.")
 
 
 class TenantOut(serializers.Serializer[Any]):
@@ -37,6 +40,10 @@ class TenantOut(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     slug = serializers.CharField()
     name = serializers.CharField()
+    status = serializers.ChoiceField(choices=["active", "suspended", "closed", "purged"])
+    suspended_for = serializers.CharField(help_text="The reason, where it is suspended.")
+    needs_second_factor = serializers.BooleanField()
+    purge_at = serializers.DateTimeField(allow_null=True, help_text="When what a closed one had is deleted.")
     role = serializers.SerializerMethodField(help_text="Yours in it; null for the provider's staff.")
     created_at = serializers.DateTimeField()
 
@@ -72,9 +79,13 @@ class TenantDetail(ApiView):
 
     @extend_schema(request=TenantChange, responses=TenantOut)
     def patch(self, request: Request, tenant: str) -> Response:
-        """Rename it; the slug stays."""
+        """Rename it, or ask its members for a second factor; the slug stays."""
         found = selectors.tenant(self.actor, tenant, Permission.TENANT_WRITE)
-        services.rename_tenant(actor=self.actor, tenant=found, **self.body(TenantChange))
+        wanted = self.body(TenantChange)
+        if "name" in wanted:
+            services.rename_tenant(actor=self.actor, tenant=found, name=wanted["name"])
+        if "needs_second_factor" in wanted:
+            services.demand_second_factor(actor=self.actor, tenant=found, demanded=wanted["needs_second_factor"])
         return Response(TenantOut(found, context=_by(self)).data)
 
 

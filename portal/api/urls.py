@@ -2,7 +2,17 @@
 
 from django.urls import path, re_path
 
-from portal.api import account, billing, documentation, events, operations, tenants, views
+from portal.api import (
+    account,
+    billing,
+    documentation,
+    events,
+    invitations,
+    operations,
+    quota_requests,
+    tenants,
+    views,
+)
 
 urlpatterns = [
     path("schema", documentation.schema_document, name="api-schema"),
@@ -19,6 +29,11 @@ urlpatterns = [
         r"^tenants/(?P<tenant>[-\w]+)/members/(?P<username>[\w.@+-]{1,150})\Z",
         tenants.MemberDetail.as_view(),
     ),
+    path("tenants/<slug:tenant>/invitations", invitations.Invitations.as_view()),
+    path("tenants/<slug:tenant>/invitations/<uuid:id>", invitations.InvitationDetail.as_view()),
+    path("tenants/<slug:tenant>/actions/leave", invitations.TenantLeave.as_view()),
+    path("tenants/<slug:tenant>/actions/transfer", invitations.TenantHandOver.as_view()),
+    path("invitations/actions/accept", invitations.InvitationAccept.as_view()),
     path("quotas", tenants.Quotas.as_view()),
     path("quotas/<slug:tenant>", tenants.QuotaDetail.as_view()),
     path("usage", billing.Usages.as_view()),
@@ -28,6 +43,13 @@ urlpatterns = [
     path("prices/<uuid:id>/actions/end", billing.PriceEnd.as_view()),
     path("tenants/<slug:tenant>/adjustments", billing.Adjustments.as_view()),
     path("tenants/<slug:tenant>/periods", billing.Periods.as_view()),
+    path("quotas/<slug:tenant>/requests", quota_requests.TenantRequests.as_view()),
+    path("quota-requests", quota_requests.QuotaRequests.as_view()),
+    path("quota-requests/<uuid:id>", quota_requests.QuotaRequestDetail.as_view()),
+    path("quota-requests/<uuid:id>/actions/approve", quota_requests.QuotaRequestApprove.as_view()),
+    path("quota-requests/<uuid:id>/actions/refuse", quota_requests.QuotaRequestRefuse.as_view()),
+    path("quota-requests/<uuid:id>/actions/withdraw", quota_requests.QuotaRequestWithdraw.as_view()),
+    path("quota-rule", quota_requests.QuotaRule.as_view()),
     path("events", events.Events.as_view()),
     path("tokens", account.Tokens.as_view()),
     path("tokens/<uuid:id>", account.TokenDetail.as_view()),

@@ -43,6 +43,13 @@ class Forbidden(DomainError):
     code = "forbidden"
 
 
+class TooMany(DomainError):
+    """It was asked for too often; later it is taken."""
+
+    status = 429
+    code = "too_many"
+
+
 class Conflict(DomainError):
     """The thing's present state does not allow it."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.db import models
 
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 
@@ -46,6 +47,7 @@ class Event(models.Model):
     data = models.JSONField(default=dict)
 
     objects = EventQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.EVENT_READ
 
     class Meta:
         ordering = ["-id"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -10,6 +12,7 @@ from portal.core.models import Row
 from portal.core.pace import Amount
 from portal.operations.states import ACTIVE, PUBLIC, State, StepState
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 
@@ -50,6 +53,7 @@ class Operation(Row):
     rung_at = models.DateTimeField(null=True)
 
     objects = TenantQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.OPERATION_READ
     only_reads = False  # what it was found by: selectors.active_on_each says so
 
     class Meta:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.db.models import OuterRef, Subquery, Sum
 
-from portal.quotas import ledger
-from portal.quotas.models import RESOURCES, Claim, Quota
+from portal.quotas import grants, ledger
+from portal.quotas.models import RESOURCES, Claim, IncreaseRequest, Quota
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
@@ -16,19 +16,24 @@ from portal.tenancy.roles import Permission
 
 @dataclass(frozen=True)
 class Usage:
-    """A tenant's limits (None: unlimited) and what it uses, by resource."""
+    """A tenant's limits (None: unlimited) and what it uses, by resource.
+
+    `limits` hold at present; `lasting` are those without the increases that end.
+    """
 
     limits: Mapping[str, int | None]
     used: Mapping[str, int]
+    lasting: Mapping[str, int | None]
 
 
 def usage(actor: Actor, tenant: Tenant) -> Usage:
-    """One query."""
+    """Two queries."""
     actor.require(Permission.QUOTA_READ, tenant.pk)
     quota = Quota.objects.annotate(**{f"used_{resource}": _sum_of(resource) for resource in RESOURCES}).get(
         tenant=tenant
     )
-    return Usage(quota.limits, {resource: getattr(quota, f"used_{resource}") or 0 for resource in RESOURCES})
+    used = {resource: getattr(quota, f"used_{resource}") or 0 for resource in RESOURCES}
+    return Usage(grants.limits_of(quota), used, quota.limits)
 
 
 def _sum_of(resource: str) -> Subquery:
@@ -37,10 +42,15 @@ def _sum_of(resource: str) -> Subquery:
 
 
 def usages(actor: Actor, tenants: Sequence[Tenant]) -> list[Usage]:
-    """Of each of these tenants, in the same order. Two queries, however many they are."""
+    """Of each of these tenants, in the same order. Three queries, however many they are."""
     for tenant in tenants:
         actor.require(Permission.QUOTA_READ, tenant.pk)
     ids = [tenant.pk for tenant in tenants]
     quotas = Quota.objects.in_bulk(ids)
-    used = ledger.used_by_account(ids)
-    return [Usage(quotas[id].limits, {name: used.get(id, {}).get(name, 0) for name in RESOURCES}) for id in ids]
+    used, running = ledger.used_by_account(ids), grants.running(ids)
+    return [_usage(quotas[id], used.get(id, {}), [each for each in running if each.tenant_id == id]) for id in ids]
+
+
+def _usage(quota: Quota, used: Mapping[str, int], running: Sequence[IncreaseRequest]) -> Usage:
+    in_use = {name: used.get(name, 0) for name in RESOURCES}
+    return Usage(grants.raised(quota.limits, running), in_use, quota.limits)

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from portal.core.errors import Invalid
 from portal.events import log
-from portal.quotas import ledger, words
+from portal.quotas import grants, ledger, words
 from portal.quotas.models import RESOURCES, Quota
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -25,7 +25,7 @@ def hold(tenant: Tenant, holder_id: UUID, wanted: Mapping[str, int], *, field: s
     """
     quota = Quota.objects.get(tenant=tenant)
     try:
-        ledger.hold(tenant.pk, holder_id, wanted, quota.limits)
+        ledger.hold(tenant.pk, holder_id, wanted, grants.limits_of(quota))
     except ledger.Exceeded as refusal:
         facts, resource = refusal.extra, refusal.extra["resource"]
         raise ledger.Exceeded(

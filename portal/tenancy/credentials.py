@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from uuid import UUID
 
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -18,6 +20,9 @@ from portal.events import log
 from portal.tenancy.gate import ALL_SCOPES, Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
+
+Network = IPv4Network | IPv6Network
+MOST_RANGES = 20
 
 
 @transaction.atomic
@@ -53,23 +58,34 @@ def create_token(
     scopes: Sequence[str],
     tenant: Tenant | None = None,
     expires_at: datetime | None = None,
+    ip_ranges: Sequence[str] = (),
 ) -> tuple[ApiToken, str]:
     """A new token of the actor's and its text, which cannot be had again.
 
-    Made with a token, it takes over that one's tenant and end where it names none itself; Forbidden ("token_wider")
-    where it would reach further, do more, or live longer.
+    `ip_ranges` are networks (CIDR) that it may be used from; none: anywhere. Made with a token, it takes over that
+    one's tenant, end and networks where it names none itself; Forbidden ("token_wider") where it would reach further,
+    do more, live longer, or be good from elsewhere.
     """
     user = _user(actor)
     _check(scopes, expires_at)
+    networks = _networks(ip_ranges)
     tenant_id = tenant.pk if tenant else None
     if made_with is not None:
         tenant_id = tenant_id or made_with.tenant_id
         expires_at = expires_at or made_with.expires_at
+        networks = networks or _networks(made_with.ip_ranges)
         _refuse_wider(made_with, scopes, tenant_id, expires_at)
+        _refuse_from_elsewhere(made_with, networks)
     token, secret = tokens.issue(
-        user=user, name=text.label(name), scopes=scopes, tenant_id=tenant_id, expires_at=expires_at
+        user=user,
+        name=text.label(name),
+        scopes=scopes,
+        tenant_id=tenant_id,
+        expires_at=expires_at,
+        ip_ranges=[str(network) for network in networks],
     )
     after = {"scopes": list(scopes), "expires_at": expires_at.isoformat() if expires_at else None}
+    after |= {"ip_ranges": token.ip_ranges} if networks else {}
     log.record("token.created", actor=actor, target=token, after=after)
     return token, secret
 
@@ -89,6 +105,19 @@ def tokens_of(actor: Actor) -> QuerySet[ApiToken]:
     """The actor's own; to a token for one tenant, those for that tenant."""
     own = ApiToken.objects.filter(user=actor.user)
     return own.filter(tenant_id=actor.only_tenant) if actor.only_tenant else own
+
+
+def sessions_of(actor: Actor) -> list[UserSession]:
+    """The browsers in which the actor is signed in; those that have ended are forgotten."""
+    return list(UserSession.objects.purge_and_list(_whole_user(actor)))
+
+
+@transaction.atomic
+def end_session(*, actor: Actor, session: UserSession) -> None:
+    """Sign that browser out; `session` is one of `sessions_of`."""
+    user = _whole_user(actor)
+    session.end()
+    log.record("user.session-ended", actor=actor, target=user, before={"address": session.ip})
 
 
 def require_keys(actor: Actor) -> None:
@@ -129,6 +158,27 @@ def _refuse_wider(
         raise _wider("A token for one tenant cannot make one for another.", "tenant")
     if made_with.expires_at and (expires_at is None or expires_at > made_with.expires_at):
         raise _wider("A token cannot make one that outlives it.", "expires_at")
+
+
+def _networks(ranges: Sequence[str]) -> list[Network]:
+    if len(ranges) > MOST_RANGES:
+        raise Invalid(f"{MOST_RANGES} networks are the most.", field="ip_ranges")
+    try:
+        return [ip_network(each) for each in ranges]
+    except ValueError as error:
+        words = "Use networks such as 192.0.2.0/24 or 2001:db8::/32, or single addresses."
+        raise Invalid(words, code="invalid_network", field="ip_ranges") from error
+
+
+def _refuse_from_elsewhere(made_with: ApiToken, networks: Sequence[Network]) -> None:
+    allowed = _networks(made_with.ip_ranges)
+    if allowed and not all(any(_is_part(each, whole) for whole in allowed) for each in networks):
+        raise _wider("A token cannot make one that is good from elsewhere.", "ip_ranges")
+
+
+def _is_part(network: Network, whole: Network) -> bool:
+    first, last = network.network_address, network.broadcast_address
+    return first in whole and last in whole
 
 
 def _wider(words: str, field: str) -> Forbidden:

@@ -12,9 +12,11 @@ from typing import TypeVar
 from uuid import UUID
 
 from django.db import models
+from django.db.models import F
 
 from portal.accounts.models import ApiToken, ProviderRole, User
 from portal.core.errors import Forbidden, NotFound
+from portal.tenancy.bars import STAFF_BAR, Bar, bar_of, has_second_factor
 from portal.tenancy.roles import PERSONAL, PROVIDER_ROLES, TENANT_ROLES, Permission, Role
 
 M = TypeVar("M", bound=models.Model)
@@ -25,7 +27,8 @@ ALL_SCOPES = "*"
 class Actor:
     """Whoever asks: a person in the browser, a program with a token, or the system itself (`user` is None).
 
-    `memberships` maps tenant ids to roles, already narrowed to the token's tenant where it has one.
+    `memberships` maps tenant ids to roles, already narrowed to the token's tenant where it has one. `bars` say where a
+    role is worth less than that at present, under None for the role across tenants.
     """
 
     user: User | None
@@ -35,6 +38,7 @@ class Actor:
     source: str = "ui"
     request_id: str = ""
     only_tenant: UUID | None = None  # a token for one tenant
+    bars: Mapping[UUID | None, Bar] = field(default_factory=dict)
 
     @property
     def is_provider(self) -> bool:
@@ -59,7 +63,7 @@ class Actor:
         """Raises Forbidden, with a reason for people."""
         self.require_scope(permission)
         if permission not in self._permissions(tenant_id):
-            raise Forbidden(self.why_not(permission, tenant_id))
+            raise self._refusal(permission, tenant_id)
 
     def require_scope(self, permission: Permission) -> None:
         """What a token was not made for is refused before anything is looked up."""
@@ -70,39 +74,84 @@ class Actor:
         """For requests that name their tenant, or their targets, in the body: refuses who may do that nowhere."""
         self.require_scope(permission)
         if not any(self.can(permission, tenant_id) for tenant_id in (None, *self.memberships)):
-            raise Forbidden(self.why_not(permission, next(iter(self.memberships), None)))
+            raise self._refusal(permission, next(iter(self.memberships), None))
 
     def why_not(self, permission: Permission, tenant_id: UUID | None = None) -> str:
+        if (bar := self._bar(permission, tenant_id)) is not None:
+            return bar.words
         role = self.memberships.get(tenant_id) if tenant_id else None
         if role and permission in TENANT_ROLES[Role.OWNER]:
-            return f"Your role here is {role}; this needs more. Ask an owner of the tenant."
+            return f"Your role here is {role.label.lower()}; this needs more. Ask an owner of the tenant."
         if self.provider_role == ProviderRole.AUDITOR:
             return "Auditors read everything and change nothing."
         return "Only administrators of the provider may do that."
 
+    def tenants_with(self, permission: Permission) -> list[UUID]:
+        """Those where a membership gives it."""
+        return [id for id in self.memberships if permission in self._granted_in(id)]
+
+    def refuse_if_shut_out(self) -> None:
+        """Forbidden, with the reason, to whom at least one membership gives nothing at present."""
+        for tenant_id in self.memberships:
+            if (bar := self.bars.get(tenant_id)) is not None and not bar.leaves:
+                raise Forbidden(bar.words, code=bar.code)
+
+    def _refusal(self, permission: Permission, tenant_id: UUID | None) -> Forbidden:
+        bar = self._bar(permission, tenant_id)
+        return Forbidden(self.why_not(permission, tenant_id), code=bar.code if bar else None)
+
+    def _bar(self, permission: Permission, tenant_id: UUID | None) -> Bar | None:
+        """What stands between the actor and what their role would give them."""
+        role = self.memberships.get(tenant_id) if tenant_id else None
+        if role and permission in TENANT_ROLES[role] and tenant_id in self.bars:
+            return self.bars[tenant_id]
+        return self.bars.get(None)
+
     def _permissions(self, tenant_id: UUID | None) -> frozenset[Permission]:
         granted = PERSONAL | PROVIDER_ROLES[self.provider_role]
-        if tenant_id is not None and (role := self.memberships.get(tenant_id)):
-            granted |= TENANT_ROLES[role]
-        return granted
+        return granted | self._granted_in(tenant_id) if tenant_id in self.memberships else granted
+
+    def _granted_in(self, tenant_id: UUID | None) -> frozenset[Permission]:
+        assert tenant_id is not None
+        granted = TENANT_ROLES[self.memberships[tenant_id]]
+        return granted & self.bars[tenant_id].leaves if tenant_id in self.bars else granted
 
 
 SYSTEM = Actor(user=None, provider_role=ProviderRole.ADMIN, source="system")
 
 
 def actor_for(user: User, *, token: ApiToken | None = None, source: str = "ui", request_id: str = "") -> Actor:
-    """The actor behind a request, with roles as they are now. One query."""
-    from portal.tenancy.models import Membership
-
-    rows = Membership.objects.filter(user=user, tenant__closed_at=None).values_list("tenant_id", "role")
-    memberships = {tenant_id: Role(role) for tenant_id, role in rows}
+    """The actor behind a request, with roles as they are now. One query, two for the provider's staff."""
+    memberships, bars = _memberships(user)
     provider_role, scopes = user.provider_role, frozenset({ALL_SCOPES})
+    if provider_role != ProviderRole.NONE and _lacks_factor_of_staff(user):
+        provider_role, bars[None] = ProviderRole.NONE, STAFF_BAR
     if token is not None:
         scopes = frozenset(token.scopes)
         if token.tenant_id:
             memberships = _narrowed(memberships, token.tenant_id, provider_role)
             provider_role = ProviderRole.NONE
-    return Actor(user, memberships, provider_role, scopes, source, request_id, token.tenant_id if token else None)
+    only_tenant = token.tenant_id if token else None
+    return Actor(user, memberships, provider_role, scopes, source, request_id, only_tenant, bars)
+
+
+def _memberships(user: User) -> tuple[dict[UUID, Role], dict[UUID | None, Bar]]:
+    """Roles by tenant, and what limits them at present."""
+    from portal.tenancy.models import Membership
+
+    rows = Membership.objects.filter(user=user, tenant__closed_at=None)
+    facts = {name: F(f"tenant__{name}") for name in ("name", "needs_second_factor", "suspended_at", "suspended_for")}
+    found = list(rows.values("tenant_id", "role", has_factor=has_second_factor(user), **facts))
+    bars = {row["tenant_id"]: bar_of(row, has_factor=row["has_factor"]) for row in found}
+    roles = {row["tenant_id"]: Role(row["role"]) for row in found}
+    return roles, {id: bar for id, bar in bars.items() if bar is not None}
+
+
+def _lacks_factor_of_staff(user: User) -> bool:
+    from portal.tenancy.models import SignInPolicy
+
+    rows = SignInPolicy.objects.filter(staff_need_second_factor=True)
+    return rows.exclude(has_second_factor(user)).exists()
 
 
 def _narrowed(memberships: Mapping[UUID, Role], tenant_id: UUID, provider_role: str) -> dict[UUID, Role]:
@@ -123,6 +172,7 @@ def get(model: type[M], actor: Actor, permission: Permission, id: UUID | str, re
     queryset = model.objects.for_actor(actor).select_related(*related)  # type: ignore[attr-defined]
     found: M | None = queryset.filter(pk=parse_id(id)).first()
     if found is None:
+        actor.refuse_if_shut_out()
         raise NotFound(f"There is no such {model._meta.verbose_name}.")
     actor.require(permission, getattr(found, "tenant_id", None))
     return found

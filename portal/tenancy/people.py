@@ -5,6 +5,9 @@ from __future__ import annotations
 import secrets
 from uuid import UUID
 
+from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -13,8 +16,11 @@ from django.db.models import QuerySet
 from portal.accounts.models import ProviderRole, User
 from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import log
-from portal.tenancy.gate import Actor
+from portal.tenancy import invitations
+from portal.tenancy.gate import Actor, actor_for
+from portal.tenancy.models import SignInPolicy
 from portal.tenancy.roles import Permission
+from portal.tenancy.services import refuse_without_factor
 
 
 def users(actor: Actor, search: str = "") -> QuerySet[User]:
@@ -30,13 +36,27 @@ def create_user(*, actor: Actor, username: str, email: str = "", provider_role: 
     actor.require(Permission.USER_WRITE)
     _check(username, email, provider_role)
     password = secrets.token_urlsafe(12)
-    try:
-        with transaction.atomic():
-            user = User.objects.create_user(username, email, password, provider_role=provider_role)
-    except IntegrityError as error:
-        raise Conflict("Somebody has this user name already.", code="duplicate", field="username") from error
+    user = User(username=username, email=User.objects.normalize_email(email), provider_role=provider_role)
+    user.set_password(password)
+    _save_new(user)
     log.record("user.created", actor=actor, target=user, after={"provider_role": provider_role})
     return user, password
+
+
+@transaction.atomic
+def create_invited_user(*, text: str, username: str, password: str) -> User:
+    """An account for whoever follows an invitation's link, which proves the address, and the membership with it."""
+    invitation = invitations.find(text)
+    _check(username, "", "")
+    user = User(username=username, email=invitation.email)
+    _check_password(password, user)
+    user.set_password(password)
+    _save_new(user)
+    EmailAddress.objects.create(user=user, email=invitation.email, verified=True, primary=True)
+    actor = actor_for(user)
+    log.record("user.created", actor=actor, target=user, after={"invited_by": invitation.invited_by.get_username()})
+    invitations.accept(actor=actor, text=text)
+    return user
 
 
 @transaction.atomic
@@ -60,9 +80,33 @@ def set_active(*, actor: Actor, user_id: UUID, active: bool) -> User:
     before, user.is_active = user.is_active, active
     user.save(update_fields=["is_active"])
     _refuse_without_admin()
+    if not active:
+        end_sessions(user)
     kind = "user.enabled" if active else "user.disabled"
     log.record(kind, actor=actor, target=user, before={"active": before}, after={"active": active})
     return user
+
+
+def end_sessions(user: User) -> None:
+    """They are signed out everywhere, for good."""
+    for session in UserSession.objects.filter(user=user):
+        session.end()
+
+
+@transaction.atomic
+def demand_of_staff(*, actor: Actor, demanded: bool) -> None:
+    """Whether provider roles are worth anything without a second factor. Whoever demands it must have one."""
+    actor.require(Permission.USER_WRITE)
+    if demanded:
+        refuse_without_factor(actor)
+    SignInPolicy.objects.update_or_create(defaults={"staff_need_second_factor": demanded})
+    assert actor.user is not None
+    log.record("user.staff-sign-in-changed", actor=actor, target=actor.user, after={"second_factor": demanded})
+
+
+def staff_need_second_factor(actor: Actor) -> bool:
+    actor.require(Permission.USER_READ)
+    return SignInPolicy.objects.filter(staff_need_second_factor=True).exists()
 
 
 def _fetch(actor: Actor, user_id: UUID) -> User:
@@ -73,6 +117,21 @@ def _fetch(actor: Actor, user_id: UUID) -> User:
     if user is None:
         raise NotFound("There is no such user.")
     return user
+
+
+def _save_new(user: User) -> None:
+    try:
+        with transaction.atomic():
+            user.save(force_insert=True)
+    except IntegrityError as error:
+        raise Conflict("Somebody has this user name already.", code="duplicate", field="username") from error
+
+
+def _check_password(password: str, user: User) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid(" ".join(error.messages), code="weak_password", field="password") from error
 
 
 def _refuse_without_admin() -> None:

@@ -1,4 +1,4 @@
-"""Who may do what: one table. Scopes of API tokens are the same words."""
+"""Who may do what: one table. docs/roles.md and tests/test_roles.py are made of it; scopes of tokens are its words."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ class Permission(StrEnum):
     EVENT_READ = "event:read"
     QUOTA_READ = "quota:read"
     QUOTA_WRITE = "quota:write"
+    QUOTA_REQUEST = "quota:request"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
     TENANT_READ = "tenant:read"
     TENANT_WRITE = "tenant:write"
+    TENANT_CLOSE = "tenant:close"
+    TENANT_SUSPEND = "tenant:suspend"
     MEMBER_READ = "member:read"
     MEMBER_WRITE = "member:write"
     ACCOUNT_READ = "account:read"
@@ -38,16 +41,26 @@ class Permission(StrEnum):
     USER_WRITE = "user:write"
 
 
-class Role(StrEnum):
-    """What a member is in one tenant."""
+# What changes nothing: all that is left to the members of a suspended tenant.
+READS = frozenset(permission for permission in Permission if permission.endswith(":read"))
 
+
+class Role(StrEnum):
+    """What a member is in one tenant; each may do what the one before may, and more."""
+
+    BILLING = "billing"
     VIEWER = "viewer"
     MEMBER = "member"
     OWNER = "owner"
 
+    @property
+    def label(self) -> str:
+        return "Billing reader" if self is Role.BILLING else self.value.capitalize()
+
 
 P = Permission
-_VIEWER = frozenset(
+_BILLING = frozenset({P.TENANT_READ, P.QUOTA_READ, P.BILLING_READ})
+_VIEWER = _BILLING | frozenset(
     {
         P.VM_READ,
         P.IMAGE_READ,
@@ -55,16 +68,18 @@ _VIEWER = frozenset(
         P.NETWORK_READ,
         P.OPERATION_READ,
         P.EVENT_READ,
-        P.QUOTA_READ,
-        P.BILLING_READ,
-        P.TENANT_READ,
         P.MEMBER_READ,
     }
 )
-_MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.IMAGE_WRITE, P.OPERATION_WRITE}
-_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.IMAGE_SHARE}
+_MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.IMAGE_WRITE, P.OPERATION_WRITE, P.QUOTA_REQUEST}
+_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.TENANT_CLOSE, P.IMAGE_SHARE}
 
-TENANT_ROLES: dict[Role, frozenset[Permission]] = {Role.VIEWER: _VIEWER, Role.MEMBER: _MEMBER, Role.OWNER: _OWNER}
+TENANT_ROLES: dict[Role, frozenset[Permission]] = {
+    Role.BILLING: _BILLING,
+    Role.VIEWER: _VIEWER,
+    Role.MEMBER: _MEMBER,
+    Role.OWNER: _OWNER,
+}
 
 # Admins run tenants' machines but do not read their secrets; auditors read everything else and change nothing.
 PROVIDER_ROLES: dict[str, frozenset[Permission]] = {

@@ -23,7 +23,7 @@ class UnscopedQuery(RuntimeError):
 
 
 class TenantQuerySet(models.QuerySet[M]):
-    """For models with a `tenant` (null: the provider's own)."""
+    """For models with a `tenant` (null: the provider's own), and a `read_permission` that a role there must give."""
 
     _scoped = False
 
@@ -34,7 +34,7 @@ class TenantQuerySet(models.QuerySet[M]):
         return queryset.filter(self.visible_to(actor))
 
     def visible_to(self, actor: Actor) -> Q:
-        return Q(tenant_id__in=list(actor.memberships))
+        return Q(tenant_id__in=actor.tenants_with(self.model.read_permission))  # type: ignore[attr-defined]
 
     def unscoped(self, reason: str) -> Self:
         queryset: Self = self._chain()  # type: ignore[attr-defined]

@@ -11,12 +11,29 @@ from portal.tenancy.roles import Permission
 
 
 def tenants(actor: Actor) -> QuerySet[Tenant]:
+    """Those that are open."""
     return Tenant.objects.for_actor(actor).filter(closed_at=None)
 
 
+def all_tenants(actor: Actor) -> QuerySet[Tenant]:
+    """Closed ones as well: the provider's list."""
+    actor.require(Permission.HOST_READ)
+    return Tenant.objects.for_actor(actor)
+
+
 def tenant(actor: Actor, slug_or_id: object, permission: Permission = Permission.TENANT_READ) -> Tenant:
-    """By slug or id; NotFound where the actor may not see it, Forbidden where the role is too low."""
-    rows, wanted = tenants(actor), str(slug_or_id)
+    """An open one, by slug or id; NotFound where the actor may not see it, Forbidden where the role is too low."""
+    return _tenant(actor, tenants(actor), slug_or_id, permission)
+
+
+def any_tenant(actor: Actor, slug_or_id: object, permission: Permission = Permission.TENANT_READ) -> Tenant:
+    """As `tenant`; to the provider's staff also one that is closed."""
+    rows = all_tenants(actor) if actor.can(Permission.HOST_READ) else tenants(actor)
+    return _tenant(actor, rows, slug_or_id, permission)
+
+
+def _tenant(actor: Actor, rows: QuerySet[Tenant], slug_or_id: object, permission: Permission) -> Tenant:
+    wanted = str(slug_or_id)
     found = rows.filter(slug=wanted).first()
     if found is None:
         found = rows.filter(pk=parse_id(wanted)).first()

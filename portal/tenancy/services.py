@@ -13,6 +13,7 @@ from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import log
 from portal.quotas import ledger
 from portal.quotas.models import Quota
+from portal.tenancy.bars import SECOND_FACTOR, has_second_factor
 from portal.tenancy.gate import Actor, parse_id
 from portal.tenancy.models import Membership, Tenant
 from portal.tenancy.roles import Permission, Role
@@ -48,11 +49,11 @@ def set_member(*, actor: Actor, tenant: Tenant, username: str, role: str) -> Mem
     """Add somebody who has an account here, or change their role. The last owner stays one."""
     actor.require(Permission.MEMBER_WRITE, tenant.pk)
     if role not in list(Role):
-        raise Invalid("Choose owner, member or viewer.", field="role")
+        raise Invalid(f"Use one of: {', '.join(Role)}.", field="role")
     user = User.objects.filter(username=username).first()
     if user is None:
         raise Invalid("Nobody here has this user name.", code="unknown_user", field="username")
-    _lock(tenant)
+    lock_members(tenant)
     before = Membership.objects.filter(tenant=tenant, user=user).first()
     if before and before.role == Role.OWNER and role != Role.OWNER:
         _refuse_last_owner(tenant, before)
@@ -66,7 +67,7 @@ def set_member(*, actor: Actor, tenant: Tenant, username: str, role: str) -> Mem
 def remove_member(*, actor: Actor, tenant: Tenant, membership_id: UUID | str) -> None:
     """Their rights end with the next request. The last owner cannot be removed."""
     actor.require(Permission.MEMBER_WRITE, tenant.pk)
-    _lock(tenant)
+    lock_members(tenant)
     membership = Membership.objects.filter(tenant=tenant, pk=parse_id(membership_id)).select_related("user").first()
     if membership is None:
         raise NotFound("There is no such member.")
@@ -76,7 +77,58 @@ def remove_member(*, actor: Actor, tenant: Tenant, membership_id: UUID | str) ->
     log.record("member.removed", actor=actor, target=tenant, user=username, before=held)
 
 
-def _lock(tenant: Tenant) -> None:
+@transaction.atomic
+def leave(*, actor: Actor, tenant: Tenant) -> None:
+    """End one's own membership. The last owner stays."""
+    actor.require(Permission.ACCOUNT_WRITE)
+    lock_members(tenant)
+    membership = Membership.objects.filter(tenant=tenant, user=actor.user).first()
+    if membership is None:
+        raise Conflict("You do not belong to it.", code="no_member")
+    _refuse_last_owner(tenant, membership)
+    membership.delete()
+    log.record("member.left", actor=actor, target=tenant, user=actor.label, before={"role": membership.role})
+
+
+@transaction.atomic
+def transfer_ownership(*, actor: Actor, tenant: Tenant, username: str) -> Membership:
+    """Make another member owner and become a member oneself, both or neither."""
+    actor.require(Permission.MEMBER_WRITE, tenant.pk)
+    lock_members(tenant)
+    own = Membership.objects.filter(tenant=tenant, user=actor.user, role=Role.OWNER).first()
+    if own is None:
+        raise Conflict("Only an owner can hand it over; as administrator, set the roles.", code="no_owner")
+    heir = Membership.objects.filter(tenant=tenant, user__username=username).exclude(pk=own.pk).first()
+    if heir is None:
+        raise Invalid("Name another member.", code="unknown_user", field="username")
+    before, heir.role, own.role = heir.role, Role.OWNER, Role.MEMBER
+    heir.save(update_fields=["role"])
+    own.save(update_fields=["role"])
+    held, given = {"owner": actor.label, "role": before}, {"owner": username, "role": Role.OWNER}
+    log.record("tenant.handed-over", actor=actor, target=tenant, before=held, after=given)
+    return heir
+
+
+@transaction.atomic
+def demand_second_factor(*, actor: Actor, tenant: Tenant, demanded: bool) -> Tenant:
+    """Whether membership is worth anything without one. Whoever demands it must have one. For owners and staff."""
+    actor.require(Permission.TENANT_WRITE, tenant.pk)
+    if demanded:
+        refuse_without_factor(actor)
+    before, tenant.needs_second_factor = tenant.needs_second_factor, demanded
+    tenant.save(update_fields=["needs_second_factor"])
+    held, asked = {"second_factor": before}, {"second_factor": demanded}
+    log.record("tenant.sign-in-changed", actor=actor, target=tenant, before=held, after=asked)
+    return tenant
+
+
+def refuse_without_factor(actor: Actor) -> None:
+    """Nobody shuts themselves out."""
+    if actor.user is not None and not User.objects.filter(has_second_factor(actor.user), pk=actor.user.pk).exists():
+        raise Conflict("Set up a second factor of your own first, under Sign-in & security.", code=SECOND_FACTOR)
+
+
+def lock_members(tenant: Tenant) -> None:
     """Changes of one tenant's members wait for each other, so two owners cannot demote each other at once."""
     Tenant.objects.unscoped("row lock").filter(pk=tenant.pk).update(name=F("name"))
 

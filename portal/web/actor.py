@@ -14,6 +14,11 @@ def request_id() -> str:
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
 
 
+def address_of(request: HttpRequest) -> str:
+    """Where the call comes from. The web server has settled what a proxy that it trusts says; no header is read."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
 def actor_of(request: HttpRequest) -> Actor:
     """The actor behind a signed-in request, found once."""
     if not hasattr(request, "_actor"):

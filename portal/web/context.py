@@ -35,8 +35,12 @@ class Shell:
     @cached_property
     def nav(self) -> list[navigation.NavGroup]:
         match = self._request.resolver_match
-        slug = self.tenant.slug if self.tenant else ""
-        return navigation.groups(actor_of(self._request), slug, (match and match.url_name) or "")
+        return navigation.groups(actor_of(self._request), self.tenant, (match and match.url_name) or "")
+
+    @cached_property
+    def switches(self) -> list[tuple[Tenant, str]]:
+        """The tenants, each with the address of this page in it: of one thing's page, that of the list it is in."""
+        return [(tenant, navigation.same_page(self._request, tenant.slug)) for tenant in self.tenants]
 
     @cached_property
     def active_operations(self) -> int:
@@ -44,7 +48,10 @@ class Shell:
 
     @cached_property
     def notice(self) -> str:
-        """What the provider's staff must not overlook."""
+        """What the tenant's people, or the provider's staff, must not overlook."""
+        actor = actor_of(self._request)
+        if self.tenant is not None and (bar := actor.bars.get(self.tenant.pk)) is not None:
+            return bar.words
         stuck = self._counts.stuck if actor_of(self._request).is_provider else 0
         if not stuck:
             return ""
@@ -65,5 +72,5 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated:
         return {}
     shell = Shell(request)
-    names = ("tenants", "tenant", "nav", "active_operations", "live_url", "notice")
+    names = ("switches", "tenant", "nav", "active_operations", "live_url", "notice")
     return {name: partial(getattr, shell, name) for name in names}

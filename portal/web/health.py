@@ -19,6 +19,7 @@ from portal.core import health
 from portal.core.errors import Forbidden
 from portal.tenancy.gate import Actor, actor_for
 from portal.tenancy.roles import Permission
+from portal.web.actor import address_of
 
 
 @login_not_required
@@ -77,7 +78,7 @@ def _actor(request: HttpRequest) -> Actor | None:
     """By bearer token, or by the browser's session where no token is sent; None for nobody."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        token = tokens.find(text.strip()) if scheme.lower() == "bearer" else None
+        token = tokens.find(text.strip(), address_of(request)) if scheme.lower() == "bearer" else None
         return actor_for(token.user, token=token, source="api") if token else None
     user = request.user
     return actor_for(user) if isinstance(user, User) else None

@@ -8,10 +8,13 @@ from typing import cast
 from uuid import uuid4
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.decorators import sync_and_async_middleware
 
 from portal.core.errors import DomainError
+from portal.tenancy.bars import SECOND_FACTOR
 from portal.web.errors import domain_error
 
 REQUEST_ID = "X-Request-ID"
@@ -81,4 +84,14 @@ class DomainErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return domain_error(request, exception) if isinstance(exception, DomainError) else None
+        if not isinstance(exception, DomainError):
+            return None
+        if exception.code == SECOND_FACTOR and _is_for_a_page(request):
+            messages.warning(request, exception.detail)
+            return redirect("mfa_index")
+        return domain_error(request, exception)
+
+
+def _is_for_a_page(request: HttpRequest) -> bool:
+    """And not for a part of one, which scripts fetch."""
+    return request.method == "GET" and request.headers.get("Sec-Fetch-Dest", "document") == "document"

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.http import HttpRequest
 from django.urls import reverse
 
+from portal.quotas import requests
 from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 
 
@@ -38,6 +41,7 @@ _TENANT = (
     ("Backups", "backup", "backup-list", ("backup-",)),
     ("Usage", "clock", "usage", ("usage",)),
     ("Activity", "activity", "activity", ("activity",)),
+    ("Quota", "cpu", "quota", ("quota",)),
     ("Members", "members", "member-list", ("member-",)),
 )
 _PROVIDER = (
@@ -48,6 +52,7 @@ _PROVIDER = (
     ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),
     ("Prices", "token", "provider-prices", ("provider-price",)),
+    ("Quota requests", "cpu", "provider-quota-requests", ("provider-quota-request",)),
     ("Users", "user", "provider-users", ("provider-user",)),
     ("Audit", "activity", "provider-audit", ("provider-audit",)),
     ("Image catalogue", "image", "provider-images", ("provider-image",)),
@@ -56,14 +61,20 @@ _PROVIDER = (
 
 
 # How much waits behind an address, for who may open it; the apps add what they know of at start.
-badges: dict[str, Callable[[Actor], int]] = {}
+badges: dict[str, Callable[[Actor], int]] = {"provider-quota-requests": requests.waiting}
 
 
-def groups(actor: Actor, slug: str, current: str) -> list[NavGroup]:
-    """What this actor may open; `slug` is "" where there is no tenant, `current` the name of the page's address."""
+# What somebody sees who reads of no machines.
+_OF_BILLING = ("quota", "usage")
+
+
+def groups(actor: Actor, tenant: Tenant | None, current: str) -> list[NavGroup]:
+    """What this actor may open; `current` is the name of the page's address."""
     found = []
-    if slug:
-        found.append(NavGroup("", [_item(entry, current, slug) for entry in _TENANT]))
+    if tenant is not None:
+        sees_machines = actor.can(Permission.VM_READ, tenant.pk)
+        entries = [entry for entry in _TENANT if sees_machines or entry[2] in _OF_BILLING]
+        found.append(NavGroup("", [_item(entry, current, tenant.slug) for entry in entries]))
     if actor.can(Permission.HOST_READ):
         found.append(
             NavGroup("Provider", [_item(entry, current, badge=_badge(actor, entry[2])) for entry in _PROVIDER])
@@ -78,3 +89,15 @@ def _badge(actor: Actor, name: str) -> int:
 def _item(entry: tuple[str, str, str, tuple[str, ...]], current: str, *args: str, badge: int = 0) -> NavItem:
     label, icon, name, beginnings = entry
     return NavItem(label, icon, reverse(name, args=args), current.startswith(beginnings), badge)
+
+
+def same_page(request: HttpRequest, slug: str) -> str:
+    """The address of the page in another tenant; what shows one thing leads to the list it stands in."""
+    match = request.resolver_match
+    name = match.url_name if match else None
+    if match is None or name is None or "slug" not in match.kwargs or name.startswith("provider-"):
+        return reverse("overview", args=[slug])
+    if set(match.kwargs) == {"slug"}:
+        return reverse(name, args=[slug])
+    entries = (entry for entry in _TENANT if name.startswith(entry[3]))
+    return reverse(next(entries, _TENANT[0])[2], args=[slug])

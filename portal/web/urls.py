@@ -2,15 +2,37 @@
 
 from django.urls import path
 
-from portal.web.views import account, activity, audit, home, members, operations, prices, quota, tenants, usage, users
+from portal.web.views import (
+    account,
+    activity,
+    audit,
+    home,
+    invitations,
+    members,
+    operations,
+    prices,
+    quota,
+    quota_requests,
+    sessions,
+    tenants,
+    usage,
+    users,
+)
 
 urlpatterns = [
     path("", home.home, name="home"),
     path("t/<slug:slug>/activity/", activity.activity, name="activity"),
-    path("t/<slug:slug>/quota/", quota.quota_meters, name="quota-meters"),
+    path("t/<slug:slug>/quota/", quota.quota, name="quota"),
+    path("t/<slug:slug>/quota/meters/", quota.quota_meters, name="quota-meters"),
+    path("t/<slug:slug>/quota/<uuid:request_id>/withdraw/", quota.quota_withdraw, name="quota-withdraw"),
     path("t/<slug:slug>/usage/", usage.usage, name="usage"),
     path("t/<slug:slug>/members/", members.member_list, name="member-list"),
     path("t/<slug:slug>/members/<uuid:membership_id>/remove/", members.member_remove, name="member-remove"),
+    path("t/<slug:slug>/members/leave/", members.member_leave, name="member-leave"),
+    path("t/<slug:slug>/members/sign-in/", members.member_sign_in, name="member-sign-in"),
+    path("t/<slug:slug>/members/hand-over/", members.member_hand_over, name="member-hand-over"),
+    path("t/<slug:slug>/invitations/<uuid:invitation_id>/revoke/", members.invitation_revoke, name="invitation-revoke"),
+    path("invitations/<str:text>/", invitations.invitation, name="invitation"),
     path("operations/indicator/", operations.operation_indicator, name="operation-indicator"),
     path("operations/<uuid:operation_id>/", operations.operation_detail, name="operation-detail"),
     path("operations/<uuid:operation_id>/fragment/", operations.operation_fragment, name="operation-fragment"),
@@ -19,11 +41,19 @@ urlpatterns = [
     path("operations/<uuid:operation_id>/unwind/", operations.operation_unwind, name="operation-unwind"),
     path("account/ssh-keys/", account.ssh_keys, name="ssh-keys"),
     path("account/ssh-keys/<uuid:key_id>/remove/", account.ssh_key_remove, name="ssh-key-remove"),
+    path("account/sessions/", sessions.sessions, name="sessions"),
+    path("account/sessions/<int:session_id>/end/", sessions.session_end, name="session-end"),
     path("account/tokens/", account.api_tokens, name="api-tokens"),
     path("account/tokens/<uuid:token_id>/revoke/", account.api_token_revoke, name="api-token-revoke"),
     path("provider/operations/", operations.provider_operations, name="provider-operations"),
     path("provider/audit/", audit.provider_audit, name="provider-audit"),
     path("provider/audit/export/", audit.provider_audit_export, name="provider-audit-export"),
+    path("provider/quota-requests/", quota_requests.provider_quota_requests, name="provider-quota-requests"),
+    path(
+        "provider/quota-requests/<uuid:request_id>/",
+        quota_requests.provider_quota_request,
+        name="provider-quota-request",
+    ),
     path("provider/tenants/", tenants.provider_tenants, name="provider-tenants"),
     path("provider/create-tenant/", tenants.provider_tenant_create, name="provider-tenant-create"),
     path("provider/tenants/<slug:slug>/", tenants.provider_tenant, name="provider-tenant"),
@@ -33,6 +63,7 @@ urlpatterns = [
     path("provider/prices/add/", prices.price_add, name="provider-price-add"),
     path("provider/prices/<uuid:book_id>/delete/", prices.price_delete, name="provider-price-delete"),
     path("provider/users/", users.provider_users, name="provider-users"),
+    path("provider/sign-in/", users.provider_sign_in, name="provider-sign-in"),
     path("provider/create-user/", users.provider_user_create, name="provider-user-create"),
     path("provider/users/<uuid:user_id>/", users.provider_user_change, name="provider-user-change"),
 ]

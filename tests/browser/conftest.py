@@ -48,7 +48,7 @@ def sign_in(chromium: Browser, stack: Stack) -> Iterator[SignIn]:  # noqa: F811
         page.goto("/")
         page.get_by_label("Username").or_(page.get_by_label("Login")).first.fill(user)
         page.get_by_label("Password").fill(password or stack.logins[user])
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
         page.wait_for_url(lambda url: "/accounts/login" not in url)
         return page
 

@@ -27,10 +27,14 @@ TENANT_PAGES = (
     "/t/demo/images/",
     "/t/demo/activity/",
     "/t/demo/members/",
+    "/t/demo/quota/",
     "/operations/{operation}/",
     "/account/ssh-keys/",
     "/account/tokens/",
     "/accounts/password/change/",
+    "/accounts/2fa/",
+    "/accounts/email/",
+    "/account/sessions/",
     "/t/demo/no-such-page/",
 )
 PROVIDER_PAGES = (
@@ -41,6 +45,7 @@ PROVIDER_PAGES = (
     "/provider/tenants/",
     "/provider/tenants/demo/",
     "/provider/users/",
+    "/provider/quota-requests/",
     "/provider/operations/",
 )
 

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from portal.operations.models import Operation
 from portal.operations.services import active_on
+from portal.tenancy.invitations import text_of
 from portal.tenancy.models import Membership
 from tests.keys import ssh_access
 from tests.world import SSH_KEY, World
@@ -178,7 +179,31 @@ PAGES: dict[str, Page] = {
     "image-evict": Page(
         own_image, posts={"": ("302 403 403 403 403 302 403", lambda world: {"copy": str(world.copy().pk)})}
     ),
-    "member-list": Page(acme, ACME_READS, send(OWNERS_DO, username="foreign", role="viewer")),
+    "member-list": Page(
+        acme,
+        ACME_READS,
+        {
+            "add": (OWNERS_DO, lambda world: {"username": "foreign", "role": "viewer"}),
+            "invite": (OWNERS_DO, lambda world: {"intent": "invite", "email": "new@example.org", "role": "member"}),
+        },
+    ),
+    "member-leave": Page(acme, posts=send("302 302 302 302 404 302 302")),
+    "member-sign-in": Page(acme, posts=send(OWNERS_DO, demanded="no")),
+    "member-hand-over": Page(acme, posts=send(OWNERS_DO, username="member")),
+    "invitation-revoke": Page(lambda world: ["acme", world.invitation().pk], posts=send(OWNERS_DO)),
+    "invitation": Page(
+        lambda world: [text_of(world.invitation())],
+        "200 200 200 200 200 200 200",
+        {
+            "accept": ("422 422 422 422 302 302 302", lambda world: {}),
+            "join": (
+                "302 422 422 422 302 302 302",
+                lambda world: {"username": "newcomer", "password": "correct horse battery staple"},
+            ),
+        },
+    ),
+    "quota": Page(acme, ACME_READS, send(MEMBERS_DO, vcpus="40", reason="Black Friday")),
+    "quota-withdraw": Page(lambda world: ["acme", world.request().pk], posts=send(MEMBERS_DO)),
     "member-remove": Page(removable, posts=send(OWNERS_DO)),
     "vm-list": Page(acme, ACME_READS),
     "vm-create": Page(acme, ACME_WRITES, {"": (MEMBERS_DO, create_body)}),
@@ -266,6 +291,8 @@ PAGES: dict[str, Page] = {
     "ssh-key-remove": Page(lambda world: [world.key_of("owner").pk], posts=send(OWN)),
     "api-tokens": Page(get=SIGNED_IN, posts=send(MAKE_OWN, name="backup", rights="read", days="30")),
     "api-token-revoke": Page(lambda world: [world.token("owner")[0].pk], posts=send(OWN)),
+    "sessions": Page(get=SIGNED_IN, posts=send(EVERYBODY)),
+    "session-end": Page(lambda world: [world.session("owner").pk], posts=send(OWN)),
     # the provider's
     "host-list": Page(get=STAFF),
     "host-add": Page(get=ADMINS, posts=send(ADMINS_DO, name="two", uri="qemu+ssh://two/system")),
@@ -306,6 +333,15 @@ PAGES: dict[str, Page] = {
     "provider-operations": Page(get=STAFF),
     "provider-audit": Page(get=STAFF),
     "provider-audit-export": Page(get=STAFF),
+    "provider-quota-requests": Page(get=STAFF, posts=send(ADMINS_DO, is_active="on", percent="50", days="30")),
+    "provider-quota-request": Page(
+        lambda world: [world.request().pk],
+        "302 403 403 403 404 200 200",
+        {
+            "approve": (ADMINS_IN, lambda world: {"intent": "approve"}),
+            "refuse": (ADMINS_IN, lambda world: {"intent": "refuse", "answer": "Not this year."}),
+        },
+    ),
     "provider-tenants": Page(get=STAFF),
     "provider-tenant-create": Page(get=ADMINS, posts=send(ADMINS_DO, name="Gamma", slug="gamma")),
     "provider-prices": Page(get=STAFF),
@@ -322,7 +358,16 @@ PAGES: dict[str, Page] = {
     "provider-tenant-close-month": Page(acme, posts=send(ADMINS_IN, month="2026-01")),
     "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),
     "provider-tenant-clusters": Page(acme, "302 403 403 403 404 200 403", send(ADMINS_IN, clusters="default")),
+    "provider-tenant-state": Page(
+        acme,
+        posts={
+            "suspend": (ADMINS_IN, lambda world: {"intent": "suspend", "reason": "unpaid", "stop_machines": "on"}),
+            "close": (ADMINS_IN, lambda world: {"intent": "close", "confirmation": "acme"}),
+        },
+    ),
+    "provider-tenant-export": Page(acme, "302 403 403 200 404 200 403"),
     "provider-users": Page(get=STAFF),
+    "provider-sign-in": Page(posts=send(ADMINS_DO, demanded="no")),
     "provider-user-create": Page(get=ADMINS, posts=send("302 403 403 403 403 201 403", username="newcomer")),
     "provider-user-change": Page(
         lambda world: [world.people["foreign"].pk],

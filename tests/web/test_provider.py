@@ -145,7 +145,7 @@ class TestAccount:
         sent = {"name": "backup", "tenant": str(world.acme.pk), "rights": "read", "days": "30"}
         answer = owner.post("/account/tokens/", sent)
         secret = answer.context["secret"]
-        token = tokens.find(secret)
+        token = tokens.find(secret, "127.0.0.1")
         assert secret in answer.content.decode()
         assert secret not in owner.get("/account/tokens/").content.decode()
         assert token is not None
@@ -153,7 +153,7 @@ class TestAccount:
         assert all(scope.endswith(":read") for scope in token.scopes)
         assert "no-store" in answer["Cache-Control"]
         owner.post(f"/account/tokens/{token.pk}/revoke/")
-        assert tokens.find(secret) is None
+        assert tokens.find(secret, "127.0.0.1") is None
 
     def test_no_token_for_a_foreign_tenant(self, world: World, browser: Browser) -> None:
         sent = {"name": "x", "tenant": str(world.beta.pk), "rights": "full", "days": ""}

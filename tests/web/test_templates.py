@@ -22,7 +22,7 @@ from tests.web.conftest import Browser
 from tests.world import World, forget_machines
 from vms.models import VM
 
-NO_PAGES = {"provider-audit-export", "host-metrics", "vm-metrics-data"}  # a file, and numbers
+NO_PAGES = {"provider-audit-export", "provider-tenant-export", "host-metrics", "vm-metrics-data"}  # files, and numbers
 FOLDERS = ("portal", "vms", "hosts", "drift", "operations", "accounts", "generic")
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|\son[a-z]+=|\sstyle=|javascript:", re.IGNORECASE)
 
@@ -60,6 +60,8 @@ def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tu
     refused = {"state": {"two": "cordoned"}, "rank": {"three": "40% full with it"}}
     told = {"host": world.host, "host_name": "one", "reason": "first by spreading", "refused": refused}
     Placement.objects.create(holder_id=world.machines["web"].pk, considered=3, **told)
+    world.request()
+    yield "quota request", browser("admin").get("/provider/quota-requests/").content
     yield "placement", browser("admin").get(f"/t/acme/vms/{web[0]}/").content
     yield "bulk delete", owner.post("/t/acme/vms/bulk/", {"action": "delete", "vm": web}).content
     yield "operation under way", owner.get(f"/t/acme/vms/{world.machines['busy'].pk}/").content

@@ -19,6 +19,7 @@ from vms import guarantee, promise_words, selectors
 from vms.guarantee import Guarantee, Waiting
 from vms.models.catalogue import Priority
 from vms.promise_kept import Kept
+from vms.services.look import look_at
 
 
 class OverCommitOut(serializers.Serializer[Any]):
@@ -93,7 +94,7 @@ class VMGuarantee(ApiView):
     @extend_schema(responses=GuaranteeOut)
     def get(self, request: Request, id: UUID) -> Response:
         """What a machine is promised, and whether that was kept."""
-        return Response(GuaranteeOut(guarantee.of_vm(selectors.vm(self.actor, id))).data)
+        return Response(GuaranteeOut(guarantee.of_vm(look_at(self.actor, id))).data)
 
 
 class VMMetrics(ApiView):
@@ -102,5 +103,5 @@ class VMMetrics(ApiView):
     @extend_schema(parameters=[MetricsFilter], responses=MetricsOut)
     def get(self, request: Request, id: UUID) -> Response:
         """What a machine used: each minute of the last hour or day, each quarter of an hour of a month."""
-        vm, span = selectors.vm(self.actor, id), self.query(MetricsFilter)["span"]
+        vm, span = look_at(self.actor, id), self.query(MetricsFilter)["span"]
         return Response(MetricsOut(selectors.used_by(vm, span)).data)

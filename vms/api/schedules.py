@@ -22,6 +22,7 @@ from vms.models import Outcome, Schedule, ScheduleKind
 from vms.retention import MOST
 from vms.rhythm import Every
 from vms.services import schedules
+from vms.services.look import look_at
 from vms.services.schedules import COUNTS, WEEKDAYS, ScheduleIn
 
 
@@ -154,7 +155,7 @@ class VMSchedules(ApiView):
     @extend_schema(responses=ScheduleOut(many=True))
     def get(self, request: Request, id: UUID) -> Response:
         """The schedules of a machine, newest first."""
-        vm = selectors.vm(self.actor, id)
+        vm = look_at(self.actor, id)
         self.query()
         page = self.page(selectors.schedules(self.actor, vm_id=vm.pk))
         context = {"actor": self.actor, "runs": selectors.last_runs([schedule.pk for schedule in page])}

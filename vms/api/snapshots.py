@@ -22,6 +22,7 @@ from vms import selectors, snapshot_selectors
 from vms.api.serializers import VerdictOut
 from vms.models import Consistency, Snapshot, SnapshotState
 from vms.services import snapshots
+from vms.services.look import look_at
 from vms.snapshot_states import SnapshotAction
 
 SHOWN = [state for state in SnapshotState.values if state != SnapshotState.GONE]
@@ -128,7 +129,7 @@ class VMSnapshots(ApiView):
     @extend_schema(responses=SnapshotOut(many=True))
     def get(self, request: Request, id: UUID) -> Response:
         """The snapshots of this machine, newest first; `parent` makes them a tree."""
-        page = self.page(snapshot_selectors.snapshots(self.actor, vm=selectors.vm(self.actor, id)))
+        page = self.page(snapshot_selectors.snapshots(self.actor, vm=look_at(self.actor, id)))
         context = {"actor": self.actor, "operations": active_on_each([id])}
         return self.listed(SnapshotOut(page, many=True, context=context).data)
 

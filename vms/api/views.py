@@ -48,6 +48,7 @@ from vms.services import bulk, change, console
 from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm
 from vms.services.delete import delete_vm, purge_vm, restore_vm
+from vms.services.look import look_at
 from vms.services.migrate import migrate_vm
 from vms.services.power import change_power
 from vms.services.publish import publish_vm
@@ -87,7 +88,7 @@ class VMDetail(ApiView):
     @extend_schema(responses=VMOut)
     def get(self, request: Request, id: UUID) -> Response:
         """One virtual machine."""
-        return Response(vm_data(self.actor, selectors.vm(self.actor, id)))
+        return Response(vm_data(self.actor, look_at(self.actor, id)))
 
     @extend_schema(request=VMChange, responses=VMOut)
     @transaction.atomic

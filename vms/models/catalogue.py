@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from uuid import UUID
 
 from django.db import models
@@ -15,6 +15,7 @@ from portal.billing.metered import Metered, MeteredTenantQuerySet
 from portal.core.models import Row
 from portal.core.units import GIB
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 
 if TYPE_CHECKING:
     from portal.tenancy.gate import Actor
@@ -112,7 +113,7 @@ def image_amounts(size_bytes: int) -> dict[str, int]:
 
 class ImageQuerySet(MeteredTenantQuerySet["Image"]):  # type: ignore[override]  # of as_manager
     def visible_to(self, actor: Actor) -> Q:
-        return super().visible_to(actor) | _offered_to(actor.memberships)
+        return super().visible_to(actor) | _offered_to(actor.tenants_with(Permission.IMAGE_READ))
 
     def available_to(self, tenant: Tenant) -> Self:
         """The tenant's own, those shared with it, and public ones."""
@@ -152,6 +153,7 @@ class Image(Metered, Row):
     created_by = models.CharField(max_length=150, blank=True)
 
     objects = ImageQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.IMAGE_READ
 
     METERED = frozenset({"state", "size_bytes", "tenant"})
 

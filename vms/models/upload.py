@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 
 from portal.tenancy.models import TenantOwned
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 from vms.models.catalogue import Image, ImageFormat, image_amounts
 
@@ -28,6 +31,7 @@ class ImageUpload(TenantOwned):
     finished_at = models.DateTimeField(null=True)
 
     objects = TenantQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.IMAGE_READ
 
     class Meta:
         verbose_name = "upload"

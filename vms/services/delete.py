@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -22,15 +22,15 @@ from vms.workflows.unbin import RESTORE
 
 
 @transaction.atomic
-def delete_vm(*, actor: Actor, vm: VM, purge: bool = False) -> Operation:
-    """Into the bin for BERTH_BIN_HOURS; for good at once with `purge`, or where that is 0.
+def delete_vm(*, actor: Actor, vm: VM, purge: bool = False, until: datetime | None = None) -> Operation:
+    """Into the bin for BERTH_BIN_HOURS, or until then; for good at once with `purge`, or where these hours are 0.
 
     In the bin it holds what it held. Data volumes survive it: they are detached when it goes for good.
     """
     guard.require(actor, vm, Action.DELETE)
-    is_final = purge or not settings.BIN_HOURS
+    is_final = purge or (until is None and not settings.BIN_HOURS)
     vm.lifecycle = Lifecycle.DELETING
-    vm.purge_at = None if is_final else timezone.now() + timedelta(hours=settings.BIN_HOURS)
+    vm.purge_at = None if is_final else until or timezone.now() + timedelta(hours=settings.BIN_HOURS)
     rows = VM.objects.unscoped("a machine in hand").filter(pk=vm.pk, is_protected=False)
     if not rows.update(lifecycle=vm.lifecycle, purge_at=vm.purge_at):  # protected between the look and the leap
         raise Conflict("It is protected against deletion; remove the protection first.", code="protected")

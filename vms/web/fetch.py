@@ -11,17 +11,17 @@ from portal.core.errors import NotFound
 from portal.operations.models import Operation
 from portal.operations.services import active_on
 from portal.tenancy.models import Tenant
-from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.tenant import tenant_of
 from vms import selectors
 from vms.models import VM, Nic
+from vms.services.look import look_at
 
 
 def vm_of(request: HttpRequest, slug: str, vm_id: UUID) -> tuple[VM, Operation | None]:
     """The machine in the address, with the operation that is under way on it. NotFound at another tenant's address."""
     tenant = tenant_of(request, slug)
-    vm = selectors.vm(actor_of(request), vm_id, Permission.VM_READ)
+    vm = look_at(actor_of(request), vm_id)
     if vm.tenant_id != tenant.pk:
         raise NotFound("There is no such virtual machine.")
     return vm, active_on("vm", vm.pk)

@@ -23,6 +23,7 @@ from vms.web.views import (
     schedules,
     settings,
     snapshots,
+    tenants,
     volumes,
 )
 
@@ -78,6 +79,8 @@ urlpatterns = [
     path("provider/hosts/<slug:name>/fence/", failover.host_fence, name="host-fence"),
     path("provider/hosts/<slug:name>/confirm-off/", failover.host_confirm_off, name="host-confirm-off"),
     path("provider/hosts/<slug:name>/clear/", failover.host_clear, name="host-clear"),
+    path("provider/tenants/<slug:slug>/state/", tenants.provider_tenant_state, name="provider-tenant-state"),
+    path("provider/tenants/<slug:slug>/export/", tenants.provider_tenant_export, name="provider-tenant-export"),
     path("provider/drift/", drift.drift_list, name="drift-list"),
     path("provider/drift/cards/", drift.drift_cards, name="drift-cards"),
     path("provider/drift/<uuid:drift_id>/<slug:resolution>/", drift.drift_resolve, name="drift-resolve"),

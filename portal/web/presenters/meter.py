@@ -19,6 +19,7 @@ NAMES = {
     "image_mib": "Images",
     "backup_mib": "Backups",
 }
+UNITS = {"memory_mib": " (MiB)", "disk_gib": " (GiB)", "image_mib": " (MiB)", "backup_mib": " (MiB)"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -16,12 +17,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from portal.accounts.models import User
 from portal.tenancy import credentials
 from portal.tenancy.models import Tenant
-from portal.tenancy.roles import Permission
+from portal.tenancy.roles import READS, Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of
 from portal.web.tenant import tenants_of
 
-FULL, READ_ONLY = "full", "read"
+FULL, READ_ONLY, CHOSEN = "full", "read", "chosen"
 LIFETIMES = {"30": "30 days", "90": "90 days", "365": "One year", "": "No end"}
 
 
@@ -38,7 +39,20 @@ class SshKeyForm(forms.Form):
 class TokenForm(forms.Form):
     name = forms.CharField(max_length=100, help_text="What will use it, such as “backup script”.")
     tenant = forms.ChoiceField(required=False, help_text="A token for one tenant reaches nothing else.")
-    rights = forms.ChoiceField(choices=[(FULL, "Everything I may do"), (READ_ONLY, "Read only")], initial=FULL)
+    rights = forms.ChoiceField(
+        choices=[(FULL, "Everything I may do"), (READ_ONLY, "Read only"), (CHOSEN, "What is ticked below")],
+        initial=FULL,
+    )
+    scopes = forms.MultipleChoiceField(
+        choices=[(each.value, each.value) for each in Permission], required=False, widget=forms.CheckboxSelectMultiple
+    )
+    ip_ranges = forms.CharField(
+        label="Usable from",
+        required=False,
+        max_length=1000,
+        widget=forms.TextInput(attrs={"placeholder": "192.0.2.0/24 2001:db8::/32", "spellcheck": "false"}),
+        help_text="Networks, with spaces between. Empty: from anywhere.",
+    )
     days = forms.ChoiceField(label="Ends after", choices=list(LIFETIMES.items()), required=False, initial="90")
 
     def __init__(self, *args: object, tenants: list[Tenant], **kwargs: object) -> None:
@@ -91,14 +105,15 @@ def api_token_revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
     return redirect("api-tokens")
 
 
-def _create(request: HttpRequest, wanted: dict[str, str]) -> str:
+def _create(request: HttpRequest, wanted: dict[str, Any]) -> str:
     """The new token's text."""
-    reads = [permission.value for permission in Permission if permission.endswith(":read")]
+    scopes = {FULL: ["*"], READ_ONLY: sorted(READS), CHOSEN: wanted["scopes"]}
     _, text = credentials.create_token(
         actor=actor_of(request),
         made_with=None,
         name=wanted["name"],
-        scopes=reads if wanted["rights"] == READ_ONLY else ["*"],
+        scopes=scopes[wanted["rights"]],
+        ip_ranges=wanted["ip_ranges"].replace(",", " ").split(),
         tenant=next((each for each in tenants_of(request) if str(each.pk) == wanted["tenant"]), None),
         expires_at=timezone.now() + timedelta(days=int(wanted["days"])) if wanted["days"] else None,
     )

@@ -20,10 +20,7 @@ from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of, text_query
 from portal.web.paging import Page, page_of
-from portal.web.presenters.meter import NAMES, meters
-from portal.web.tenant import tenant_of
-
-UNITS = {"memory_mib": " (MiB)", "disk_gib": " (GiB)", "image_mib": " (MiB)", "backup_mib": " (MiB)"}
+from portal.web.presenters.meter import NAMES, UNITS, meters
 
 
 class TenantForm(forms.Form):
@@ -52,7 +49,7 @@ def provider_tenants(request: HttpRequest) -> HttpResponse:
     actor = actor_of(request)
     actor.require(Permission.HOST_READ)
     search = text_query(request, "q")
-    rows = selectors.tenants(actor)
+    rows = selectors.all_tenants(actor)
     page = page_of(request, rows.filter(slug__icontains=search) if search else rows)
     context = {"page": page, "rows": _with_use(actor, page), "search": search, "may_write": actor.is_admin}
     return render(request, "portal/provider_tenants.html", context)
@@ -81,10 +78,11 @@ def provider_tenant_create(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def provider_tenant(request: HttpRequest, slug: str) -> HttpResponse:
     """One tenant with its members; POST sets its quota."""
-    actor, tenant = actor_of(request), tenant_of(request, slug)
+    actor = actor_of(request)
+    tenant = selectors.any_tenant(actor, slug)
     actor.require(Permission.HOST_READ)
     usage = quotas.usage(actor, tenant)
-    form = QuotaForm(request.POST or None, initial=dict(usage.limits))
+    form = QuotaForm(request.POST or None, initial=dict(usage.lasting))
     if request.method == "POST" and form.is_valid():
         with refusals_in(form):
             quota_services.set_limits(actor=actor, tenant=tenant, limits=form.cleaned_data)
@@ -96,6 +94,7 @@ def provider_tenant(request: HttpRequest, slug: str) -> HttpResponse:
         "meters": meters(usage),
         "members": selectors.members(actor, tenant)[:100],
         "may_write": actor.can(Permission.QUOTA_WRITE, tenant.pk),
+        "may_suspend": actor.can(Permission.TENANT_SUSPEND),
         "why_not": actor.why_not(Permission.QUOTA_WRITE),
     }
     return render(request, "portal/provider_tenant.html", context, status=status_of(form))

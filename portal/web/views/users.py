@@ -38,9 +38,19 @@ def provider_users(request: HttpRequest) -> HttpResponse:
         "page": page,
         "search": search,
         "roles": ProviderRole.choices,
+        "staff_need_second_factor": people.staff_need_second_factor(actor),
         "may_write": actor.can(Permission.USER_WRITE),
     }
     return render(request, "portal/provider_users.html", context)
+
+
+@require_POST
+def provider_sign_in(request: HttpRequest) -> HttpResponse:
+    """POST `demanded` (yes or no): whether the staff need a second factor."""
+    with refusals_as_notice(request):
+        people.demand_of_staff(actor=actor_of(request), demanded=request.POST.get("demanded") == "yes")
+        messages.success(request, "Changed. It holds from the next request on.")
+    return redirect("provider-users")
 
 
 @never_cache

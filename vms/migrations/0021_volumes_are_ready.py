@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('vms', '0019_usage'),
+        ('vms', '0020_failover'),
     ]
 
     operations = [
