@@ -26,6 +26,7 @@ class Tenant(Row):
 
     name = models.CharField(max_length=100)
     slug = models.CharField(max_length=63, unique=True)
+    external_id = models.CharField(max_length=100, null=True, unique=True)  # what a billing system calls it
     closed_at = models.DateTimeField(null=True, editable=False)
 
     objects = TenantSelfQuerySet.as_manager()

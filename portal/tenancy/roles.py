@@ -25,6 +25,8 @@ class Permission(StrEnum):
     QUOTA_WRITE = "quota:write"
     TENANT_READ = "tenant:read"
     TENANT_WRITE = "tenant:write"
+    WEBHOOK_READ = "webhook:read"
+    WEBHOOK_WRITE = "webhook:write"
     MEMBER_READ = "member:read"
     MEMBER_WRITE = "member:write"
     ACCOUNT_READ = "account:read"
@@ -59,14 +61,14 @@ _VIEWER = frozenset(
     }
 )
 _MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.IMAGE_WRITE, P.OPERATION_WRITE}
-_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.IMAGE_SHARE}
+_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.IMAGE_SHARE, P.WEBHOOK_READ, P.WEBHOOK_WRITE}
 
 TENANT_ROLES: dict[Role, frozenset[Permission]] = {Role.VIEWER: _VIEWER, Role.MEMBER: _MEMBER, Role.OWNER: _OWNER}
 
 # Admins run tenants' machines but do not read their secrets; auditors read everything else and change nothing.
 PROVIDER_ROLES: dict[str, frozenset[Permission]] = {
     ProviderRole.NONE: frozenset(),
-    ProviderRole.AUDITOR: _VIEWER | {P.HOST_READ, P.USER_READ},
+    ProviderRole.AUDITOR: _VIEWER | {P.HOST_READ, P.USER_READ, P.WEBHOOK_READ},
     ProviderRole.ADMIN: frozenset(P) - {P.VM_SECRETS},
 }
 
