@@ -36,7 +36,7 @@ _TENANT = (
     ("Groups", "network", "group-list", ("group-",)),
     ("Images", "image", "image-list", ("image-",)),
     ("Backups", "backup", "backup-list", ("backup-",)),
-    ("Activity", "activity", "activity", ("activity",)),
+    ("Activity", "activity", "activity", ("activity", "webhook-")),
     ("Members", "members", "member-list", ("member-",)),
 )
 _PROVIDER = (
@@ -48,6 +48,7 @@ _PROVIDER = (
     ("Drift", "drift", "drift-list", ("drift-",)),
     ("Tenants", "tenant", "provider-tenants", ("provider-tenant",)),
     ("Users", "user", "provider-users", ("provider-user",)),
+    ("Webhooks", "network", "provider-webhooks", ("provider-webhook",)),
     ("Audit", "activity", "provider-audit", ("provider-audit",)),
     ("Image catalogue", "image", "provider-images", ("provider-image",)),
     ("Sizes", "flavor", "provider-flavors", ("provider-flavor",)),

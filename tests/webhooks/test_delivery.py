@@ -78,7 +78,7 @@ class TestMessages:
         assert bodies[-1]["sequence"] == webhook.sent == webhook.cursor
 
     def test_others_hear_nothing(self, world: World, receiver: Receiver) -> None:
-        of_beta = hook(world, receiver, tenant=world.beta, kinds=["vm"])
+        of_beta = deliver(hook(world, receiver, tenant=world.beta, kinds=["vm"]))
         happen(world)
         assert of_beta.pk not in round.due()
         deliver(of_beta)
