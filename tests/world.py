@@ -319,10 +319,11 @@ class World:
 
     def delivery(self) -> Delivery:
         """Of that webhook: an event that it did not take."""
+        webhook = self.webhook()
         entry = FeedEntry.objects.unscoped("test").filter(tenant=self.acme).exclude(sequence=None).earliest("sequence")
         values = {"sequence": entry.sequence, "previous": 0, "state": "failed", "at": timezone.now()}
         values |= {"status": 500, "detail": "It answered 500.", "milliseconds": 12}
-        return Delivery.objects.get_or_create(webhook=self.webhook(), event=entry.event, defaults=values)[0]
+        return Delivery.objects.get_or_create(webhook=webhook, event=entry.event, defaults=values)[0]
 
     def drift(self, **more: Any) -> Drift:
         """A machine that was started by hand, seen a minute ago and still so."""

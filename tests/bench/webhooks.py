@@ -3,7 +3,8 @@
     .venv/bin/python -m tests.bench.webhooks
 
 Delivery as it runs: claim, signature, HTTP, and a transaction for each message, on SQLite in a database of its own. The
-floor is the same server asked by http.client over one connection. What counts is the ratio, in one run. Prints one JSON object.
+floor is the same server asked by http.client over one connection. What counts is the ratio, in one run. Prints one JSON
+object.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ def webhook_act(request: HttpRequest, webhook_id: UUID, action: str) -> HttpResp
     act, words = _ACTIONS[action]
     webhook = selectors.webhook(actor_of(request), webhook_id, Permission.WEBHOOK_WRITE)
     with refusals_as_notice(request):
-        act(actor=actor_of(request), webhook=webhook)  # type: ignore[operator]
+        act(actor=actor_of(request), webhook=webhook)
         messages.success(request, words)
     return redirect("webhook-detail", webhook_id)
 
