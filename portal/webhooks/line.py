@@ -79,6 +79,8 @@ class Line:
             self._connection.request("POST", target.path, body, headers)
             response = self._connection.getresponse()
             response.read(MOST_ANSWER_BYTES)
+        if time.monotonic() >= deadline:  # it was cut off, and an answer that is cut off looks whole
+            raise TimeoutError
         if not response.isclosed() or response.will_close:  # more than is read
             self._close()
         return response.status, _seconds(response.getheader("Retry-After", ""))

@@ -119,7 +119,8 @@ class TestFaults:
     def test_what_is_not_taken_waits_and_comes_first(self, world: World, receiver: Receiver, fault: str) -> None:
         webhook = hook(world, receiver, kinds=["vm"])
         ids = happen(world)
-        receiver.fault = lambda count: fault if count == 1 else ""
+        asked = 2 if fault == "drop" else 1  # a kept connection that breaks is opened anew once
+        receiver.fault = lambda count: fault if 1 <= count <= asked else ""
         webhook = deliver(webhook)
         assert (webhook.status, webhook.failures) == ("failing", 1)
         assert webhook.next_at is not None
@@ -128,8 +129,8 @@ class TestFaults:
         age(webhook, next_at=timezone.now())
         webhook = deliver(webhook)
         assert (webhook.status, webhook.failing_since) == ("active", None)
-        assert events_in(receiver.seen) == [ids[0], ids[1], ids[1], ids[2]]
-        assert receiver.seen[1].id == receiver.seen[2].id
+        assert events_in(receiver.seen) == [ids[0], *[ids[1]] * (asked + 1), ids[2]]
+        assert len({message.id for message in receiver.seen}) == 3
         rows = Delivery.objects.filter(webhook=webhook).order_by("sequence")
         assert [(row.state, row.attempts) for row in rows] == [("delivered", 1), ("delivered", 2), ("delivered", 1)]
 
