@@ -220,7 +220,7 @@ class TestWhoMay:
     def test_who_lost_it_writes_nothing(self, world: World, receiver: Receiver) -> None:
         """Another has it, or its owner changed something, while a message was on its way."""
         webhook = hook(world, receiver)
-        receiver.on_message = lambda message: None
+        feed_order.give_places()
         held = courier._claim(webhook.pk)
         assert held is not None
         services.replay(actor=SYSTEM, webhook=webhook, after=0)
@@ -231,6 +231,7 @@ class TestWhoMay:
 
     def test_who_stood_still_sends_nothing(self, world: World, receiver: Receiver) -> None:
         webhook = hook(world, receiver)
+        feed_order.give_places()
         held = courier._claim(webhook.pk)
         assert held is not None
         held._claimed_at -= courier.LEASE.total_seconds()
