@@ -13,14 +13,17 @@ class HostsConfig(AppConfig):
             usage,
             workflows,  # noqa: F401  registers the kinds of operation
         )
+        from hosts.selectors import names_of_hosts
         from hosts.services.hosts import forget_what_they_have
         from portal.backup import settle
         from portal.core import health
+        from portal.core.outbound import ours
         from portal.quotas import capacity
 
         observe.sample_listeners.append(usage.record)
         observe.watches.append(suspicion.watch)
         settle.listeners.append(forget_what_they_have)
         capacity.sources.append(overcommit.sellable)
+        ours.names_of.append(names_of_hosts)
         health.checks["hosts"] = of_hosts.hosts
         health.collectors["hosts"] = of_hosts.metrics

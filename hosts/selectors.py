@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -32,6 +33,11 @@ from portal.tenancy.roles import Permission
 def hosts(actor: Actor) -> QuerySet[Host]:
     actor.require(Permission.HOST_READ)
     return Host.objects.select_related("cluster", "access").prefetch_related("storage_pools", "cluster__hosts")
+
+
+def names_of_hosts() -> list[str | None]:
+    """What the hosts are reached by."""
+    return [urlsplit(uri).hostname for uri in Host.objects.values_list("uri", flat=True)]
 
 
 def clusters(actor: Actor) -> QuerySet[Cluster]:

@@ -44,6 +44,8 @@ IMAGE_MOST_BYTES = env.int("BERTH_IMAGE_MOST_GIB", default=20) * 1024**3  # of a
 IMAGE_MOST_DISK_BYTES = env.int("BERTH_IMAGE_MOST_DISK_GIB", default=2048) * 1024**3  # of the disk in it
 UPLOAD_HOURS = env.int("BERTH_UPLOAD_HOURS", default=24)  # that an upload may rest
 IMAGE_URL_HTTP = env.bool("BERTH_IMAGE_URL_HTTP", default=False)  # http:// as well as https://
+WEBHOOK_URL_HTTP = env.bool("BERTH_WEBHOOK_URL_HTTP", default=False)  # http:// as well as https://
+WEBHOOK_URL_ALLOW = env.list("BERTH_WEBHOOK_URL_ALLOW", default=[])  # ADDRESS:PORT of receivers that are not public
 IMAGE_URL_ALLOW = env.list("BERTH_IMAGE_URL_ALLOW", default=[])  # ADDRESS:PORT of mirrors that are not public
 CURRENCY = env.str("BERTH_CURRENCY", default="EUR")  # of charges in a time for which there are no prices
 PROVIDER_NAME = env.str("BERTH_PROVIDER_NAME", default="Berth")  # who charges, in exports of charges
@@ -75,6 +77,7 @@ INSTALLED_APPS = [
     "portal.tenancy",
     "portal.events",
     "portal.operations",
+    "portal.webhooks",
     "portal.quotas",
     "portal.billing",
     "portal.api",
@@ -141,7 +144,8 @@ CELERY_TASK_SERIALIZER = "json"
 # Acknowledged as it arrives, which is the default: the row is kept until the end, so the bell need not be, and a late
 # acknowledgement to a broker that was lost would end the worker.
 CELERY_TASK_PUBLISH_RETRY = False  # a request must not wait for a broker that is away; the reaper rings again
-CELERY_WORKER_CONCURRENCY = env.int("BERTH_WORKER_PROCESSES", default=4)  # of all workers together (operations.lanes)
+WORKER_PROCESSES = env.int("BERTH_WORKER_PROCESSES", default=4)  # of all workers together (operations.lanes)
+CELERY_WORKER_CONCURRENCY = WORKER_PROCESSES + 1  # one more, which deliveries of webhooks may keep
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SOFT_SHUTDOWN_TIMEOUT = 10
@@ -172,6 +176,8 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "reap-uploads": {"task": "vms.tasks.reap_uploads", "schedule": 60.0, "options": {"expires": 60}},
+    "deliver-webhooks": {"task": "portal.webhooks.tasks.deliver", "schedule": 2.0, "options": {"expires": 2}},
+    "forget-deliveries": {"task": "portal.webhooks.tasks.forget_deliveries", "schedule": 3600.0},
     "forget-kept-answers": {"task": "portal.api.tasks.forget_kept_answers", "schedule": 3600.0},
 }
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils import timezone
+
 from portal.tenancy.invitations import text_of
 from tests.keys import ssh_access
 from tests.world import SSH_KEY, World
@@ -21,6 +23,7 @@ COVERED = ("api/v1/",)
 
 
 NEW_IMAGE = {"name": "Debian 12", "format": "qcow2", "tenant": "acme"}
+HOOK = "https://hooks.example.org/berth?key=canary"
 NOBODY = "018f0000-0000-7000-8000-00000000dead"
 
 
@@ -56,6 +59,7 @@ def _nothing(world: World) -> dict[str, Any]:
 EVERYBODY = _call("   200 200 200 200 200 200 200 200")
 SIGNED_IN = _call("   401 403 200 200 200 200 200 200")
 ACME_READS = _call("  401 403 200 200 200 404 200 200")
+OWNER_READS = _call(" 401 403 403 403 200 404 200 200")
 STAFF_READS = _call(" 401 403 403 403 403 403 200 200")
 
 _MEMBERS = "401 403 403 {0} {0} 404 {0} 403"
@@ -109,6 +113,10 @@ def _group(tail: str = "", *members: str) -> Callable[[World], str]:
 
 def _snapshot(tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/snapshots/{world.snapshot().pk}{tail}"
+
+
+def _webhook(tail: str = "") -> Callable[[World], str]:
+    return lambda world: f"/api/v1/webhooks/{world.webhook().pk}{tail}"
 
 
 def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _nothing) -> Route:
@@ -434,6 +442,48 @@ ROUTES: dict[str, Route] = {
         {"GET": ACME_READS, "POST": _call(_ADMINS_IN_ACME.format(201), lambda world: {"month": "2026-01"})},
     ),
     # -- tenants
+    "api/v1/webhooks": Route(
+        _at("webhooks"),
+        {
+            "GET": _call("401 403 403 403 200 200 200 200"),
+            "POST": _call("401 403 403 403 201 400 201 403", lambda world: {"url": HOOK, "tenant": "acme"}),
+        },
+    ),
+    "api/v1/webhooks/<uuid:id>": Route(
+        _webhook(),
+        {
+            "GET": OWNER_READS,
+            "PATCH": _call(_OWNERS.format(200), lambda world: {"kinds": ["vm"]}),
+            "DELETE": _call(_OWNERS.format(204)),
+        },
+    ),
+    "api/v1/webhooks/<uuid:id>/actions/enable": Route(
+        lambda world: f"/api/v1/webhooks/{world.webhook(disabled_at=timezone.now()).pk}/actions/enable",
+        {"POST": _call(_OWNERS.format(200), _nothing)},
+    ),
+    **{
+        f"api/v1/webhooks/<uuid:id>/actions/{action}": Route(
+            _webhook(f"/actions/{action}"), {"POST": _call(_OWNERS.format(200), body)}
+        )
+        for action, body in {
+            "disable": _nothing,
+            "rotate": _nothing,
+            "test": _nothing,
+            "replay": lambda world: {"after": 0},
+        }.items()
+    },
+    "api/v1/webhooks/<uuid:id>/deliveries": Route(_webhook("/deliveries"), {"GET": OWNER_READS}),
+    "api/v1/webhooks/<uuid:id>/deliveries/<uuid:delivery>/actions/resend": Route(
+        lambda world: f"/api/v1/webhooks/{world.webhook().pk}/deliveries/{world.delivery().pk}/actions/resend",
+        {"POST": _call(_OWNERS.format(200), _nothing)},
+    ),
+    "api/v1/tenants/by-external-id/(?P<external_id>[A-Za-z0-9._:@-]{1,100})": Route(
+        _at("tenants/by-external-id/crm:1"),
+        {
+            "GET": _call("401 403 404 404 404 404 200 200"),
+            "PUT": _call(_ADMINS.format(200), lambda world: {"name": "Acme Inc.", "quota": {"vms": 3}}),
+        },
+    ),
     "api/v1/tenants": Route(
         _at("tenants"),
         {"GET": SIGNED_IN, "POST": _call(_ADMINS.format(201), lambda world: {"name": "Gamma", "slug": "gamma"})},

@@ -32,6 +32,8 @@ from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
 from portal.accounts.services import add_key
 from portal.billing.models import PriceBook
 from portal.billing.services import NewPrice, create_book
+from portal.events import feed_order
+from portal.events.models import FeedEntry
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import ledger
@@ -40,6 +42,7 @@ from portal.tenancy.gate import SYSTEM
 from portal.tenancy.models import Invitation, Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
+from portal.webhooks.models import Delivery, Webhook
 from vms import intake
 from vms.addresses import give_address
 from vms.models import (
@@ -358,6 +361,21 @@ class World:
         prices = [NewPrice("vcpu", Decimal("0.01"))]
         return create_book(actor=SYSTEM, name="Acme", currency="EUR", tenant=self.acme, since=since, prices=prices)
 
+    def webhook(self, **more: Any) -> Webhook:
+        """Of acme's; the same one for the same address."""
+        end = feed_order.give_places()
+        values = {"name": "billing", "created_by": "owner", "cursor": end, "sent": end, **more}
+        key = {"tenant": values.pop("tenant", self.acme), "url": values.pop("url", "https://hooks.example.org/berth")}
+        return Webhook.objects.unscoped("test").get_or_create(**key, defaults=values)[0]
+
+    def delivery(self) -> Delivery:
+        """Of that webhook: an event that it did not take."""
+        webhook = self.webhook()
+        entry = FeedEntry.objects.unscoped("test").filter(tenant=self.acme).exclude(sequence=None).earliest("sequence")
+        values = {"sequence": entry.sequence, "previous": 0, "state": "failed", "at": timezone.now()}
+        values |= {"status": 500, "detail": "It answered 500.", "milliseconds": 12}
+        return Delivery.objects.get_or_create(webhook=webhook, event=entry.event, defaults=values)[0]
+
     def drift(self, **more: Any) -> Drift:
         """A machine that was started by hand, seen a minute ago and still so."""
         vm = self.machines["cold"]
@@ -388,6 +406,8 @@ def make_world() -> World:
         people[name].provider_role = role
         people[name].save()
     acme, beta = (create_tenant(actor=SYSTEM, name=name.capitalize(), slug=name) for name in ("acme", "beta"))
+    acme.external_id = "crm:1"
+    acme.save(update_fields=["external_id"])
     for tenant, name, role in (
         (acme, "owner", Role.OWNER),
         (acme, "member", Role.MEMBER),

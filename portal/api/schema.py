@@ -85,6 +85,7 @@ TAGS = {
     "networks": "What machines are connected to",
     "operations": "Long work: follow, cancel, retry",
     "events": "What happened, to what, by whom",
+    "webhooks": "Signed messages to other programs",
     "tenants": "Tenants and their members",
     "quotas": "What tenants may use, and what they use",
     "usage": "What was used, by intervals",

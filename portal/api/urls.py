@@ -8,10 +8,12 @@ from portal.api import (
     documentation,
     events,
     invitations,
+    lifecycle,
     operations,
     quota_requests,
     tenants,
     views,
+    webhooks,
 )
 
 urlpatterns = [
@@ -23,6 +25,9 @@ urlpatterns = [
     path("operations/<uuid:id>/actions/retry", operations.OperationRetry.as_view()),
     path("operations/<uuid:id>/actions/unwind", operations.OperationUnwind.as_view()),
     path("tenants", tenants.Tenants.as_view()),
+    re_path(
+        r"^tenants/by-external-id/(?P<external_id>[A-Za-z0-9._:@-]{1,100})\Z", lifecycle.TenantByExternalId.as_view()
+    ),
     path("tenants/<slug:tenant>", tenants.TenantDetail.as_view()),
     path("tenants/<slug:tenant>/members", tenants.Members.as_view()),
     re_path(
@@ -51,6 +56,15 @@ urlpatterns = [
     path("quota-requests/<uuid:id>/actions/withdraw", quota_requests.QuotaRequestWithdraw.as_view()),
     path("quota-rule", quota_requests.QuotaRule.as_view()),
     path("events", events.Events.as_view()),
+    path("webhooks", webhooks.Webhooks.as_view()),
+    path("webhooks/<uuid:id>", webhooks.WebhookDetail.as_view()),
+    path("webhooks/<uuid:id>/actions/enable", webhooks.WebhookEnable.as_view()),
+    path("webhooks/<uuid:id>/actions/disable", webhooks.WebhookDisable.as_view()),
+    path("webhooks/<uuid:id>/actions/rotate", webhooks.WebhookRotate.as_view()),
+    path("webhooks/<uuid:id>/actions/test", webhooks.WebhookTest.as_view()),
+    path("webhooks/<uuid:id>/actions/replay", webhooks.WebhookReplay.as_view()),
+    path("webhooks/<uuid:id>/deliveries", webhooks.Deliveries.as_view()),
+    path("webhooks/<uuid:id>/deliveries/<uuid:delivery>/actions/resend", webhooks.DeliveryResend.as_view()),
     path("tokens", account.Tokens.as_view()),
     path("tokens/<uuid:id>", account.TokenDetail.as_view()),
     path("ssh-keys", account.SshKeys.as_view()),

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import BigIntegerField, F, Value
 from django.db.models.functions import Greatest
 
+from portal.events import feed_order
 from portal.operations.lease import CLAIMABLE
 from portal.operations.models import Operation
 
@@ -32,6 +33,7 @@ def settle() -> int:
         begin_anew = {"started_at": None, "deadline_at": operation.created_at + whole}
         rows.filter(pk=operation.pk).update(**nobody, **begin_anew)
     Session.objects.all().delete()
+    feed_order.leap()
     for listener in listeners:
         listener()
     return len(active)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import models
 
-from portal.events import live
+from portal.events import feed_order, live
 from portal.events.models import Event
 from portal.tenancy.gate import Actor
 
@@ -44,6 +44,7 @@ def record(
     event = _event(kind, actor, target, facts | changes)
     event.operation_id = operation_id
     event.save()
+    feed_order.enter([event])
     _tell([event])
     return event
 
@@ -55,6 +56,7 @@ def record_all(kind: str, *, actor: Actor, changes: Iterable[Change]) -> None:
         for change in changes
     ]
     Event.objects.bulk_create(events)
+    feed_order.enter(events)
     _tell(events)
 
 

@@ -64,3 +64,27 @@ class Event(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly("events are never removed")
+
+
+class FeedHead(models.Model):
+    """One row: the last place that was given. Whoever gives places locks it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    sequence = models.BigIntegerField(default=0)
+
+
+class FeedEntry(models.Model):
+    """An event's place in the feed, which programs follow. Written with the event, without a place (`feed_order`)."""
+
+    event = models.OneToOneField(Event, primary_key=True, on_delete=models.PROTECT, related_name="feed_entry")
+    tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="+")
+    sequence = models.BigIntegerField(null=True, unique=True)
+
+    objects = TenantQuerySet["FeedEntry"].as_manager()
+
+    class Meta:
+        ordering = ["sequence"]
+        indexes = [
+            models.Index(fields=["tenant", "sequence"], name="feed_by_tenant"),
+            models.Index(fields=["event"], condition=models.Q(sequence=None), name="feed_without_place"),
+        ]

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from portal.events.models import Event
+from portal.events import feed_order
+from portal.events.models import Event, FeedEntry
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
@@ -33,7 +34,7 @@ class Filter:
 
 def events(actor: Actor, wanted: Filter) -> QuerySet[Event]:
     """Newest first: what the actor may see of it. Forbidden where the role in that tenant is too low."""
-    rows = Event.objects.for_actor(actor).select_related("tenant")
+    rows = Event.objects.for_actor(actor).select_related("tenant", "feed_entry")
     if wanted.tenant is not None:
         actor.require(Permission.EVENT_READ, wanted.tenant.pk)
     conditions = {
@@ -46,3 +47,12 @@ def events(actor: Actor, wanted: Filter) -> QuerySet[Event]:
     }
     rows = rows.filter(**{name: value for name, value in conditions.items() if value not in (None, "")})
     return rows.filter(Q(kind=wanted.kind) | Q(kind__startswith=f"{wanted.kind}.")) if wanted.kind else rows
+
+
+def feed(actor: Actor, wanted: Filter, after: int) -> QuerySet[FeedEntry]:
+    """The same behind a place, in the order of places: nothing is ever added before what was read."""
+    feed_order.give_places()
+    rows = FeedEntry.objects.for_actor(actor).filter(sequence__gt=after).select_related("event__tenant")
+    if wanted == Filter():
+        return rows
+    return rows.filter(event__in=events(actor, wanted).order_by())

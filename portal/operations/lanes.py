@@ -23,11 +23,11 @@ LOOK_AGAIN = timedelta(seconds=1)
 
 
 def slots_of_all() -> int:
-    return max(int(settings.CELERY_WORKER_CONCURRENCY) - 1, 1)
+    return max(int(settings.WORKER_PROCESSES) - 1, 1)
 
 
 def slots_of_one() -> int:
-    return max(int(settings.CELERY_WORKER_CONCURRENCY) - 2, 1)
+    return max(int(settings.WORKER_PROCESSES) - 2, 1)
 
 
 def slots_of_all_down() -> int:

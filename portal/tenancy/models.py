@@ -37,6 +37,7 @@ class Tenant(Row):
     suspended_at = models.DateTimeField(null=True, editable=False)
     suspended_for = models.CharField(max_length=300, blank=True)
     stops_machines = models.BooleanField(default=False)
+    external_id = models.CharField(max_length=100, null=True, unique=True)  # what a billing system calls it
     closed_at = models.DateTimeField(null=True, editable=False)
     purge_at = models.DateTimeField(null=True, editable=False)
     purged_at = models.DateTimeField(null=True, editable=False)

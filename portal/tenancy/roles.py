@@ -30,6 +30,8 @@ class Permission(StrEnum):
     TENANT_WRITE = "tenant:write"
     TENANT_CLOSE = "tenant:close"
     TENANT_SUSPEND = "tenant:suspend"
+    WEBHOOK_READ = "webhook:read"
+    WEBHOOK_WRITE = "webhook:write"
     MEMBER_READ = "member:read"
     MEMBER_WRITE = "member:write"
     ACCOUNT_READ = "account:read"
@@ -72,7 +74,7 @@ _VIEWER = _BILLING | frozenset(
     }
 )
 _MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.IMAGE_WRITE, P.OPERATION_WRITE, P.QUOTA_REQUEST}
-_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.TENANT_CLOSE, P.IMAGE_SHARE}
+_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.TENANT_CLOSE, P.IMAGE_SHARE, P.WEBHOOK_READ, P.WEBHOOK_WRITE}
 
 TENANT_ROLES: dict[Role, frozenset[Permission]] = {
     Role.BILLING: _BILLING,
@@ -84,7 +86,7 @@ TENANT_ROLES: dict[Role, frozenset[Permission]] = {
 # Admins run tenants' machines but do not read their secrets; auditors read everything else and change nothing.
 PROVIDER_ROLES: dict[str, frozenset[Permission]] = {
     ProviderRole.NONE: frozenset(),
-    ProviderRole.AUDITOR: _VIEWER | {P.HOST_READ, P.USER_READ},
+    ProviderRole.AUDITOR: _VIEWER | {P.HOST_READ, P.USER_READ, P.WEBHOOK_READ},
     ProviderRole.ADMIN: frozenset(P) - {P.VM_SECRETS},
 }
 

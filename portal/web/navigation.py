@@ -40,7 +40,7 @@ _TENANT = (
     ("Images", "image", "image-list", ("image-",)),
     ("Backups", "backup", "backup-list", ("backup-",)),
     ("Usage", "clock", "usage", ("usage",)),
-    ("Activity", "activity", "activity", ("activity",)),
+    ("Activity", "activity", "activity", ("activity", "webhook-")),
     ("Quota", "cpu", "quota", ("quota",)),
     ("Members", "members", "member-list", ("member-",)),
 )
@@ -54,6 +54,7 @@ _PROVIDER = (
     ("Prices", "token", "provider-prices", ("provider-price",)),
     ("Quota requests", "cpu", "provider-quota-requests", ("provider-quota-request",)),
     ("Users", "user", "provider-users", ("provider-user",)),
+    ("Webhooks", "network", "provider-webhooks", ("provider-webhook",)),
     ("Audit", "activity", "provider-audit", ("provider-audit",)),
     ("Image catalogue", "image", "provider-images", ("provider-image",)),
     ("Sizes", "flavor", "provider-flavors", ("provider-flavor",)),

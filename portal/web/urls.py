@@ -1,6 +1,6 @@
 """Addresses of the pages that stand on the portal alone."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from portal.web.views import (
     account,
@@ -17,6 +17,7 @@ from portal.web.views import (
     tenants,
     usage,
     users,
+    webhooks,
 )
 
 urlpatterns = [
@@ -33,6 +34,22 @@ urlpatterns = [
     path("t/<slug:slug>/members/hand-over/", members.member_hand_over, name="member-hand-over"),
     path("t/<slug:slug>/invitations/<uuid:invitation_id>/revoke/", members.invitation_revoke, name="invitation-revoke"),
     path("invitations/<str:text>/", invitations.invitation, name="invitation"),
+    path("t/<slug:slug>/webhooks/", webhooks.webhook_list, name="webhook-list"),
+    path("webhooks/<uuid:webhook_id>/", webhooks.webhook_detail, name="webhook-detail"),
+    path("webhooks/<uuid:webhook_id>/change/", webhooks.webhook_change, name="webhook-change"),
+    path("webhooks/<uuid:webhook_id>/rotate/", webhooks.webhook_rotate, name="webhook-rotate"),
+    path("webhooks/<uuid:webhook_id>/replay/", webhooks.webhook_replay, name="webhook-replay"),
+    path("webhooks/<uuid:webhook_id>/delete/", webhooks.webhook_delete, name="webhook-delete"),
+    re_path(
+        r"^webhooks/(?P<webhook_id>[0-9a-f-]{36})/(?P<action>enable|disable|test)/\Z",
+        webhooks.webhook_act,
+        name="webhook-act",
+    ),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/resend/",
+        webhooks.webhook_resend,
+        name="webhook-resend",
+    ),
     path("operations/indicator/", operations.operation_indicator, name="operation-indicator"),
     path("operations/<uuid:operation_id>/", operations.operation_detail, name="operation-detail"),
     path("operations/<uuid:operation_id>/fragment/", operations.operation_fragment, name="operation-fragment"),
@@ -62,6 +79,7 @@ urlpatterns = [
     path("provider/prices/", prices.price_list, name="provider-prices"),
     path("provider/prices/add/", prices.price_add, name="provider-price-add"),
     path("provider/prices/<uuid:book_id>/delete/", prices.price_delete, name="provider-price-delete"),
+    path("provider/webhooks/", webhooks.provider_webhooks, name="provider-webhooks"),
     path("provider/users/", users.provider_users, name="provider-users"),
     path("provider/sign-in/", users.provider_sign_in, name="provider-sign-in"),
     path("provider/create-user/", users.provider_user_create, name="provider-user-create"),

@@ -438,7 +438,7 @@ class TestLanes:
         assert fresh(held_up[-1]).slot_since == since, "it keeps its place"
 
     def test_hosts_that_are_down_share_few_slots(self, world: World, settings: Any) -> None:
-        settings.CELERY_WORKER_CONCURRENCY = 6
+        settings.WORKER_PROCESSES = 6
         hosts = [uuid7() for _ in range(3)]
         waiting = [self.make(world, host, 2, is_lane_down=True, attempts=1) for host in hosts]
         claimed = [lease.claim(operation.pk) for group in waiting for operation in group]

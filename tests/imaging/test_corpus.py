@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from portal.core.outbound.refusal import Refused
 from tests.imaging import samples as s
 from vms.imaging import inspect, jail, qemu
 from vms.imaging.formats import Format
-from vms.imaging.refusal import Refused
 
 MOST_DISK_BYTES = 1 << 40
 BIG = struct.pack(">Q", 0x7FFFFFFFFFFFFE00)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from portal.core.outbound import connect
+from portal.core.outbound.addresses import Policy, is_public, target_of
+from portal.core.outbound.refusal import Refused
 from tests.imaging import servers
 from vms.imaging import fetch as fetching
-from vms.imaging.addresses import Policy, is_public, target_of
 from vms.imaging.fetch import Bounds, fetch
-from vms.imaging.refusal import Refused
 
 STRICT = Policy()
 DATA = bytes(range(256)) * 4096
@@ -226,12 +227,12 @@ def test_tls_is_of_the_name(
     context.sni_callback = lambda connection, name, own: heard.append(name)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     policy = Policy(allowed=frozenset({f"127.0.0.1:{server.port}"}))
-    monkeypatch.setattr("vms.imaging.addresses._PORTS", {"https": server.port})
+    monkeypatch.setattr("portal.core.outbound.addresses._PORTS", {"https": server.port})
     names["mirror.example.org"] = names["other.example.org"] = [["127.0.0.1"]]
     with pytest.raises(Refused):
         fetch("https://mirror.example.org/disk", tmp_path / "x", policy, BOUNDS)
     trusting = lambda: ssl.create_default_context(cafile=certificate)  # noqa: E731
-    monkeypatch.setattr(fetching, "_tls", trusting)
+    monkeypatch.setattr(connect, "_tls", trusting)
     fetch("https://mirror.example.org/disk", tmp_path / "x", policy, BOUNDS)
     assert (tmp_path / "x").read_bytes() == DATA
     assert heard[-1] == "mirror.example.org"

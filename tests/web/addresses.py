@@ -19,6 +19,7 @@ from portal.tenancy.models import Membership
 from tests.keys import ssh_access
 from tests.world import SSH_KEY, World
 
+HOOK = "https://hooks.example.org/other"
 PERSONAS = ("anonymous", "viewer", "member", "owner", "foreign", "admin", "auditor")
 
 
@@ -63,6 +64,14 @@ def machine(name: str, *tail: str) -> Callable[[World], list[Any]]:
 def schedule(world: World) -> list[Any]:
     made = world.schedule()
     return ["acme", made.vm_id, made.pk]
+
+
+def webhook(*tail: str) -> Callable[[World], list[Any]]:
+    return lambda world: [world.webhook().pk, *tail]
+
+
+def sent(world: World) -> list[Any]:
+    return [world.webhook().pk, world.delivery().pk]
 
 
 def binned(world: World) -> list[Any]:
@@ -204,6 +213,23 @@ PAGES: dict[str, Page] = {
     ),
     "quota": Page(acme, ACME_READS, send(MEMBERS_DO, vcpus="40", reason="Black Friday")),
     "quota-withdraw": Page(lambda world: ["acme", world.request().pk], posts=send(MEMBERS_DO)),
+    "webhook-list": Page(
+        acme,
+        get="302 403 403 200 404 200 200",
+        posts={"add": ("302 403 403 201 404 201 403", lambda world: {"url": HOOK})},
+    ),
+    "provider-webhooks": Page(get=STAFF, posts={"add": ("302 403 403 403 403 201 403", lambda world: {"url": HOOK})}),
+    "webhook-detail": Page(webhook(), get="302 403 403 200 404 200 200"),
+    "webhook-change": Page(
+        webhook(), get="302 403 403 200 404 200 403", posts={"change": (OWNERS_DO, lambda world: {"url": HOOK})}
+    ),
+    "webhook-rotate": Page(
+        webhook(), posts={"rotate": ("302 403 403 201 404 201 403", lambda world: {"overlap_hours": "24"})}
+    ),
+    "webhook-replay": Page(webhook(), posts={"replay": (OWNERS_DO, lambda world: {"after": "0"})}),
+    "webhook-act": Page(webhook("test"), posts={"test": (OWNERS_DO, lambda world: {})}),
+    "webhook-delete": Page(webhook(), posts={"delete": (OWNERS_DO, lambda world: {})}),
+    "webhook-resend": Page(sent, posts={"resend": (OWNERS_DO, lambda world: {})}),
     "member-remove": Page(removable, posts=send(OWNERS_DO)),
     "vm-list": Page(acme, ACME_READS),
     "vm-create": Page(acme, ACME_WRITES, {"": (MEMBERS_DO, create_body)}),

@@ -1,36 +1,27 @@
-"""The one way to fetch a URL that somebody else chose.
-
-A name is resolved once, every address it has must be public, and the connection goes to the address that was looked
-at: what the name says a moment later changes nothing. Redirects go through all of it again.
-"""
+"""The one way to fetch a file from a URL that somebody else chose: redirects go through every check again."""
 
 from __future__ import annotations
 
 import errno
 import http.client
-import ipaddress
 import logging
 import os
-import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
-from vms.imaging.addresses import Address, Policy, Target, not_allowed, require_public, target_of
-from vms.imaging.refusal import Refused
+from portal.core.outbound.addresses import Policy, Target, target_of
+from portal.core.outbound.connect import at_most, connect
+from portal.core.outbound.refusal import Refused
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 _PIECE = 1024 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
-_CONNECT_SECONDS, _ANSWER_SECONDS, _SILENCE_SECONDS = 10.0, 60.0, 30.0
+_ANSWER_SECONDS, _SILENCE_SECONDS = 60.0, 30.0
 _PATIENCE_SECONDS, _SLOWEST_BYTES_PER_SECOND = 60.0, 128 * 1024
-_tls = ssl.create_default_context
 _HEADERS = {"User-Agent": "Berth", "Accept": "*/*", "Accept-Encoding": "identity", "Connection": "close"}
 
 
@@ -83,65 +74,18 @@ def _follow(url: str, policy: Policy, bounds: Bounds) -> tuple[http.client.HTTPC
 
 
 def _ask(target: Target, policy: Policy) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-    address = _resolve(target, policy)
-    connection = http.client.HTTPConnection(target.host, target.port)
+    deadline = time.monotonic() + _ANSWER_SECONDS
     try:
-        plain = socket.create_connection((address, target.port), timeout=_CONNECT_SECONDS)
-        with _at_most(_ANSWER_SECONDS, plain):
-            connection.sock = _secured(plain, target)
-            connection.sock.settimeout(_SILENCE_SECONDS)
+        connection = connect(target, policy, silence_seconds=_SILENCE_SECONDS, within=_ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise _broken(error) from error
+    try:
+        with at_most(deadline - time.monotonic(), connection.sock):
             connection.request("GET", target.path, headers=_HEADERS)
             return connection, connection.getresponse()
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
         raise _broken(error) from error
-
-
-def _secured(plain: socket.socket, target: Target) -> socket.socket:
-    """The connection is to an address; SNI, certificate and Host are of the name."""
-    if target.scheme == "http":
-        return plain
-    return _tls().wrap_socket(plain, server_hostname=target.host)
-
-
-@contextmanager
-def _at_most(seconds: float, connection: socket.socket) -> Iterator[None]:
-    """Cuts the connection where the block takes longer: a header may trickle in under every other time-out."""
-
-    same = connection.dup()  # TLS takes the socket over, but not the connection's other ends
-
-    def cut() -> None:
-        with suppress(OSError):
-            same.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        same.close()
-
-
-def _resolve(target: Target, policy: Policy) -> str:
-    """One of the name's addresses, after a look at all of them."""
-    try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Refused("fetch_failed", "The name in the URL is not known.") from error
-    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
-    for text in addresses:
-        if f"{text}:{target.port}" not in policy.allowed:
-            require_public(_parsed(text), policy)
-    return addresses[0]
-
-
-def _parsed(text: str) -> Address:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError as error:
-        raise not_allowed("The URL leads to an address that is not public.") from error
 
 
 def _size(response: http.client.HTTPResponse, bounds: Bounds) -> int:

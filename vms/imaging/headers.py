@@ -6,8 +6,9 @@ import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
+from portal.core.outbound.refusal import Refused
 from vms.imaging.formats import Format
-from vms.imaging.refusal import Refused, damaged
+from vms.imaging.refusal import damaged
 
 _PACKED = {
     b"\x1f\x8b": "gzip",

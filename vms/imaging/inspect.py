@@ -11,10 +11,11 @@ from typing import BinaryIO
 
 from oslo_utils.imageutils.format_inspector import FileInspector, ImageFormatError, InspectWrapper, SafetyCheckFailed
 
+from portal.core.outbound.refusal import Refused
 from vms.imaging import headers, qemu
 from vms.imaging.formats import FIXED_VHD, RECOGNISED, Format
 from vms.imaging.headers import external
-from vms.imaging.refusal import Refused, damaged
+from vms.imaging.refusal import damaged
 
 Progress = Callable[[int], None]
 # The inspectors want small pieces where the headers are; what follows is read for the checksum, and for their ends.

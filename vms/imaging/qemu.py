@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from portal.core.outbound.refusal import Refused
 from vms.imaging import jail
 from vms.imaging.formats import Format
 from vms.imaging.jail import Done, Limits
-from vms.imaging.refusal import Refused, damaged
+from vms.imaging.refusal import damaged
 
 GIB = 1024**3
 _LOOK = Limits(cpu_seconds=20, wall_seconds=60, memory_bytes=GIB)

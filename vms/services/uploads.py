@@ -20,6 +20,8 @@ from django.utils.text import slugify
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
 from portal.core.ids import uuid7
+from portal.core.outbound.addresses import Policy, target_of
+from portal.core.outbound.refusal import Refused
 from portal.events import log
 from portal.operations import services as operations
 from portal.operations.models import Operation
@@ -30,8 +32,6 @@ from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import image_properties, image_store, intake
-from vms.imaging.addresses import Policy, target_of
-from vms.imaging.refusal import Refused
 from vms.models import Image, ImageFormat, ImageState, ImageUpload
 from vms.models.catalogue import image_amounts
 from vms.services.create import resolve_tenant

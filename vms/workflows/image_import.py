@@ -13,6 +13,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from portal.core.outbound import ours
+from portal.core.outbound.addresses import Policy
+from portal.core.outbound.refusal import Refused
 from portal.core.units import GIB, size
 from portal.operations.lease import LeaseLost, held
 from portal.operations.models import Operation
@@ -21,12 +24,10 @@ from portal.quotas import ledger
 from portal.quotas import services as quotas
 from portal.quotas.models import Quota
 from portal.tenancy.roles import Permission
-from vms import image_store, intake, own_addresses
+from vms import image_store, intake
 from vms.imaging import inspect, jail, qemu
-from vms.imaging.addresses import Policy
 from vms.imaging.fetch import Bounds, fetch
 from vms.imaging.formats import Format
-from vms.imaging.refusal import Refused
 from vms.models import Image, ImageState
 
 # Imports share a lane, as what works on one host does: however many there are, workers are left for machines.
@@ -171,7 +172,7 @@ def image_of(operation: Operation) -> Image:
 
 
 def _policy() -> Policy:
-    return Policy(settings.IMAGE_URL_HTTP, frozenset(settings.IMAGE_URL_ALLOW), own_addresses.all_of_ours())
+    return Policy(settings.IMAGE_URL_HTTP, frozenset(settings.IMAGE_URL_ALLOW), ours.all_of_ours())
 
 
 @transaction.atomic

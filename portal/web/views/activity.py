@@ -22,4 +22,5 @@ def activity(request: HttpRequest, slug: str) -> HttpResponse:
     search = text_query(request, "q")
     page = page_of(request, selectors.events(actor_of(request), Filter(tenant=tenant, search=search)))
     context = {"tenant": tenant, "page": page, "events": present.rows(page.rows), "search": search}
+    context["may_see_webhooks"] = actor_of(request).can(Permission.WEBHOOK_READ, tenant.pk)
     return render(request, "portal/activity.html", context)

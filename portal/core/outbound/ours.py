@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import psutil
 from django.conf import settings
 
-from hosts.models import Host
-from vms.imaging.addresses import Address
+from portal.core.outbound.addresses import Address
+
+# Names and addresses of other machines of ours; the apps add what they know of at start.
+names_of: list[Callable[[], Iterable[str | None]]] = []
 
 
 def all_of_ours() -> frozenset[Address]:
-    names = {urlsplit(settings.PUBLIC_URL).hostname, *(urlsplit(host.uri).hostname for host in Host.objects.all())}
+    names = {urlsplit(settings.PUBLIC_URL).hostname, *(name for find in names_of for name in find())}
     return frozenset([*_of_this_machine(), *(address for name in names if name for address in _of(name))])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-from vms.imaging.refusal import Refused
+from portal.core.outbound.refusal import Refused
 
 Address = IPv4Address | IPv6Address
 LONGEST_URL = 2000
