@@ -51,6 +51,11 @@ def _call(statuses: str, body: Callable[[World], dict[str, Any] | bytes] | None 
     return Call(found, body, headers)
 
 
+def who_may(call: Call) -> str:
+    """The first of owner, admin and member whose call it is."""
+    return next(person for person in ("owner", "admin", "member") if call.statuses[PERSONAS.index(person)] < 300)
+
+
 def _nothing(world: World) -> dict[str, Any]:
     return {}
 

@@ -45,7 +45,7 @@ def tenants(actor: Actor, wanted: Tenant | None) -> QuerySet[Tenant]:
     rows = tenancy.tenants(actor)
     if actor.can(Permission.BILLING_READ):
         return rows
-    return rows.filter(pk__in=[id for id in actor.memberships if actor.can(Permission.BILLING_READ, id)])
+    return rows.filter(pk__in=actor.tenants_with(Permission.BILLING_READ))
 
 
 def intervals(actor: Actor, wanted: Filter, since: datetime, until: datetime) -> QuerySet[Interval]:

@@ -81,6 +81,7 @@ class FeedEntry(models.Model):
     sequence = models.BigIntegerField(null=True, unique=True)
 
     objects = TenantQuerySet["FeedEntry"].as_manager()
+    read_permission: ClassVar[Permission] = Permission.EVENT_READ
 
     class Meta:
         ordering = ["sequence"]

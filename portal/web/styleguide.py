@@ -66,6 +66,17 @@ GRAPHS = {
     "spans": [("hour", "Hour"), ("day", "Day")],
     "graphs": [{"id": "cpu", "title": "CPU", "unit": "percent", "series": "cpu_percent", "words": "used"}],
 }
+# As hosts.web.map gives them.
+BARS = [
+    {
+        "resource": "vCPU",
+        "bars": [
+            {"measure": "guaranteed", "words": "8 of 16", "percent": 50},
+            {"measure": "committed", "words": "64 of 64", "percent": 100, "is_full": True},
+            {"measure": "used", "words": "3 of 16", "percent": 19},
+        ],
+    }
+]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -88,4 +99,4 @@ def styleguide(request: HttpRequest) -> HttpResponse:
         "tabs": [Tab("Overview", "#tabs", is_current=True), Tab("Console", "#tabs"), Tab("Settings", "#tabs")],
         "crumbs": [{"label": "Provider", "url": "#content"}, {"label": "Look", "url": "#content"}],
     }
-    return render(request, "styleguide.html", {**context, "graphs": GRAPHS})
+    return render(request, "styleguide.html", {**context, "graphs": GRAPHS, "bars": BARS})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.db.models import Q
 
 from portal.core.models import Row
 from portal.events.models import Event
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 
@@ -36,6 +39,7 @@ class Webhook(Row):
     lease_until = models.DateTimeField(null=True)
 
     objects = TenantQuerySet["Webhook"].as_manager()
+    read_permission: ClassVar[Permission] = Permission.WEBHOOK_READ
 
     class Meta:
         verbose_name = "webhook"

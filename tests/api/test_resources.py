@@ -227,10 +227,6 @@ class TestCatalogue:
         assert network == call("owner").get("networks/default").json()
         assert call("owner").get("networks/other").status_code == 404
 
-    @pytest.mark.parametrize("name", ["usage", "prices", "webhooks", "charges"])
-    def test_what_is_not_offered_yet_is_not_there(self, call: Api, name: str) -> None:
-        assert call("admin").get(name).status_code == 404
-
 
 class TestEvents:
     def test_what_somebody_did(self, world: World, call: Api) -> None:

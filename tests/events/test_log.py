@@ -19,7 +19,7 @@ from portal.events.models import AppendOnly, Event
 from portal.quotas.services import set_limits
 from portal.tenancy import credentials, people, services
 from portal.tenancy.gate import SYSTEM, Actor, actor_for
-from tests.matrix import PIECES, ROUTES
+from tests.matrix import PIECES, ROUTES, who_may
 from tests.postgres import postgres  # noqa: F401  a fixture
 from tests.stack import ROOT
 from tests.world import SSH_KEY, World
@@ -144,7 +144,7 @@ class TestWithWhatItTells:
         """With who it was, the token's name, and the request's id."""
         entry = ROUTES[route]
         call = entry.methods[method]
-        person = "owner" if call.statuses[4] < 300 else "admin"
+        person = who_may(call)
         path, body = entry.path(world), call.body(world) if call.body else None
         before = ALL.count()
         answer = world.caller(person).request(method, path, body)

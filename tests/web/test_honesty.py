@@ -98,8 +98,8 @@ class TestList:
 
     @pytest.mark.parametrize("page", ["/t/acme/", "/t/acme/vms/"])
     def test_the_quota_is_fetched_anew(self, world: World, owner: Client, page: str) -> None:
-        assert 'data-live="vms operations" data-live-url="/t/acme/quota/"' in owner.get(page).content.decode()
-        assert "4 of 10" in words(owner.get("/t/acme/quota/"))
+        assert 'data-live="vms operations" data-live-url="/t/acme/quota/meters/"' in owner.get(page).content.decode()
+        assert "4 of 10" in words(owner.get("/t/acme/quota/meters/"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.world import World, forget_machines
 from vms.addresses import mac_for
 from vms.models import VM, Lifecycle, Nic, Power
 
-# What the shell takes is in it: session, user, roles, tenants, operations under way; where the quota is shown, increases.
+# What the shell takes is in it: session, user, roles, tenants, operations under way; with the quota, its increases.
 BUDGETS = {
     "/t/acme/vms/": 10,
     "/t/acme/vms/?q=vm-1&status=running": 10,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.db.models import F, Q
 
 from portal.billing.models.interval import Immutable
 from portal.tenancy.models import TenantOwned
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 
@@ -32,6 +33,7 @@ class Frozen(TenantOwned):
     """A row that stays as it was written."""
 
     objects = FrozenQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.BILLING_READ
 
     class Meta:
         abstract = True

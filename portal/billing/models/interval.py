@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.db.models import F, Q
 
 from portal.events.models import Event
 from portal.tenancy.models import TenantOwned
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 
@@ -49,6 +50,7 @@ class Interval(TenantOwned):
     has_causes = models.BooleanField(default=False)
 
     objects = IntervalQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.BILLING_READ
 
     class Meta:
         ordering = ["since", "id"]

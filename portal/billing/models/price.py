@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from django.db import models
 from django.db.models import F, Q
 
 from portal.core.models import Row
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class PriceBook(Row):
     created_by = models.CharField(max_length=150)
 
     objects = PriceBookQuerySet.as_manager()
+    read_permission: ClassVar[Permission] = Permission.BILLING_READ
 
     class Meta:
         verbose_name = "price book"
