@@ -35,7 +35,12 @@ def aliases(pools: Iterable[StoragePool]) -> Mapping[UUID, UUID]:
 def counterparts(pools: Iterable[StoragePool], host: Host) -> Mapping[UUID, StoragePool]:
     """By the id of each pool that `host` reaches, its own pool of that storage. What is missing it does not reach."""
     rows = StoragePool.objects.filter(host=host, error="").select_related("storage_class", "host")
-    own = {_key(pool): pool for pool in rows}
+    return counterparts_among(pools, rows)
+
+
+def counterparts_among(pools: Iterable[StoragePool], others: Iterable[StoragePool]) -> Mapping[UUID, StoragePool]:
+    """The same of a host whose pools have been read."""
+    own = {_key(pool): pool for pool in others}
     return {pool.pk: own[_key(pool)] for pool in pools if _key(pool) in own}
 
 

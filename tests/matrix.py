@@ -653,6 +653,15 @@ ROUTES: dict[str, Route] = {
             "DELETE": _call(_ADMINS.format(204)),
         },
     ),
+    "api/v1/hosts/<slug:host>/drain-plan": Route(_at("hosts/one/drain-plan"), {"GET": STAFF_READS}),
+    "api/v1/hosts/<slug:host>/actions/drain": Route(
+        _at("hosts/one/actions/drain"), {"POST": _call(_ADMINS.format(202), lambda world: {"concurrency": 3})}
+    ),
+    "api/v1/clusters/<slug:cluster>/roll-plan": Route(_at("clusters/default/roll-plan"), {"GET": STAFF_READS}),
+    "api/v1/clusters/<slug:cluster>/actions/roll": Route(
+        lambda world: f"/api/v1/clusters/{world.neighbour().cluster.slug}/actions/roll",
+        {"POST": _call(_ADMINS.format(202), _nothing)},
+    ),
     "api/v1/hosts/<slug:host>/pools": Route(
         _at("hosts/one/pools"),
         {

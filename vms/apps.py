@@ -10,6 +10,7 @@ class VmsConfig(AppConfig):
         from portal.web import navigation
         from vms import drift_health, metered, observed, selectors, usage, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
+        from vms.maintenance import drain, roll  # noqa: F401  registers theirs
         from vms.reconcile.turn import Reconciler
         from vms.scheduling import backups  # noqa: F401  registers how schedules make them
         from vms.services import failover, snapshots  # noqa: F401  registers what schedules can make

@@ -20,20 +20,31 @@ def dying_with(vm: VM) -> list[Layer]:
         *Layer.objects.filter(volume__vm=vm, volume__is_boot=True),
         *Layer.objects.filter(snapshot_disk__snapshot__vm=vm),
     ]
-    found = {layer.pk: layer for layer in _chains(own)}
+    found = {layer.pk: layer for layer in chains(own)}
     while needed := [id for id, layer in found.items() if _is_needed(layer, {each.pk for each in own}, found.keys())]:
         for id in needed:
             del found[id]
-    return sorted(found.values(), key=lambda layer: len(list(_chains([layer]))), reverse=True)
+    return sorted(found.values(), key=lambda layer: len(list(chains([layer]))), reverse=True)
 
 
 def of_machine(vm: VM) -> list[Layer]:
     """All files that its disks and its snapshots stand on, each once."""
     own = Layer.objects.filter(Q(volume__vm=vm) | Q(snapshot_disk__snapshot__vm=vm)).select_related("pool")
-    return list({layer.pk: layer for layer in _chains(own)}.values())
+    return list({layer.pk: layer for layer in chains(own)}.values())
 
 
-def _chains(layers: Iterable[Layer]) -> Iterator[Layer]:
+def read_below(layers: Iterable[Layer]) -> None:
+    """Reads all that these stand on, so that `chains` asks for nothing: a query for each step of the longest one."""
+    given = list(layers)
+    known = {layer.pk: layer for layer in given}
+    while missing := {layer.parent_id for layer in known.values() if layer.parent_id} - known.keys():
+        known |= Layer.objects.select_related("pool").in_bulk(missing)
+    for layer in (*given, *known.values()):
+        if layer.parent_id is not None:
+            layer.parent = known[layer.parent_id]
+
+
+def chains(layers: Iterable[Layer]) -> Iterator[Layer]:
     """These, and all that they stand on."""
     for layer in layers:
         each: Layer | None = layer

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from hosts import placement, reach, service_class
-from hosts.choice import Choice, Constraint, Refusal, choose
+from hosts.choice import Choice, Constraint, Refusal, Wanted, choose
 from hosts.driver.types import Accelerator, Firmware
 from hosts.models import Host, StoragePool
 from vms import layers
-from vms.models import VM, Power, Snapshot, SnapshotState, Volume
-from vms.wanted import wanted_now
+from vms.models import VM, Layer, Power, Snapshot, SnapshotState, Volume
+from vms.wanted import Bond, asked, bonds_of
 
 _REFUSED: Mapping[Constraint, str] = {
     Constraint.STATE: "It takes no machines ({}).",
@@ -53,14 +54,86 @@ class Precheck:
         return [target for target in self.targets if not target.obstacles]
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A machine that is to move: what it asks of any host, and what is in the way at each of its cluster, however much
+    room there is. `beside` is what it claims of its host beside its size: other disks, snapshots."""
+
+    vm: VM
+    wanted: Wanted
+    bonds: tuple[Bond, ...]
+    beside: Mapping[str, int]
+    targets: tuple[Target, ...]
+
+
 def precheck(vm: VM) -> Precheck:
     """As things are now; the service asks again when it claims."""
-    pools = {layer.pool.pk: layer.pool for layer in layers.of_machine(vm)} | _pools_of_memory(vm)
-    wanted = wanted_now(vm, clusters=frozenset([vm.host.cluster_id]), uses_reserve=True, processor=processor_of(vm))
-    choice = choose(wanted, placement.sites(uses_reserve=True))
-    others = Host.objects.select_related("cluster").filter(cluster=vm.host.cluster_id).exclude(pk=vm.host_id)
-    targets = [_target(vm, host, pools.values(), choice) for host in others]
+    (found,) = survey([vm])
+    choice = choose(found.wanted, placement.sites(uses_reserve=True))
+    targets = [
+        replace(target, obstacles=(*of_placement(target.host, choice), *target.obstacles)) for target in found.targets
+    ]
     return Precheck(is_live(vm), tuple(sorted(targets, key=lambda target: (bool(target.obstacles), target.host.name))))
+
+
+def survey(vms: Sequence[VM]) -> list[Candidate]:
+    """Each of them, in this order; as many queries for one as for all."""
+    files, neighbours, bonds = _Files(vms), _Neighbours(vms), bonds_of(vms)
+    return [_candidate(vm, files, neighbours, bonds.get(vm.pk, ())) for vm in vms]
+
+
+class _Files:
+    """What machines have in pools, by their ids: their disks, and their snapshots."""
+
+    def __init__(self, vms: Sequence[VM]) -> None:
+        ids = [vm.pk for vm in vms]
+        self.volumes: dict[UUID, list[Volume]] = defaultdict(list)
+        self.points: dict[UUID, list[Snapshot]] = defaultdict(list)
+        volumes = Volume.objects.unscoped("of those in hand").filter(vm__in=ids)
+        for volume in volumes.select_related("layer__pool__storage_class"):
+            self.volumes[volume.vm_id].append(volume)  # type: ignore[index]
+        points = Snapshot.objects.unscoped("of those in hand").filter(vm__in=ids).select_related("memory_pool")
+        for point in points.prefetch_related("disks__layer__pool"):
+            self.points[point.vm_id].append(point)
+        layers.read_below(layer for id in ids for layer in self._layers(id))
+
+    def pools(self, vm: VM) -> list[StoragePool]:
+        """Each once: of all layers, and of the memory of snapshots."""
+        pools = [layer.pool for layer in layers.chains(self._layers(vm.pk))]
+        pools += [point.memory_pool for point in self.points[vm.pk] if point.memory_pool]
+        return list({pool.pk: pool for pool in pools}.values())
+
+    def beside(self, vm: VM) -> Mapping[str, int]:
+        disks = sum(volume.wanted.get("disk_gib", 0) for volume in self.volumes[vm.pk])
+        return {"disk_gib": disks + sum(point.size_gib for point in self.points[vm.pk])}
+
+    def _layers(self, vm_id: UUID) -> list[Layer]:
+        of_points = [disk.layer for point in self.points[vm_id] for disk in point.disks.all()]
+        return [volume.layer for volume in self.volumes[vm_id]] + of_points
+
+
+class _Neighbours:
+    """The hosts of their clusters, and the pools that these have."""
+
+    def __init__(self, vms: Sequence[VM]) -> None:
+        clusters = {vm.host.cluster_id for vm in vms}
+        self._hosts = list(Host.objects.select_related("cluster").filter(cluster__in=clusters))
+        self.pools: dict[UUID, list[StoragePool]] = defaultdict(list)
+        for pool in StoragePool.objects.filter(host__in=self._hosts, error="").select_related("storage_class", "host"):
+            self.pools[pool.host_id].append(pool)
+
+    def of(self, vm: VM) -> list[Host]:
+        return [host for host in self._hosts if host.cluster_id == vm.host.cluster_id and host.pk != vm.host_id]
+
+
+def _candidate(vm: VM, files: _Files, neighbours: _Neighbours, bonds: tuple[Bond, ...]) -> Candidate:
+    more = {
+        "clusters": frozenset([vm.host.cluster_id]),
+        "uses_reserve": True,
+        "processor": processor_of(vm),
+    }
+    targets = [_target(vm, host, files, neighbours.pools[host.pk]) for host in neighbours.of(vm)]
+    return Candidate(vm, asked(vm, bonds, more), bonds, files.beside(vm), tuple(targets))
 
 
 def is_live(vm: VM) -> bool:
@@ -74,8 +147,13 @@ def processor_of(vm: VM) -> str:
 
 def copied_to(vm: VM, reached: Mapping[UUID, StoragePool]) -> tuple[Volume, ...]:
     """The disks that stand on a file which the other host does not reach; `reached` as from reach.counterparts."""
-    volumes = vm.volumes.select_related("layer__pool__storage_class")
-    return tuple(volume for volume in volumes if any(pool not in reached for pool in _pools_below(volume)))
+    return _copied(vm.volumes.select_related("layer__pool__storage_class"), reached)
+
+
+def _copied(volumes: Iterable[Volume], reached: Mapping[UUID, StoragePool]) -> tuple[Volume, ...]:
+    return tuple(
+        volume for volume in volumes if any(layer.pool_id not in reached for layer in layers.chains([volume.layer]))
+    )
 
 
 def is_transferred(vm: VM, copied: Iterable[Volume]) -> bool:
@@ -86,32 +164,24 @@ def is_transferred(vm: VM, copied: Iterable[Volume]) -> bool:
     return is_live(vm) or bool(list(copied)) or vm.firmware == Firmware.UEFI
 
 
-def _pools_below(volume: Volume) -> set[UUID]:
-    found, layer = set(), volume.layer
-    while layer is not None:
-        found.add(layer.pool_id)
-        layer = layer.parent  # type: ignore[assignment]
-    return found
-
-
-def _pools_of_memory(vm: VM) -> dict[UUID, StoragePool]:
-    rows = Snapshot.objects.unscoped("of one in hand").filter(vm=vm).select_related("memory_pool")
-    return {point.memory_pool.pk: point.memory_pool for point in rows if point.memory_pool}
-
-
-def _target(vm: VM, host: Host, pools: Iterable[StoragePool], choice: Choice) -> Target:
-    reached = reach.counterparts(pools, host)
-    copied = copied_to(vm, reached)
-    obstacles = [*_of_placement(host, choice), *_of_processor(vm, host)]
+def _target(vm: VM, host: Host, files: _Files, own: Sequence[StoragePool]) -> Target:
+    """`own` are the pools that the host has."""
+    pools = files.pools(vm)
+    reached = reach.counterparts_among(pools, own)
+    copied = _copied(files.volumes[vm.pk], reached)
+    obstacles = _of_processor(vm, host)
     if reason := service_class.why_not(vm.promise, host):
         obstacles.append(f"It cannot keep what the machine is promised: {reason}.")
-    obstacles += _of_storage(vm, host, pools, reached, copied)
+    obstacles += _of_storage(copied, {pool.storage_class_id for pool in own})
+    if files.points[vm.pk] and any(pool.pk not in reached for pool in pools):
+        obstacles += _of_snapshots(files.points[vm.pk])
     if is_transferred(vm, copied) and not host.uri_for_peers:
         obstacles.append("Other hosts do not know how to reach it: set the address by which they do (`peer_uri`).")
     return Target(host, tuple(obstacles), copied)
 
 
-def _of_placement(host: Host, choice: Choice) -> list[str]:
+def of_placement(host: Host, choice: Choice) -> list[str]:
+    """Why placement passes it over, for people; nothing where it does not."""
     refusal: Refusal | None = choice.refused.get(host.name)
     return [_REFUSED[refusal.constraint].format(refusal.detail)] if refusal else []
 
@@ -127,16 +197,15 @@ def _of_processor(vm: VM, host: Host) -> list[str]:
     ]
 
 
-def _of_storage(
-    vm: VM, host: Host, pools: Iterable[StoragePool], reached: Mapping[UUID, StoragePool], copied: Iterable[Volume]
-) -> list[str]:
-    classes = set(StoragePool.objects.filter(host=host, error="").values_list("storage_class_id", flat=True))
-    found = [
+def _of_storage(copied: Iterable[Volume], classes: set[UUID]) -> list[str]:
+    return [
         f"It has no storage of the class {volume.layer.pool.storage_class.name}, for the disk {volume.name}."
         for volume in copied
         if volume.layer.pool.storage_class_id not in classes
     ]
-    snapshots = Snapshot.objects.unscoped("of one in hand").filter(vm=vm).exclude(state=SnapshotState.GONE)
-    if any(pool.pk not in reached for pool in pools) and snapshots.exists():
-        found.append("The machine's snapshots lie on storage that it does not reach. Delete them first.")
-    return found
+
+
+def _of_snapshots(points: Iterable[Snapshot]) -> list[str]:
+    if all(point.state == SnapshotState.GONE for point in points):
+        return []
+    return ["The machine's snapshots lie on storage that it does not reach. Delete them first."]

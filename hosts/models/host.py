@@ -136,6 +136,11 @@ class Host(Row):
         return self.seen_at is not None and abs(timezone.now() - self.seen_at) < UNREACHABLE_AFTER
 
     @property
+    def is_off_on_purpose(self) -> bool:
+        """Nobody misses it while it does not answer."""
+        return self.state == HostState.MAINTENANCE and not self.is_reachable
+
+    @property
     def health(self) -> str:
         """One word for badges: pending, ready, unreachable, unusable."""
         if self.checked_at is None:

@@ -38,6 +38,7 @@ _HEALTH_WORDS = {
     "unreachable": "It does not answer. What is shown is what was last known.",
     "unusable": "It answers, but nothing that runs guests worked.",
 }
+_OFF_ON_PURPOSE = "It is in maintenance and does not answer, as one that is switched off. Uncordon it when it is back."
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,8 @@ def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
         "name": host.name,
         "uri": host.uri,
         "health": host.health,
-        "look": HEALTH_LOOKS[host.health],
-        "health_words": _HEALTH_WORDS[host.health],
+        "look": "stopped" if host.is_off_on_purpose else HEALTH_LOOKS[host.health],
+        "health_words": _OFF_ON_PURPOSE if host.is_off_on_purpose else _HEALTH_WORDS[host.health],
         "is_enabled": host.state == HostState.ENABLED,
         "state": host.state,
         "state_look": STATE_LOOKS[host.state],
@@ -217,7 +218,7 @@ def _row_fields(host: Host, used: Mapping[str, int]) -> dict[str, Any]:
         "is_emulated": host.accelerator == "qemu",
         "seen_at": host.seen_at,
         "meters": [meter(name, used.get(name, 0), capacity[name]) for name in _RESOURCES],
-        "last_error": host.last_error,
+        "last_error": "" if host.is_off_on_purpose else host.last_error,
         "suspicion": host.suspicion,
         "is_suspected": host.suspected_at is not None,
         "has_failed": host.has_failed,

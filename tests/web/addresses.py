@@ -330,6 +330,8 @@ PAGES: dict[str, Page] = {
     "host-access": Page(lambda world: [world.other_host().name], ADMINS, posts=send(ADMINS_DO, **ssh_access())),
     "host-check": Page(lambda world: ["one"], posts=send(ADMINS_DO)),
     "host-state": Page(lambda world: ["one"], posts=send(ADMINS_DO, state="cordoned")),
+    "host-drain": Page(lambda world: ["one"], STAFF, send(ADMINS_DO, concurrency="2")),
+    "cluster-roll": Page(lambda world: [world.neighbour().cluster.slug], STAFF, send(ADMINS_DO, concurrency="2")),
     "host-remove": Page(lambda world: [world.other_host().name], posts=send(ADMINS_DO)),
     "host-fence-agent": Page(
         lambda world: [world.silent_host().name], ADMINS, send(ADMINS_DO, agent="fence_lab", plug="lab/1")

@@ -16,6 +16,7 @@ from vms.web.views import (
     image_add,
     images,
     listing,
+    maintenance,
     metrics,
     migrate,
     overview,
@@ -32,6 +33,8 @@ VM = "t/<slug:slug>/vms/<uuid:vm_id>/"
 VOLUME = "t/<slug:slug>/volumes/<uuid:volume_id>/"
 
 urlpatterns = [
+    path("provider/hosts/<slug:name>/drain/", maintenance.host_drain, name="host-drain"),
+    path("provider/clusters/<slug:slug>/roll/", maintenance.cluster_roll, name="cluster-roll"),
     path("t/<slug:slug>/", overview.overview, name="overview"),
     path("t/<slug:slug>/vms/", listing.vm_list, name="vm-list"),
     path("t/<slug:slug>/vms/create/", create.vm_create, name="vm-create"),

@@ -55,6 +55,9 @@ _ADVICE = {
     "checksum_mismatch": "Look whether the file is whole and the SHA-256 is its own, and send it again.",
     "url_not_allowed": "Use a URL of a public server, or upload the file.",
     "fetch_failed": "Open the URL elsewhere to see what it gives, or upload the file.",
+    "host_not_empty": "The drain plan of the host says what is in the way of each. When that is done, drain it again.",
+    "drain_failed": "Drain that host by itself, uncordon it, and begin with the others again.",
+    "put_back": "Drain it again when it is to be empty.",
     "cancelled": "Nothing more is to be done; start it again whenever you like.",
     "deadline_exceeded": "Try again. If it takes too long again, give your administrator the id of this operation.",
 }
@@ -166,6 +169,8 @@ def target_url(operation: Operation, slug: str) -> str:
         return reverse("storage")
     if operation.target_type == "drift":
         return reverse("drift-list")
+    if operation.target_type == "cluster":
+        return reverse("cluster-list")
     if operation.target_type == "host":
         return reverse("host-detail", args=[operation.target_name])
     return ""

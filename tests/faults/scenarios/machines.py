@@ -231,23 +231,22 @@ class Migrate(Scenario):
     variants: ClassVar = {COLD: (("move",), ("kill-during", "libvirtd-killed", "host-killed", "cancelled"))}
 
     def prepare(self) -> None:
-        self._register_second()
+        self.register_second()
         self.vm_id = self.new_vm()
         if self.variant == self.COLD:
             self.act(self.vm_id, "force-off")
-        self._second("uncordon")
+        self.second("uncordon")
 
-    def _register_second(self) -> None:
+    def register_second(self) -> None:
         """Cordoned but for this, so that no other cell has a machine there."""
-        if self.stack.api("GET", "/hosts/second", user="admin").status_code == 200:
-            return
-        uri = self.bench.second_lab_host.uri
-        self.stack.succeeded("POST", "/hosts", {"name": "second", "uri": uri}, user="admin")
+        if self.stack.api("GET", "/hosts/second", user="admin").status_code == 404:
+            uri = self.bench.second_lab_host.uri
+            self.stack.succeeded("POST", "/hosts", {"name": "second", "uri": uri}, user="admin")
         for name, host in (("local", self.bench.lab_host), ("second", self.bench.second_lab_host)):
             answer = self.stack.api("PATCH", f"/hosts/{name}", {"peer_uri": host.uri}, user="admin")
             assert answer.status_code == 200, answer.text
 
-    def _second(self, action: str) -> None:
+    def second(self, action: str) -> None:
         assert self.stack.api("POST", f"/hosts/second/actions/{action}", {}, user="admin").status_code == 200
 
     def request(self) -> dict[str, Any]:
@@ -264,7 +263,7 @@ class Migrate(Scenario):
 
     def clean_up(self) -> None:
         self.delete(self.vm_id)
-        self._second("cordon")
+        self.second("cordon")
         assert self.bench.state(self.vm_id) == ""
 
 

@@ -202,6 +202,8 @@ def _host(host: Host) -> Iterator[Finding]:
         yield Finding(Level.FAIL, subject, f"it could not be looked at: {host.last_error}", advice)
     elif host.checked_at is None:
         yield Finding(Level.WARN, subject, "it is being looked at for the first time", "Look again in a minute.")
+    elif host.is_off_on_purpose:
+        yield Finding(Level.OK, subject, "it is in maintenance and does not answer")
     elif host.health == "unreachable":
         advice = f"Try: virsh -c {host.uri} uri; on this machine ./run starts libvirt."
         yield Finding(Level.FAIL, subject, f"libvirt has not answered since {host.seen_at}. {host.last_error}", advice)

@@ -1,0 +1,1 @@
+"""Emptying hosts, one or each of a cluster in turn."""

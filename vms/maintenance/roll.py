@@ -1,0 +1,101 @@
+"""Roll: the hosts of a cluster are drained one after the other, each once the one before it is back in service.
+
+What was done to a host in between (an upgrade, a repair) is its administrator's; the roll waits for "uncordon".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from hosts.models import Cluster, Host, HostState
+from portal.accounts.models import ProviderRole
+from portal.core.errors import Conflict, Invalid
+from portal.operations import services as operations
+from portal.operations.models import Operation
+from portal.operations.states import State
+from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
+from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
+from vms.maintenance.drain import AT_ONCE, DRAIN, MOST_AT_ONCE, drain_host
+
+LOOK_AGAIN_SECONDS = 5.0
+
+
+@transaction.atomic
+def roll_cluster(*, actor: Actor, cluster: Cluster, concurrency: int = AT_ONCE) -> Operation:
+    """Drain each host that is in service now, by name. Raises Invalid, or Conflict where it would have nobody left."""
+    actor.require(Permission.HOST_WRITE)
+    if not 1 <= concurrency <= MOST_AT_ONCE:
+        raise Invalid(f"Use a number from 1 to {MOST_AT_ONCE}.", field="concurrency")
+    hosts = list(cluster.hosts.filter(state=HostState.ENABLED).order_by("name"))
+    if len(hosts) < 2:
+        raise Conflict("At least two hosts of the cluster must be enabled: one takes the other's machines.")
+    params = {"concurrency": concurrency, "hosts": [str(host.pk) for host in hosts]}
+    return operations.submit(ROLL, actor=actor, target=cluster, title=f"Roll over {cluster.name}", params=params)
+
+
+def roll(context: StepContext) -> Output:
+    """By the rows alone: the newest drain of each host since the roll was accepted."""
+    ids: Sequence[str] = context.params["hosts"]
+    hosts = Host.objects.in_bulk(ids)
+    for done, id in enumerate(ids):
+        host = next((host for host in hosts.values() if str(host.pk) == id), None)
+        if host is None:
+            continue  # removed meanwhile
+        context.progress(done / len(ids), f"{done} of {len(ids)} hosts are done; {host.name} is next")
+        _look_after(context, host)
+    return None
+
+
+def _look_after(context: StepContext, host: Host) -> None:
+    """Returns once the host was drained and is back."""
+    rows = Operation.objects.unscoped("workflow").filter(kind=DRAIN.kind, target_id=host.pk)
+    last = rows.filter(created_at__gte=context.operation.created_at).first()
+    if last is None:
+        _drain(context, host)
+    elif last.is_active:
+        raise LookAgain(LOOK_AGAIN_SECONDS)
+    elif last.state != State.SUCCEEDED:
+        detail = (last.error or {}).get("detail", "")
+        raise StepFailed("drain_failed", f"{host.name} could not be drained, so no more were begun. {detail}")
+    elif host.state != HostState.ENABLED:
+        raise LookAgain(LOOK_AGAIN_SECONDS, f"{host.name} is empty and may be worked on; uncordon it to go on")
+
+
+def _drain(context: StepContext, host: Host) -> None:
+    context.check()
+    asked = context.operation
+    actor = Actor(asked.user, provider_role=ProviderRole.ADMIN, source=asked.source, request_id=asked.request_id)
+    try:
+        drain_host(actor=actor, host=host, concurrency=context.params["concurrency"])
+    except Conflict as refusal:
+        if refusal.code != "operation_in_progress":
+            raise StepFailed("drain_failed", f"{host.name} cannot be drained: {refusal.detail}") from refusal
+        raise LookAgain(LOOK_AGAIN_SECONDS, f"{host.name}: {refusal.detail}") from refusal
+    raise LookAgain(LOOK_AGAIN_SECONDS)
+
+
+def rolled(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """All hosts are back in service: nothing is left to settle."""
+
+
+def stopped(operation: Operation) -> None:
+    """A drain that it began goes on by itself, and is cancelled by itself."""
+
+
+ROLL = register(
+    Workflow(
+        kind="cluster.roll",
+        doing="being rolled over",
+        done="rolled over",
+        permission=Permission.HOST_WRITE,
+        steps=(Step("roll", "Draining one host after the other", roll),),
+        succeeded=rolled,
+        unwound=stopped,
+        deadline=timedelta(days=90),
+    )
+)
