@@ -39,7 +39,7 @@ class Webhook(Row):
     lease_until = models.DateTimeField(null=True)
 
     objects = TenantQuerySet["Webhook"].as_manager()
-    read_permission: ClassVar[Permission] = Permission.WEBHOOK_READ
+    read_permission: ClassVar[Permission] = Permission.EVENT_READ  # who may not see them is told so
 
     class Meta:
         verbose_name = "webhook"

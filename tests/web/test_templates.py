@@ -60,6 +60,9 @@ def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tu
     refused = {"state": {"two": "cordoned"}, "rank": {"three": "40% full with it"}}
     told = {"host": world.host, "host_name": "one", "reason": "first by spreading", "refused": refused}
     Placement.objects.create(holder_id=world.machines["web"].pk, considered=3, **told)
+    _, webhook = PAGES["webhook-list"].posts["add"]
+    yield "a new webhook, with its secret", owner.post("/t/acme/webhooks/", webhook(world), follow=True).content
+    yield "webhooks", owner.get("/t/acme/webhooks/").content
     world.request()
     yield "quota request", browser("admin").get("/provider/quota-requests/").content
     yield "placement", browser("admin").get(f"/t/acme/vms/{web[0]}/").content
