@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
+from hosts.reach import TOKEN
+
 
 class Host:
     """`inside` is the command prefix that enters the host's network."""
@@ -77,8 +79,9 @@ class Host:
     def volumes(self) -> set[str]:
         return {path.name for path in self.pool_path.iterdir()}
 
-    def volumes_beside_images(self) -> set[str]:
-        return {name for name in self.volumes() if not name.startswith("image-")}
+    def volumes_of_machines(self) -> set[str]:
+        """All but images, and the token by which hosts recognise a pool."""
+        return {name for name in self.volumes() if not name.startswith("image-")} - {TOKEN}
 
     def volumes_of_defined_domains(self) -> set[str]:
         sources = [source for vm_id in self.domains() for source in self.xml(vm_id).findall("devices/disk/source")]
