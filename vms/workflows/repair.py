@@ -24,6 +24,8 @@ def look_for_disks(context: StepContext) -> Output:
     """What was on a disk cannot be made anew, so without one nothing is. Also whether the machine is defined now."""
     vm = machine(context.operation)
     driver = driver_of(context, vm)
+    for pool in {volume.layer.pool.name for volume in vm.volumes.select_related("layer__pool")}:
+        driver.refresh_pool(pool)  # the host that made them may have been another one
     for volume in vm.volumes.select_related("layer__pool"):
         layer: Layer | None = volume.layer
         while layer is not None:

@@ -242,6 +242,7 @@ class Migrate(Scenario):
         if self.stack.api("GET", "/hosts/second", user="admin").status_code == 404:
             uri = self.bench.second_lab_host.uri
             self.stack.succeeded("POST", "/hosts", {"name": "second", "uri": uri}, user="admin")
+            self.second("cordon")
         for name, host in (("local", self.bench.lab_host), ("second", self.bench.second_lab_host)):
             answer = self.stack.api("PATCH", f"/hosts/{name}", {"peer_uri": host.uri}, user="admin")
             assert answer.status_code == 200, answer.text

@@ -18,9 +18,9 @@ class Drain(Migrate):
 
     def prepare(self) -> None:
         self.register_second()
-        self.second("uncordon")
         self.vm_ids = [self.new_vm(), self.new_vm()]
         self.act(self.vm_ids[1], "force-off")
+        self.second("uncordon")
         for vm_id in self.vm_ids:
             self.stack.succeeded("POST", f"/vms/{vm_id}/actions/migrate", {"host": "second"}, user="admin")
 
