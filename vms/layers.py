@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from uuid import UUID
 
 from django.db.models import Q
 
+from hosts.models import StoragePool
 from portal.operations.models import OperationHold
-from vms.models import VM, Layer
+from vms.models import VM, Layer, Snapshot
 
 
 def dying_with(vm: VM) -> list[Layer]:
@@ -31,6 +32,18 @@ def of_machine(vm: VM) -> list[Layer]:
     """All files that its disks and its snapshots stand on, each once."""
     own = Layer.objects.filter(Q(volume__vm=vm) | Q(snapshot_disk__snapshot__vm=vm)).select_related("pool")
     return list({layer.pk: layer for layer in chains(own)}.values())
+
+
+def take_to(vm: VM, pools: Mapping[UUID, StoragePool]) -> None:
+    """Its files are in another host's pools from now on: by the id of the pool that each is in, the same storage there.
+
+    With all that they stand on, which may be others' too.
+    """
+    for layer in of_machine(vm):
+        if (pool := pools.get(layer.pool_id)) is not None:
+            Layer.objects.filter(pk=layer.pk).update(pool=pool)
+    for id, pool in pools.items():
+        Snapshot.objects.unscoped("of a machine in hand").filter(vm=vm, memory_pool=id).update(memory_pool=pool)
 
 
 def read_below(layers: Iterable[Layer]) -> None:

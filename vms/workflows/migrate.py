@@ -33,7 +33,7 @@ from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.design import disk_spec, domain_spec
-from vms.layers import of_machine
+from vms.layers import take_to
 from vms.models import VM, Layer, Snapshot, Volume
 from vms.workflows import images, layers
 from vms.workflows.common import machine, observe_now
@@ -218,12 +218,7 @@ def _take(move: _Move) -> Output:
 def _follow(move: _Move) -> None:
     """The rows say where it is from now on."""
     vm = move.vm
-    for layer in of_machine(vm):
-        if (pool := move.pools.get(layer.pool_id)) is not None:
-            Layer.objects.filter(pk=layer.pk).update(pool=pool)
-    for point in Snapshot.objects.unscoped("workflow").filter(vm=vm):
-        if (pool := move.pools.get(point.memory_pool_id)) is not None:  # type: ignore[arg-type]
-            Snapshot.objects.unscoped("workflow").filter(pk=point.pk).update(memory_pool=pool)
+    take_to(vm, move.pools)
     for volume in vm.volumes.all():
         if (new := move.layer(volume, "to")) is not None:
             Volume.objects.unscoped("workflow").filter(pk=volume.pk).update(layer=new)

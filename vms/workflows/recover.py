@@ -12,11 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, IntegerField, QuerySet, Value, When
 
 from hosts import placement, reach
 from hosts.errors import translate
-from hosts.models import Host, StoragePool
+from hosts.models import Host
 from hosts.placement import NoCapacity
 from portal.core.errors import Conflict
 from portal.operations import services as operations
@@ -25,8 +25,8 @@ from portal.operations.workflow import Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
-from vms import promises, storage
-from vms.models import VM, Layer, Power, Snapshot, Volume
+from vms import layers, promises, storage
+from vms.models import VM, Power, Snapshot, Volume
 from vms.models.catalogue import Priority
 from vms.observed import SETTLED
 from vms.wanted import wanted_of
@@ -109,25 +109,10 @@ def _move_to(host: Host, vm: VM) -> None:
     own = reach.counterparts(pools, host)
     if missing := [pool.name for pool in pools if pool.pk not in own]:
         raise NoCapacity(f"The other host does not reach its storage {missing[0]} any more.")
-    for pool in pools:
-        _move_files(vm, pool, own[pool.pk])
+    layers.take_to(vm, own)
     _move_claims(vm, failed, host)
     vm.host = host
     vm.save(update_fields=["host", "service_class", "cpu_floor", "cpu_ceiling", "has_huge_pages", "tuning"])
-
-
-def _move_files(vm: VM, pool: StoragePool, to: StoragePool) -> None:
-    """With all that they stand on, which may be others' too."""
-    if pool.pk == to.pk:
-        return
-    own = Layer.objects.filter(Q(volume__vm=vm) | Q(snapshot_disk__snapshot__vm=vm), pool=pool)
-    below = ids = set(own.values_list("pk", flat=True))
-    while below:
-        found = Layer.objects.filter(children__in=below, pool=pool)
-        below = set(found.values_list("pk", flat=True)) - ids
-        ids |= below
-    Layer.objects.filter(pk__in=ids).update(pool=to)
-    Snapshot.objects.unscoped("recovery").filter(vm=vm, memory_pool=pool).update(memory_pool=to)
 
 
 def _move_claims(vm: VM, failed: Host, host: Host) -> None:
