@@ -8,85 +8,42 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.lab.fixtures import Lab, LabHost
-from tests.service.host import Host
-from tests.stack import Stack, running, wait_until
+from tests.service.cloud import PATIENCE, Cloud, cloud_of
+from tests.stack import wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(3600)]
-HOSTS, MACHINES = 3, 3
+NAMES, MACHINES = ("local", "host-2", "host-3"), 3
 FAILOVERS = int(os.environ.get("BERTH_TEST_FAILOVERS", "1"))
 SILENCE_SECONDS = 30
-PATIENCE = 240.0
-
-
-@dataclass
-class Cloud:
-    """`hosts` by the names that the portal knows them by; all see one pool."""
-
-    stack: Stack
-    hosts: dict[str, LabHost]
-
-    def view(self, name: str) -> Host:
-        host = self.hosts[name]
-        return Host(host.uri, self.stack.pool_path, host.netns)
-
-    def facts(self, name: str) -> dict[str, Any]:
-        return dict(self.stack.get(f"/hosts/{name}", user="admin"))
-
-    def do(self, name: str, action: str, body: Any = None) -> dict[str, Any]:
-        path = f"/hosts/{name}/actions/{action}"
-        return self.stack.finished(
-            self.stack.accepted("POST", path, body or {}, user="admin")["operation"], PATIENCE, user="admin"
-        )
-
-    def set_agent(self, name: str, lab_id: str = "") -> None:
-        host = self.hosts[name]
-        body = {"agent": "fence_lab", "options": {"plug": f"{lab_id or host.lab.id}/{host.number}"}}
-        assert self.stack.api("PUT", f"/hosts/{name}/fence-agent", body, user="admin").status_code == 200
-
-    def runs_on(self, vm_id: str, among: set[str]) -> list[str]:
-        """By the hosts' own word."""
-        found = [name for name in among if vm_id in self.view(name).domains()]
-        return [name for name in found if self.view(name).state(vm_id) == "running"]
-
-    def host_of(self, vm_id: str) -> str:
-        (name,) = self.runs_on(vm_id, set(self.hosts))
-        return name
-
-    def is_back(self, name: str) -> bool:
-        facts = self.facts(name)
-        return facts["health"] == "ready" and facts["state"] == "cordoned"
-
-    def bring_back(self, name: str) -> None:
-        self.hosts[name].start()
-        wait_until(lambda: self.is_back(name), PATIENCE, f"{name} to be cleared\n{self.stack.logs()}")
-        assert self.stack.api("POST", f"/hosts/{name}/actions/uncordon", {}, user="admin").status_code == 200
 
 
 @pytest.fixture(scope="module")
 def cloud(tiny_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    lab = Lab()
-    try:
-        names = ("local", *(f"host-{number}" for number in range(2, HOSTS + 1)))
-        hosts = dict(zip(names, lab.up(HOSTS), strict=True))
-        pool = lab.directory / "shared" / "pool"
-        stack = Stack(tmp_path_factory.mktemp("failover"), hosts["local"].uri, pool, tiny_image)
-        with running(stack):
-            cloud = Cloud(stack, hosts)
-            for name in names[1:]:
-                added = stack.accepted("POST", "/hosts", {"name": name, "uri": hosts[name].uri}, user="admin")
-                assert stack.finished(added["operation"], PATIENCE, user="admin")["status"] == "succeeded"
-            for name in names:
-                cloud.set_agent(name)
-            yield cloud
-    finally:
-        lab.down()
+    with cloud_of(NAMES, tmp_path_factory.mktemp("failover"), tiny_image) as cloud:
+        for name in NAMES:
+            set_agent(cloud, name)
+        yield cloud
+
+
+def set_agent(cloud: Cloud, name: str, lab_id: str = "") -> None:
+    host = cloud.hosts[name]
+    options = {"plug": f"{lab_id or host.lab.id}/{host.number}"}
+    cloud.set("PUT", f"/hosts/{name}/fence-agent", {"agent": "fence_lab", "options": options})
+
+
+def bring_back(cloud: Cloud, name: str) -> None:
+    cloud.hosts[name].start()
+    wait_until(lambda: is_back(cloud, name), PATIENCE, f"{name} to be cleared\n{cloud.stack.logs()}")
+    cloud.uncordon(name)
+
+
+def is_back(cloud: Cloud, name: str) -> bool:
+    facts = cloud.facts(name)
+    return facts["health"] == "ready" and facts["state"] == "cordoned"
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +53,7 @@ def machines(cloud: Cloud) -> list[str]:
 
 def set_policy(cloud: Cloud, failover: str) -> None:
     body = {"failover": failover, "failover_after": SILENCE_SECONDS}
-    assert cloud.stack.api("PATCH", "/clusters/default", body, user="admin").status_code == 200
+    cloud.set("PATCH", "/clusters/default", body)
 
 
 def busiest(cloud: Cloud, machines: list[str]) -> str:
@@ -118,7 +75,7 @@ def test_each_machine_runs_once_elsewhere(cloud: Cloud, machines: list[str], tur
     for vm_id in there:
         kinds = [event["kind"] for event in cloud.stack.get(f"/events?target={vm_id}")["results"]]
         assert {"vm.host-failed", "vm.recover.succeeded"} <= set(kinds)
-    cloud.bring_back(lost)
+    bring_back(cloud, lost)
     for vm_id in there:
         assert vm_id not in cloud.view(lost).domains()
         assert len(cloud.runs_on(vm_id, set(cloud.hosts))) == 1
@@ -132,15 +89,15 @@ def test_without_proof_nothing_starts_until_somebody_vouches(cloud: Cloud, machi
     lost = busiest(cloud, machines)
     there = [vm_id for vm_id in machines if cloud.host_of(vm_id) == lost]
     left = set(cloud.hosts) - {lost}
-    cloud.set_agent(lost, lab_id="nolab")
+    set_agent(cloud, lost, lab_id="nolab")
     cloud.hosts[lost].kill()
-    operation = cloud.do(lost, "fence")
+    operation = cloud.do(f"/hosts/{lost}/actions/fence")
     assert (operation["status"], operation["error"]["code"]) == ("failed", "fencing_failed")
     assert [vm_id for vm_id in there if cloud.runs_on(vm_id, left)] == []
     wait_until(lambda: cloud.facts(lost)["health"] == "unreachable", PATIENCE, "that it does not answer")
-    assert cloud.do(lost, "confirm-off", {"name": lost})["status"] == "succeeded"
+    assert cloud.do(f"/hosts/{lost}/actions/confirm-off", {"name": lost})["status"] == "succeeded"
     assert [len(cloud.runs_on(vm_id, left)) for vm_id in there] == [1] * len(there)
-    cloud.bring_back(lost)
+    bring_back(cloud, lost)
     assert not set(there) & cloud.view(lost).domains()
 
 
@@ -148,7 +105,7 @@ def test_a_daemon_that_hangs_is_no_failed_host(cloud: Cloud, machines: list[str]
     """Its agent says that it is on, and it has no address to ask: so nothing is done, and that is said."""
     set_policy(cloud, "automatic")
     name = busiest(cloud, machines)
-    cloud.set_agent(name)
+    set_agent(cloud, name)
     there = [vm_id for vm_id in machines if cloud.host_of(vm_id) == name]
     pid = cloud.hosts[name].libvirtd_pid
     os.kill(pid, 19)
