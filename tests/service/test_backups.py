@@ -153,8 +153,8 @@ def small(stack: Stack, lab_host: LabHost) -> str:
 
 
 @pytest.fixture(scope="module")
-def shared(stack: Stack, lab_host: LabHost, target: Path, small: str) -> Iterator[Guest]:
-    """With an agent; whoever uses it leaves it running. A guest sees only what was mounted before its start."""
+def shared(stack: Stack, lab_host: LabHost, target: Path) -> Iterator[Guest]:
+    """With an agent; whoever uses it leaves it running."""
     guest = Guest(stack, Host(stack.libvirt_uri, stack.pool_path, lab_host.netns), stack.create(user_data=AGENT))
     guest.listens()
     yield guest
@@ -446,14 +446,19 @@ def test_a_cancelled_one_leaves_nothing(shared: Guest, target: Path, stack: Stac
     stack.succeeded("POST", f"/backups/{again['id']}/actions/verify")
 
 
-def test_full_target(shared: Guest, small: str, stack: Stack) -> None:
-    """It says so, the guest runs on, and earlier backups are as they were."""
-    first = shared.back_up(target=small)
-    shared.fill(SMALL_MIB * 1024)
-    accepted = stack.accepted("POST", f"/vms/{shared.vm['id']}/backups", {"target": small})
+def test_full_target(small: str, stack: Stack, host: Host) -> None:
+    """It says so, the guest runs on, and earlier backups are as they were.
+
+    The guest is a new one: it sees only what was mounted before its start, and has written little yet.
+    """
+    guest = Guest(stack, host, stack.create(user_data=LISTEN))
+    first = guest.back_up(target=small)
+    guest.fill(SMALL_MIB * 1024)
+    accepted = stack.accepted("POST", f"/vms/{guest.vm['id']}/backups", {"target": small})
     failed = stack.finished(accepted["operation"], 180)
     assert failed["status"] == "failed"
     assert failed["error"]["code"] in ("no_space", "target_full"), failed["error"]
-    assert shared.host.state(shared.vm["id"]) == "running"
+    assert host.state(guest.vm["id"]) == "running"
     stack.succeeded("POST", f"/backups/{first['id']}/actions/verify")
     stack.succeeded("DELETE", f"/backups/{first['id']}")  # what lies in memory would be lost with the host's power
+    stack.delete(guest.vm)

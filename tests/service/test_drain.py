@@ -57,8 +57,7 @@ def test_a_host_with_six_machines_is_emptied_as_planned(cloud: Cloud, machines: 
 def test_a_host_in_maintenance_is_switched_off_and_nobody_minds(cloud: Cloud, machines: list[str]) -> None:
     cloud.hosts["local"].kill()
     wait_until(lambda: cloud.stack.get("/hosts/local", user="admin")["health"] == "unreachable", 60, "that it is gone")
-    metrics = cloud.stack.manage("shell", "-v0", "-c", UP)
-    assert metrics.split() == ["second"]
+    wait_until(lambda: cloud.stack.manage("shell", "-v0", "-c", UP).split() == ["second"], 60, "that none misses it")
     cloud.hosts["local"].start()
     wait_until(lambda: cloud.stack.get("/hosts/local", user="admin")["health"] == "ready", 90, "that it is back")
     cloud.uncordon("local")
