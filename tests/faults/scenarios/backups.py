@@ -202,8 +202,8 @@ class CheckTarget(OfBackups):
         assert self._reach()["reached"]
 
     def _reach(self) -> dict[str, Any]:
-        (reach,) = self.stack.get(f"/backup-targets/{TARGET}", user="admin")["hosts"]
-        return dict(reach)
+        reaches = self.stack.get(f"/backup-targets/{TARGET}", user="admin")["hosts"]
+        return dict(next(reach for reach in reaches if reach["host"] == "local"))
 
 
 SCENARIOS = (BackUp, Verify, Restore, RestoreAsNew, Drop, CheckTarget)
