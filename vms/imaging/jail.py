@@ -22,7 +22,8 @@ from typing import IO
 UID = 60_777  # of no user: what runs under it owns the one file it works on
 MOST_OUTPUT_BYTES = 1024 * 1024
 _LOOK_SECONDS = 0.25
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+# One heap for all threads: each of its own reserves 64 MiB of the address space, which is bounded
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "MALLOC_ARENA_MAX": "1"}
 
 
 @dataclass(frozen=True)
