@@ -5,14 +5,15 @@ Knows no database: `hosts.placement` reads what the hosts are, and claims the fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
 
+from hosts import resources
+
 RESOURCES = ("vcpus", "memory_mib", "disk_gib")
-_WORDS = {"vcpus": "vCPUs", "memory_mib": "MiB of memory", "disk_gib": "GiB of disk"}
-_SMALLER = "Choose a smaller size, or try again later."
+SMALLER = "Choose a smaller size, or try again later."
 
 
 class Constraint(StrEnum):
@@ -52,6 +53,11 @@ class Site:
     capacity: Mapping[str, int]
     used: Mapping[str, int]
 
+    def with_claim(self, amounts: Mapping[str, int]) -> Site:
+        """The same with more of it used."""
+        used = {name: self.used.get(name, 0) + amounts.get(name, 0) for name in {*self.used, *amounts}}
+        return replace(self, used=used)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -75,6 +81,11 @@ class Wanted:
     avoid: frozenset[UUID] = frozenset()
     uses_reserve: bool = False
 
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """What hosts are compared by: processors and memory, or disk for what asks for nothing else."""
+        return ("vcpus", "memory_mib") if "vcpus" in self.amounts else ("disk_gib",)
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -86,11 +97,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`ranked` are the hosts that would do, the best first; `loads` says how full each would be; `refused` are the
-    others, by name."""
+    """`ranked` are the hosts that would do, the best first; `loads` says of each of them how full it would be;
+    `refused` are the others, by name."""
 
     ranked: tuple[Site, ...]
-    loads: Mapping[UUID, float]
+    loads: tuple[float, ...]
     refused: Mapping[str, Refusal]
 
 
@@ -105,20 +116,18 @@ def choose(wanted: Wanted, sites: Iterable[Site]) -> Choice:
                 break
         else:
             fitting.append(site)
-    loads = {site.id: load_after(wanted, site) for site in fitting}
-    fitting.sort(key=lambda site: _rank(wanted, site, loads[site.id]))
-    return Choice(tuple(fitting), loads, refused)
+    loaded = [(load_after(wanted, site), site) for site in fitting]
+    loaded.sort(key=lambda each: _rank(wanted, *each))
+    return Choice(tuple(site for _, site in loaded), tuple(load for load, _ in loaded), refused)
 
 
 def load_after(wanted: Wanted, site: Site) -> float:
-    """How full it would be with it, by the scarcer of processors and memory: 1.0 is all that policy gives out."""
+    """How full it would be with it, by the scarcest of what it is judged by: 1.0 is all that policy gives out."""
     used, amounts, capacity = site.used, wanted.amounts, site.capacity
-    vcpus = (used.get("vcpus", 0) + amounts.get("vcpus", 0)) / (capacity["vcpus"] or 1)
-    memory = (used.get("memory_mib", 0) + amounts.get("memory_mib", 0)) / (capacity["memory_mib"] or 1)
-    return vcpus if vcpus > memory else memory
+    return max([(used.get(name, 0) + amounts.get(name, 0)) / (capacity[name] or 1) for name in wanted.weighed])
 
 
-def _rank(wanted: Wanted, site: Site, load: float) -> tuple[bool, int, float, str]:
+def _rank(wanted: Wanted, load: float, site: Site) -> tuple[bool, int, float, str]:
     """Hosts that answer, then those without labels that others need more, then by the cluster's policy."""
     return not site.is_reachable, len(site.labels - wanted.labels), -load if site.is_packed else load, site.name
 
@@ -131,16 +140,14 @@ def _has_room(wanted: Wanted, site: Site) -> bool:
     return True
 
 
-def _lacks_room(wanted: Wanted, site: Site) -> Iterator[tuple[str, int]]:
+def _lacking(wanted: Wanted, site: Site) -> dict[str, int]:
     """By resource, how much more it would have to have."""
-    for name, amount in wanted.amounts.items():
-        missing = site.used.get(name, 0) + amount - site.capacity.get(name, 0)
-        if amount > 0 and missing > 0:
-            yield name, missing
+    missing = {name: site.used.get(name, 0) + amount - site.capacity.get(name, 0) for name, amount in _asked(wanted)}
+    return {name: amount for name, amount in missing.items() if amount > 0}
 
 
-def _room_detail(wanted: Wanted, site: Site) -> str:
-    return ", ".join(f"{missing} {_WORDS[name]} short" for name, missing in _lacks_room(wanted, site))
+def _asked(wanted: Wanted) -> list[tuple[str, int]]:
+    return [(name, amount) for name, amount in wanted.amounts.items() if amount > 0]
 
 
 def _is_with_its_group(wanted: Wanted, site: Site) -> bool:
@@ -197,7 +204,7 @@ _FILTERS: tuple[_Filter, ...] = (
         lambda wanted, site: site.id not in wanted.apart,
         lambda wanted, site: Refusal(Constraint.APART, wanted.apart[site.id]),
     ),
-    (_always, _has_room, lambda wanted, site: Refusal(Constraint.CAPACITY, _room_detail(wanted, site))),
+    (_always, _has_room, lambda wanted, site: Refusal(Constraint.CAPACITY, resources.short(_lacking(wanted, site)))),
 )
 
 
@@ -246,11 +253,11 @@ _TOLD = {
 
 def _no_room(wanted: Wanted, closest: list[Site]) -> Explanation:
     """Of the hosts that fail by room alone; `resource` is the one that most of them lack."""
-    lacking = [name for site in closest for name, _ in _lacks_room(wanted, site)]
-    resources = sorted(set(lacking), key=RESOURCES.index)
-    amounts = " and ".join(f"{wanted.amounts[name]} {_WORDS[name]}" for name in resources)
-    resource = max(resources, key=lacking.count)
+    lacking = [name for site in closest for name in _lacking(wanted, site)]
+    scarce = sorted(set(lacking), key=RESOURCES.index)
+    amounts = " and ".join(resources.amount(name, wanted.amounts[name]) for name in scarce)
+    resource = max(scarce, key=lacking.count)
     where = "No host has" if not wanted.together else "The host of its group does not have"
-    at_once = " at once" if len(resources) > 1 else ""
+    at_once = " at once" if len(scarce) > 1 else ""
     extra = {"constraint": Constraint.CAPACITY, "resource": resource, "requested": wanted.amounts[resource]}
-    return Explanation(f"{where} {amounts} free{at_once}. {_SMALLER}", extra)
+    return Explanation(f"{where} {amounts} free{at_once}. {SMALLER}", extra)

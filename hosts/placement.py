@@ -1,34 +1,26 @@
-"""Placing machines: read what all hosts are, choose, and claim, in the caller's transaction."""
+"""Placing machines: choose a host, claim it and note why, in the caller's transaction."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from uuid import UUID
 
 from django.db import transaction
 
-from hosts.choice import Choice, Constraint, Refusal, Site, Wanted, choose, explain
-from hosts.models import Cluster, Host, HostState, Placement, Spread
+from hosts import resources
+from hosts import sites as of_sites
+from hosts.choice import SMALLER, Choice, Constraint, Refusal, Site, Wanted, choose, explain
+from hosts.models import Host, Placement
 from hosts.models.placement import KEPT_PER_HOLDER, forget_placements, forget_refusals
+from hosts.sites import Known, sites
 from portal.core.errors import Conflict
 from portal.quotas import ledger
 
 __all__ = ["NoCapacity", "Wanted", "place", "place_on", "resize", "sites"]
-
-# What a failed host's machines need elsewhere; their disks are there already, or lost with it.
-_RESERVED = ("vcpus", "memory_mib")
-# Hosts whose capacity counts for the reserve: a failed or an empty one does not.
-_IN_SERVICE = frozenset({HostState.ENABLED, HostState.CORDONED})
-
-
-# Reading a thousand hosts takes longer than choosing one. So what was read serves this process for some seconds, where
-# there are many: a claim looks at its host anew, and a refusal is only said after reading all again.
-KNOWN_SECONDS = 3.0
-ALWAYS_READ = 100
-_known: dict[bool, tuple[float, list[Site]]] = {}
 
 
 class NoCapacity(Conflict):
@@ -60,19 +52,15 @@ def place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object] = bool
     host that is away for the moment still takes machines: the work waits for it and says so. `fits` is asked of a host
     on which all that is claimed, and raises NoCapacity where something else is in the way.
     """
-    known = _known.get(wanted.uses_reserve)
-    if known is not None and time.monotonic() - known[0] < KNOWN_SECONDS:
-        try:
-            return _place(holder_id, wanted, fits, known[1])
-        except NoCapacity:
-            pass  # there may be more by now than is known
-    found = sites(wanted.uses_reserve)
-    if len(found) > ALWAYS_READ:
-        _known[wanted.uses_reserve] = (time.monotonic(), found)
-    return _place(holder_id, wanted, fits, found)
+    known = of_sites.known(wanted.uses_reserve)
+    if known is not None:
+        with suppress(NoCapacity):  # there may be more by now than is known
+            return _place(holder_id, wanted, fits, known)
+    return _place(holder_id, wanted, fits, of_sites.read(wanted.uses_reserve))
 
 
-def _place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object], found: list[Site]) -> Host:
+def _place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object], known: Known) -> Host:
+    found = known.sites
     choice = choose(wanted, found)
     refused, told = dict(choice.refused), None
     for index, site in enumerate(choice.ranked):
@@ -83,14 +71,13 @@ def _place(holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object], foun
             refused[site.name] = lost.refusal
         except ledger.Exceeded as full:
             refused[site.name] = Refusal(Constraint.CAPACITY, "filled at the same moment")
-            told = told or full_words(full)
+            told = told or _full("No host has", full)
         except NoCapacity as misfit:
             refused[site.name] = Refusal(Constraint.CLAIM, misfit.detail)
             told = misfit
         else:
-            refused |= {other.name: _behind(other, choice.loads[other.id]) for other in choice.ranked[index + 1 :]}
-            _note(holder_id, wanted, site, refused, choice)
-            _take_note(found, site, wanted)
+            known.take(site, wanted.amounts)
+            _note(holder_id, wanted, choice, index, refused)
             return host
     refusal = told or _explained(wanted, found, refused)
     refusal.decision = Decision(holder_id, wanted, refused)
@@ -102,76 +89,25 @@ def _explained(wanted: Wanted, found: list[Site], refused: Mapping[str, Refusal]
     return NoCapacity(why.words, extra=why.extra)
 
 
-def _take_note(found: list[Site], site: Site, wanted: Wanted) -> None:
-    """Whoever goes by what is known knows of this claim as well."""
-    used = {name: site.used.get(name, 0) + wanted.amounts.get(name, 0) for name in {*site.used, *wanted.amounts}}
-    found[found.index(site)] = replace(site, used=used)
-
-
 def place_on(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
     """Claim `wanted` on this host, for what can be nowhere else. Raises NoCapacity."""
-    if not host.takes_machines:
+    now = _locked(host.pk)
+    if not now.takes_machines:
         raise NoCapacity("The host of this machine takes no new machines at the moment. Try again later.")
-    resize(host, holder_id, wanted)
+    _hold(now, holder_id, wanted)
 
 
 def resize(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
     """Change what a machine claims of the host it is on. Raises NoCapacity."""
+    _hold(_locked(host.pk), holder_id, wanted)
+
+
+def _hold(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
+    """What grows leaves the reserve for failures alone, as what is new does."""
     try:
-        ledger.hold(host.pk, holder_id, wanted, host.capacity)
+        ledger.hold(host.pk, holder_id, wanted, of_sites.limits_of(host))
     except ledger.Exceeded as refusal:
-        raise full_words(refusal) from refusal
-
-
-def sites(uses_reserve: bool = False) -> list[Site]:
-    """All hosts as `choose` judges them, in three queries."""
-    hosts, clusters = list(Host.objects.defer("verdicts", "cpu_models")), Cluster.objects.in_bulk()
-    for host in hosts:
-        host.cluster = clusters[host.cluster_id]
-    used = ledger.used_by_account(host.pk for host in hosts)
-    shares = {} if uses_reserve else _shares(hosts)
-    return [_site(host, used.get(host.pk, {}), shares.get(host.cluster_id, {})) for host in hosts]
-
-
-def _site(host: Host, used: Mapping[str, int], shares: Mapping[str, float]) -> Site:
-    return Site(
-        id=host.pk,
-        name=host.name,
-        cluster_id=host.cluster_id,
-        state=host.state,
-        is_packed=host.cluster.spread == Spread.PACK,
-        is_ready=host.is_ready,
-        is_unread=host.is_unknown,
-        is_reachable=host.is_reachable,
-        processor=host.accelerator,
-        firmwares=frozenset(host.firmwares),
-        labels=frozenset(host.labels),
-        capacity=_claimable(host.capacity, shares),
-        used=used,
-    )
-
-
-def _shares(hosts: Iterable[Host]) -> Mapping[UUID, Mapping[str, float]]:
-    """Of each cluster that keeps a reserve, the share of every host's capacity that new machines may have.
-
-    So much is kept on each host that all together have room for what was on the largest ones. A share is held by each
-    host's own account, so no two claims can break it together.
-    """
-    members: dict[UUID, list[Host]] = defaultdict(list)
-    for host in hosts:
-        if host.cluster.failure_reserve and host.is_ready and host.state in _IN_SERVICE:
-            members[host.cluster_id].append(host)
-    return {id: {name: _share(own, name) for name in _RESERVED} for id, own in members.items()}
-
-
-def _share(hosts: list[Host], resource: str) -> float:
-    sizes = sorted((host.capacity[resource] or 0 for host in hosts), reverse=True)
-    lost = sum(sizes[: hosts[0].cluster.failure_reserve])
-    return 1 - lost / sum(sizes) if sum(sizes) else 0.0
-
-
-def _claimable(capacity: Mapping[str, int | None], shares: Mapping[str, float]) -> dict[str, int]:
-    return {name: int((amount or 0) * shares.get(name, 1.0)) for name, amount in capacity.items()}
+        raise _full("Its host does not have", refusal) from refusal
 
 
 class _Lost(Exception):
@@ -183,11 +119,13 @@ class _Lost(Exception):
 
 def _claim(site: Site, holder_id: UUID, wanted: Wanted, fits: Callable[[Host], object]) -> Host:
     """Under the host's account, whose writers wait: whoever changes its state or its policy takes that as well."""
-    host = _locked(site.id)
-    now = replace(_site(host, {}, {}), capacity=site.capacity)
+    try:
+        host = _locked(site.id)
+    except ledger.NoAccount:
+        raise _Lost(Refusal(Constraint.NOT_READY, "removed")) from None
     if host.cluster_id != site.cluster_id:
         raise _Lost(Refusal(Constraint.CLUSTER))
-    if refusal := choose(wanted, [now]).refused.get(site.name):
+    if refusal := choose(wanted, [of_sites.site_of(host, site.capacity, {})]).refused.get(host.name):
         raise _Lost(refusal)
     limits = {name: min(site.capacity[name], amount or 0) for name, amount in host.capacity.items()}
     ledger.hold(host.pk, holder_id, wanted.amounts, limits)
@@ -196,31 +134,39 @@ def _claim(site: Site, holder_id: UUID, wanted: Wanted, fits: Callable[[Host], o
 
 
 def _locked(host_id: UUID) -> Host:
-    if not Host.objects.filter(pk=host_id).exists():
-        raise _Lost(Refusal(Constraint.NOT_READY, "removed"))
+    """The host as it is, and stays until the transaction ends. Raises NoAccount for one that was removed."""
     ledger.lock(host_id)
     return Host.objects.select_related("cluster").defer("verdicts", "cpu_models").get(pk=host_id)
 
 
-def _behind(site: Site, load: float) -> Refusal:
-    why = f"{load:.0%} full with it" if site.is_reachable else "does not answer"
-    return Refusal(Constraint.RANK, why)
-
-
-def _note(holder_id: UUID, wanted: Wanted, site: Site, refused: Mapping[str, Refusal], choice: Choice) -> None:
+def _note(holder_id: UUID, wanted: Wanted, choice: Choice, index: int, refused: Mapping[str, Refusal]) -> None:
+    """That the host at `index` of those that would do was taken; those before it were refused when it was claimed."""
+    site, load = choice.ranked[index], choice.loads[index]
     policy = "packing" if site.is_packed else "spreading"
     alone = "the only host that would do" if len(choice.ranked) == 1 else f"first by {policy}"
+    behind = zip(choice.ranked[index + 1 :], choice.loads[index + 1 :], strict=True)
+    reasons = _by_constraint(refused)
+    if later := {other.name: _load_words(round(100 * load)) if other.is_reachable else _AWAY for other, load in behind}:
+        reasons[Constraint.RANK] = later
     Placement.objects.create(
         holder_id=holder_id,
         title=wanted.title,
         host_id=site.id,
         host_name=site.name,
-        reason=f"{alone}: {choice.loads[site.id]:.0%} full with it",
+        reason=f"{alone}: {_load_words(round(100 * load))}",
         wanted=_asked(wanted),
-        refused=_by_constraint(refused),
-        considered=len(refused) + 1,
+        refused=reasons,
+        considered=len(refused) + len(later) + 1,
     )
     forget_placements(holder_id, keep=KEPT_PER_HOLDER)
+
+
+_AWAY = "does not answer"
+
+
+@cache
+def _load_words(percent: int) -> str:
+    return f"{percent}% full with it"
 
 
 @transaction.atomic
@@ -254,12 +200,10 @@ def _asked(wanted: Wanted) -> dict[str, object]:
     return {**wanted.amounts, **{name: value for name, value in own.items() if value}}
 
 
-_WORDS = {"vcpus": "vCPUs", "memory_mib": "MiB of memory", "disk_gib": "GiB of disk"}
-
-
-def full_words(refusal: ledger.Exceeded) -> NoCapacity:
+def _full(where: str, refusal: ledger.Exceeded) -> NoCapacity:
+    """`where`: No host has."""
     resource, requested = refusal.extra["resource"], refusal.extra["requested"]
     return NoCapacity(
-        f"No host has {requested} {_WORDS[resource]} free. Choose a smaller size, or try again later.",
+        f"{where} {resources.amount(resource, requested)} free. {SMALLER}",
         extra={"constraint": Constraint.CAPACITY, "resource": resource, "requested": requested},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
-from hosts import service_class
+from hosts import resources, service_class
 from hosts.models import Host
 from hosts.placement import NoCapacity
 from hosts.service_class import Promise
@@ -59,17 +59,10 @@ def _free_cpus(host: Host, held: Mapping[str, int], count: int) -> tuple[int, ..
     return tuple(found)
 
 
-_WORDS: Mapping[str, str] = {
-    "cpu_floor": "as much CPU left that it can promise",
-    "reserved_mib": "as much memory left that it can reserve",
-    "huge_pages_mib": "enough huge pages left",
-}
-
-
 def _refusal(refusal: ledger.Exceeded) -> NoCapacity:
-    resource = refusal.extra["resource"]
-    words = _WORDS.get(resource, "its CPUs free")
+    resource, requested = refusal.extra["resource"], refusal.extra["requested"]
+    what = "its CPUs" if resource.startswith(_CPU) else resources.amount(resource, requested)
     return NoCapacity(
-        f"No host has {words}. Choose a smaller size or one of a lesser class, or try again later.",
-        extra={"resource": resource, "requested": refusal.extra["requested"]},
+        f"No host has {what} left. Choose a smaller size or one of a lesser class, or try again later.",
+        extra={"resource": resource, "requested": requested},
     )

@@ -83,8 +83,12 @@ def _groups_of(vm: VM) -> list[AffinityGroup]:
 def _asked(vm: VM, own: Sequence[AffinityGroup], more: Mapping[str, Any]) -> Wanted:
     rows = AffinityGroup.objects.unscoped("of one in hand").filter(pk__in=[group.pk for group in own])
     groups = rows.prefetch_related(_with_members()) if own else []  # as they are now that they are locked
-    clusters = TenantCluster.objects.filter(tenant=vm.tenant_id).values_list("cluster_id", flat=True)
-    return asked(vm, map(_bond, groups), {"clusters": frozenset(clusters), **more})
+    return asked(vm, map(_bond, groups), {"clusters": clusters_of(vm.tenant_id), **more})
+
+
+def clusters_of(tenant_id: UUID) -> frozenset[UUID]:
+    """Those that a tenant may use; empty where that is any."""
+    return frozenset(TenantCluster.objects.filter(tenant=tenant_id).values_list("cluster_id", flat=True))
 
 
 def _bond(group: AffinityGroup) -> Bond:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hosts.choice import Constraint
+from hosts import resources
+from hosts.choice import RESOURCES, Constraint
 from hosts.models import Placement
-from portal.core.units import mib
 
 MOST_HOSTS = 50  # of a constraint
 _WORDS = {
@@ -73,11 +73,7 @@ def _reason(constraint: Constraint, hosts: Mapping[str, str]) -> Reason:
 
 
 def _wanted(asked: Mapping[str, Any]) -> str:
-    """2 vCPUs, 4 GiB, 20 GiB of disk, labels ssd."""
-    parts = [
-        f"{asked.get('vcpus', 0)} vCPUs",
-        mib(asked.get("memory_mib", 0)),
-        f"{asked.get('disk_gib', 0)} GiB of disk",
-    ]
+    """2 vCPUs, 4096 MiB of memory, 20 GiB of disk, labels ssd."""
+    parts = [resources.amount(name, asked[name]) for name in RESOURCES if name in asked]
     parts += [f"{name} {', '.join(asked[name])}" for name in ("labels", "groups") if asked.get(name)]
     return ", ".join(parts)

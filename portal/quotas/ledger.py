@@ -19,6 +19,10 @@ class Exceeded(Conflict):
     code = "quota_exceeded"
 
 
+class NoAccount(RuntimeError):
+    """Nobody opened it, or it was closed since."""
+
+
 def open_account(owner_id: UUID) -> None:
     """The account of a new tenant or host."""
     Account.objects.get_or_create(pk=owner_id)
@@ -85,9 +89,12 @@ def holders_by_account(account_ids: Iterable[UUID], resource: str) -> dict[UUID,
 
 
 def lock(account_id: UUID) -> None:
-    """Writers of one account queue here: the row is theirs until they commit, and so is what is held of it."""
+    """Writers of one account queue here: the row is theirs until they commit, and so is what is held of it.
+
+    Raises NoAccount.
+    """
     if not Account.objects.filter(pk=account_id).update(generation=F("generation") + 1):
-        raise RuntimeError(f"account {account_id} was never opened")
+        raise NoAccount(f"account {account_id} was never opened")
 
 
 def _check(resource: str, limit: int | None, in_use: int, requested: int) -> None:

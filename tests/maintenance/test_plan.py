@@ -74,7 +74,7 @@ def test_disks_of_data_need_room_as_well(world: World, near: Host) -> None:
     Host.objects.filter(pk=near.pk).update(pools=pools)
     (stays,) = plan(world).staying
     assert stays.vm.name == "web"
-    assert "too little disk" in stays.obstacles[0]
+    assert "GiB of disk short" in stays.obstacles[0]
 
 
 def test_what_is_promised_needs_room_as_well(world: World, near: Host) -> None:
@@ -83,7 +83,7 @@ def test_what_is_promised_needs_room_as_well(world: World, near: Host) -> None:
     VM.objects.unscoped("test").filter(tenant=world.acme).update(service_class="guaranteed", cpu_floor=100)
     found = plan(world)
     assert len(found.staying) == 3  # four of 100 % and one of 12 % on two CPUs
-    assert "CPU that it can promise" in found.staying[0].obstacles[0]
+    assert "100 percent of a CPU to promise short" in found.staying[0].obstacles[0]
 
 
 def test_a_group_that_is_kept_together_gathers_elsewhere(world: World, near: Host, far: Host) -> None:

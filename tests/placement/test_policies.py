@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hosts.choice import Site
 from hosts.models import Cluster, Host, HostState, Placement
-from hosts.placement import NoCapacity, Wanted, place, sites
+from hosts.placement import NoCapacity, Wanted, place, place_on, resize, sites
 from hosts.services import hosts as services
 from portal.quotas import ledger
 from portal.quotas.models import Claim
@@ -30,7 +30,11 @@ change_state = st.tuples(
     st.just("state"), st.sampled_from(NAMES), st.sampled_from((HostState.ENABLED, HostState.CORDONED))
 )
 race = st.tuples(st.just("race"), st.integers(1, 4), st.sampled_from((512, 1024)))
-steps = st.lists(st.one_of(place_one, place_one, release_one, change_state, race), max_size=25)
+resize_one = st.tuples(
+    st.just("resize"), st.integers(0, 30), st.integers(1, 4), st.sampled_from((128, 512, 1024, 2048))
+)
+clone_one = st.tuples(st.just("clone"), st.integers(0, 30))
+steps = st.lists(st.one_of(place_one, place_one, resize_one, clone_one, release_one, change_state, race), max_size=25)
 
 
 @pytest.fixture
@@ -66,6 +70,10 @@ def _take(step: tuple[Any, ...], held: dict[UUID, tuple[str, str]], monkeypatch:
         holder = sorted(held)[rest[0] % len(held)]
         ledger.release(holder)
         del held[holder]
+    elif what == "resize" and held:
+        _resize(held, *rest)
+    elif what == "clone" and held:
+        _clone(held, *rest)
     elif what == "state":
         services.set_state(actor=SYSTEM, host=Host.objects.get(name=rest[0]), state=rest[1])
     elif what == "race":
@@ -100,11 +108,40 @@ def _has_room(wanted: Wanted, site: Site) -> bool:
     return site.state == HostState.ENABLED and all(amount <= free[name] for name, amount in wanted.amounts.items())
 
 
+def _resize(held: dict[UUID, tuple[str, str]], number: int, vcpus: int, memory_mib: int) -> None:
+    holder = sorted(held)[number % len(held)]
+    host = Host.objects.get(name=held[holder][0])
+    before, after = ledger.held(host.pk, holder), {"vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": 1}
+    try:
+        with transaction.atomic():
+            resize(host, holder, after)
+    except NoCapacity:
+        assert any(after[name] > before[name] for name in after)
+        assert ledger.held(host.pk, holder) == before
+    else:
+        assert ledger.held(host.pk, holder) == after
+
+
+def _clone(held: dict[UUID, tuple[str, str]], number: int) -> None:
+    """Beside the one that it is made of, or nowhere."""
+    source, clone = sorted(held)[number % len(held)], uuid4()
+    host = Host.objects.get(name=held[source][0])
+    wanted = ledger.held(host.pk, source)
+    try:
+        with transaction.atomic():
+            place_on(host, clone, wanted)
+    except NoCapacity:
+        assert not Claim.objects.filter(holder_id=clone).exists()
+    else:
+        assert host.state == HostState.ENABLED
+        held[clone] = held[source]
+
+
 def _race(held: dict[UUID, tuple[str, str]], vcpus: int, memory_mib: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them choose by what was so before the first of them claimed."""
     before = sites()
     with monkeypatch.context() as stale:
-        stale.setattr("hosts.placement.sites", lambda uses_reserve=False: before)
+        stale.setattr("hosts.sites.sites", lambda uses_reserve=False: before)
         for _ in range(3):
             holder = uuid4()
             try:

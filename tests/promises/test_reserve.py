@@ -79,7 +79,7 @@ def test_floors_are_never_promised_twice(world: World, able: Host) -> None:
     flavor("half", "guaranteed", vcpus=4, cpu_floor=70)
     create(world, "one", "half")
     create(world, "two", "half")  # 560 of 600
-    assert "as much CPU left that it can promise" in create(world, "three", "half", status=409)["detail"]
+    assert "percent of a CPU to promise left" in create(world, "three", "half", status=409)["detail"]
     assert ledger.used(able.pk)["cpu_floor"] == 560
 
 
@@ -93,7 +93,7 @@ def test_the_ratio_of_a_class_is_never_broken(world: World, able: Host) -> None:
     assert already == 0
     for name in ("one", "two", "three"):
         assert made(create(world, name, "eight")).cpu_floor == 25
-    assert "as much CPU left that it can promise" in create(world, "four", "eight", status=409)["detail"]
+    assert "percent of a CPU to promise left" in create(world, "four", "eight", status=409)["detail"]
     create(world, "five", "least")
     card = world.caller("owner").get("flavors/eight/guarantee").json()
     assert card["over_commit"][0]["class_ratios"] == {"burstable": 4.0}
@@ -106,7 +106,7 @@ def test_reserved_memory_is_not_over_committed(world: World, able: Host) -> None
     flavor("big", "guaranteed", memory_mib=40_000)
     world.acme.quota.__class__.objects.update(memory_mib=None)
     create(world, "one", "big")
-    assert "as much memory left" in create(world, "two", "big", status=409)["detail"]
+    assert "40000 MiB of memory to reserve left" in create(world, "two", "big", status=409)["detail"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
-from hosts import service_class
+from hosts import resources, service_class
 from hosts.choice import Choice, Constraint, Site, choose
 from hosts.models import Host
 from vms import migration
@@ -99,9 +99,7 @@ class _Room:
         self.moved: dict[UUID, UUID] = {}
 
     def take(self, vm: VM, host_id: UUID, claims: Mapping[str, int]) -> None:
-        site = self.sites[host_id]
-        used = {name: site.used.get(name, 0) + claims.get(name, 0) for name in {*site.used, *claims}}
-        self.sites[host_id] = replace(site, used=used)
+        self.sites[host_id] = self.sites[host_id].with_claim(claims)
         self.moved[vm.pk] = host_id
 
 
@@ -124,7 +122,7 @@ def _move(candidate: Candidate, room: _Room, why_not: str) -> Move:
             room.take(vm, site.id, claims)
             return Move(vm, _way(vm, target), target)
         if lacks:
-            obstacles[target.host].append(f"It has no room: too little {lacks}.")
+            obstacles[target.host].append(f"It has no room: {lacks}.")
             is_short = is_short or not target.obstacles
     told = tuple(f"{host.name}: {words[0]}" for host, words in obstacles.items())
     return Move(vm, _way(vm), None, told or ("Its cluster has no other host.",), _help(choice, bool(told), is_short))
@@ -161,21 +159,11 @@ def _claims(candidate: Candidate, host: Host, site: Site) -> dict[str, int]:
 def _lacks(vm: VM, claims: Mapping[str, int], host: Host, site: Site) -> str:
     """What is short there, in words; "" where nothing is."""
     limits = {**service_class.limits(host), **site.capacity}
-    short = [
-        _WORDS.get(name, name)
-        for name, amount in claims.items()
-        if amount and (limit := limits.get(name)) is not None and site.used.get(name, 0) + amount > limit
-    ]
+    over = {
+        name: site.used.get(name, 0) + amount - (limits.get(name) or 0) for name, amount in claims.items() if amount
+    }
+    missing = {name: amount for name, amount in over.items() if amount > 0 and limits.get(name) is not None}
+    told = [resources.short(missing)] if missing else []
     if vm.promise.is_dedicated and sum(name.startswith("cpu:") for name in claims) < vm.vcpus:
-        short.append("CPUs for dedicated machines")
-    return ", ".join(short)
-
-
-_WORDS = {
-    "vcpus": "vCPUs",
-    "memory_mib": "memory",
-    "disk_gib": "disk",
-    "cpu_floor": "CPU that it can promise",
-    "reserved_mib": "memory that it can reserve",
-    "huge_pages_mib": "memory in huge pages",
-}
+        told.append("too few CPUs for dedicated machines")
+    return ", ".join(told)

@@ -30,9 +30,6 @@ def resize(*, actor: Actor, vm: VM, flavor: str) -> Operation:
     """
     guard.require(actor, vm, Action.RESIZE)
     wanted = selectors.flavor(flavor, field="flavor")
-    promised = promises.kept_by(vm, vm.host, wanted.promise())
-    if wanted.pk == vm.flavor_id and all(getattr(vm, name) == value for name, value in promised.items()):
-        raise Invalid("It has this size already.", code="same_flavor", field="flavor")
     if wanted.disk_gib < vm.disk_gib <= vm.flavor.disk_gib:  # one that was grown by itself stays as it is
         raise Invalid("A disk cannot shrink; choose a size with at least as much.", code="disk_shrinks", field="flavor")
     if wanted.memory_mib < vm.image.min_memory_mib:
@@ -40,6 +37,9 @@ def resize(*, actor: Actor, vm: VM, flavor: str) -> Operation:
     after = {"vcpus": wanted.vcpus, "memory_mib": wanted.memory_mib, "disk_gib": max(wanted.disk_gib, vm.disk_gib)}
     meanwhile = _larger(vm.wanted, after)
     quotas.hold(vm.tenant, vm.pk, {"vms": 1, **meanwhile}, field="flavor")
+    promised = promises.kept_by(vm, vm.host, wanted.promise())
+    if wanted.pk == vm.flavor_id and all(getattr(vm, name) == value for name, value in promised.items()):
+        raise Invalid("It has this size already.", code="same_flavor", field="flavor")
     placement.resize(vm.host, vm.pk, meanwhile)
     params = {"flavor": str(wanted.pk), "before": vm.wanted, "after": after, "promised": promised}
     return operations.submit(

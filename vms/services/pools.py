@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models import F, Sum
 
-from hosts import reach
-from hosts.models import Host, HostState, StorageClass, StoragePool
-from hosts.placement import NoCapacity
+from hosts import placement, reach
+from hosts.models import Host, StorageClass, StoragePool
+from hosts.placement import NoCapacity, Wanted
 from portal.core.errors import Invalid
 from portal.operations.models import OperationHold
 from portal.quotas import ledger
 from vms.models import VM, Layer, Volume
+from vms.wanted import clusters_of
 from vms.workflows.image_publish import PUBLISH
 
 _CHOOSE = "Choose a smaller size or another storage class, or try again later."
@@ -77,19 +77,17 @@ def require_room_beside(vm: VM, layers: Iterable[Layer]) -> None:
         require_room(pool, gib)
 
 
-def place(holder_id: UUID, wanted: StorageClass | None, gib: int) -> StoragePool:
-    """Claim room for a volume on a host that has it. Raises NoCapacity."""
-    rows = Host.objects.filter(state=HostState.ENABLED)
-    if wanted is not None:
-        rows = rows.filter(storage_pools__storage_class=wanted).distinct()
-    refusals = [NoCapacity(_none(wanted))]
-    for host in sorted(rows, key=lambda host: not host.is_reachable):
-        try:
-            with transaction.atomic():
-                return claim(host, holder_id, wanted, gib)
-        except NoCapacity as refusal:
-            refusals.append(refusal)
-    raise refusals[-1]
+def place(volume: Volume, wanted: StorageClass | None) -> StoragePool:
+    """Claim room for a volume of no machine, where its tenant's machines may be. Raises NoCapacity."""
+    found: list[StoragePool] = []
+    asked = Wanted(
+        {"disk_gib": volume.size_gib},
+        title=f"{volume.tenant.slug}/{volume.name}",
+        clusters=clusters_of(volume.tenant_id),
+        storage=hosts_with(wanted),
+    )
+    placement.place(volume.pk, asked, lambda host: found.append(pool_on(host, wanted, volume.size_gib)))
+    return found[-1]
 
 
 def claim(host: Host, holder_id: UUID, wanted: StorageClass | None, gib: int) -> StoragePool:

@@ -57,10 +57,7 @@ def create_volume(*, actor: Actor, request: CreateVolume) -> tuple[Volume, Opera
         guard.require(actor, vm, Action.ATTACH_VOLUME)
         volume.vm, volume.target = vm, free_target(vm)
     quotas.hold(tenant, volume.pk, volume.wanted, field="size_gib")
-    if vm is not None:
-        pool = pools.claim(vm.host, volume.pk, wanted, request.size_gib)
-    else:
-        pool = pools.place(volume.pk, wanted, request.size_gib)
+    pool = pools.claim(vm.host, volume.pk, wanted, request.size_gib) if vm else pools.place(volume, wanted)
     volume.layer = Layer.objects.create(pool=pool, size_gib=request.size_gib)
     volume.save(force_insert=True)
     operation = operations.submit(

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from hosts.errors import translate
+from hosts.models.placement import forget_placements
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
@@ -37,6 +38,7 @@ def forget(operation: Operation) -> None:
     """Nothing of it is left on the host, so nothing of it is left here; the operation keeps the story."""
     volume = volume_of(operation)
     ledger.release(volume.pk)
+    forget_placements(volume.pk)
     rows_of(volume.pk).delete()
     volume.layer.delete()
 
