@@ -11,7 +11,8 @@ from pytest_django import DjangoDbBlocker
 
 from portal.events import triggers
 from tests.private_redis import PrivateRedis
-from tests.world import Caller, World, make_world
+from tests.world import Caller, World
+from tests.world_copy import fresh_world
 
 # Folders whose tests share what takes long to start.
 TOGETHER = (("service",), ("browser",), ("backup",), ("faults",), ("live",), ("driver",))
@@ -78,7 +79,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 @pytest.fixture
 def world(db: None, settings: Any, tmp_path_factory: pytest.TempPathFactory) -> World:
     settings.INTAKE_DIR, settings.IMAGE_DIR = (tmp_path_factory.mktemp(name) for name in ("intake", "images"))
-    return make_world()
+    return fresh_world()
 
 
 @pytest.fixture
