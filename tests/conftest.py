@@ -15,7 +15,7 @@ from tests.world import Caller, World
 from tests.world_copy import fresh_world
 
 # Folders whose tests share what takes long to start.
-TOGETHER = (("service",), ("browser",), ("backup",), ("faults",), ("live",), ("driver",))
+LONG = ("service", "browser", "backup", "faults", "live", "driver")
 
 _redis: PrivateRedis | None = None
 
@@ -38,24 +38,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Folder by folder, so that a portal of one folder's own is stopped before the next one's is started.
 
-    Where several processes share the tests, what shares a portal or a host stays together, and the longest comes first;
-    xdist looks for the groups after this.
+    The longest come first: where several processes share the tests, file by file, none is left alone with one of them.
     """
     for mark in ("faults", "soak"):
         if not config.getoption(f"--{mark}"):
             items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     folders = list(dict.fromkeys(item.path.parent for item in items))
-    items.sort(key=lambda item: (*_place(item), folders.index(item.path.parent)))
-    for item in items:
-        together, _ = _place(item)
-        if together < len(TOGETHER):
-            item.add_marker(pytest.mark.xdist_group(TOGETHER[together][0]))
+    items.sort(key=lambda item: (_place(item), folders.index(item.path.parent)))
 
 
-def _place(item: pytest.Item) -> tuple[int, int]:
-    """Which of TOGETHER it belongs to, if any, and where in that."""
+def _place(item: pytest.Item) -> int:
     folder = item.path.parent.name
-    return next(((i, group.index(folder)) for i, group in enumerate(TOGETHER) if folder in group), (len(TOGETHER), 0))
+    return LONG.index(folder) if folder in LONG else len(LONG)
 
 
 @pytest.hookimpl(trylast=True)

@@ -32,7 +32,7 @@ build_test_image() {
 # in order, for cells of one kind share a machine.
 options_of_pytest() {
     local argument
-    (($#)) || printf '%s\n' -n 2 --dist loadgroup
+    (($#)) || printf '%s\n' -n 2 --dist loadfile --no-loadscope-reorder
     for argument in "$@"; do
         case $argument in
             --faults) printf '%s\n' tests/faults -p no:randomly -n "${BERTH_TEST_PORTALS:-3}" ;;

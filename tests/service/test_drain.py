@@ -38,7 +38,19 @@ def machines(cloud: Cloud) -> list[str]:
     return made
 
 
+def empty(cloud: Cloud, name: str) -> None:
+    if cloud.facts(name)["state"] != "maintenance":
+        assert cloud.do(f"/hosts/{name}/actions/drain", {"concurrency": 3})["status"] == "succeeded"
+
+
+def open_all(cloud: Cloud) -> None:
+    for name in NAMES:
+        cloud.uncordon(name)
+
+
 def test_a_host_with_six_machines_is_emptied_as_planned(cloud: Cloud, machines: list[str]) -> None:
+    empty(cloud, "second")  # whatever other tests have moved there
+    open_all(cloud)
     plan = cloud.stack.get("/hosts/local/drain-plan", user="admin")
     assert plan["possible"]
     assert {move["vm"] for move in plan["moves"]} == set(machines)
@@ -51,19 +63,20 @@ def test_a_host_with_six_machines_is_emptied_as_planned(cloud: Cloud, machines: 
     assert [cloud.runs_on(vm_id) for vm_id in machines] == [["second"]] * 5 + [[]]
     told = cloud.stack.get("/operations?limit=100", user="admin")["results"]
     moves = [each["resource"]["id"] for each in told if each["kind"] == "vm.migrate"]
-    assert sorted(moves) == sorted(machines)
+    assert sorted(moves[: len(machines)]) == sorted(machines)  # the newest come first
 
 
 def test_a_host_in_maintenance_is_switched_off_and_nobody_minds(cloud: Cloud, machines: list[str]) -> None:
+    empty(cloud, "local")
     cloud.hosts["local"].kill()
-    wait_until(lambda: cloud.stack.get("/hosts/local", user="admin")["health"] == "unreachable", 60, "that it is gone")
+    wait_until(lambda: cloud.facts("local")["health"] == "unreachable", 60, "that it is gone")
     wait_until(lambda: cloud.stack.manage("shell", "-v0", "-c", UP).split() == ["second"], 60, "that none misses it")
     cloud.hosts["local"].start()
-    wait_until(lambda: cloud.stack.get("/hosts/local", user="admin")["health"] == "ready", 90, "that it is back")
-    cloud.uncordon("local")
+    wait_until(lambda: cloud.facts("local")["health"] == "ready", 90, "that it is back")
 
 
 def test_a_cluster_is_rolled_over_host_by_host(cloud: Cloud, machines: list[str]) -> None:
+    open_all(cloud)
     plan = cloud.stack.get("/clusters/default/roll-plan", user="admin")
     assert plan["possible"]
     begun = cloud.post("/clusters/default/actions/roll", {"concurrency": 2})
