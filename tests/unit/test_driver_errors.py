@@ -16,6 +16,7 @@ from hosts.driver.kvm.errors import translate
         'qemu unexpectedly closed the monitor: Failed to get shared "write" lock',
         "Failed to apply firewall rules /usr/sbin/ebtables --concurrent -t nat -N P-vnet78-ipv4: "
         "ebtables: Chain already exists",
+        "binding 'vnet6' already exists",
     ],
 )
 def test_what_passes_by_itself_is_busy(words: str) -> None:

@@ -54,6 +54,7 @@ _BY_TEXT: tuple[tuple[str, type[errors.DriverError]], ...] = (
     ("being built", errors.Busy),
     # rules of a daemon that died while it made them, for a name of an interface; the next try has another name
     ("Chain already exists", errors.Busy),
+    ("binding 'vnet", errors.Busy),
 )
 
 # Of a connection that is not made: who is who. ssh and TLS both tell it in words alone.
