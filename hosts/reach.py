@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from hosts.models import Host, StoragePool
 
@@ -44,11 +44,14 @@ def counterparts_among(pools: Iterable[StoragePool], others: Iterable[StoragePoo
     return {pool.pk: own[_key(pool)] for pool in pools if _key(pool) in own}
 
 
-def hosts_reaching(pools: Iterable[StoragePool]) -> frozenset[UUID]:
-    """The hosts that reach all of these, for hosts.choice.Wanted.storage: where what lies in them can be used."""
-    wanted = {_key(pool): pool for pool in pools}.values()
-    reaching = [set(same_storage(pool).filter(error="").values_list("host_id", flat=True)) for pool in wanted]
-    return frozenset(set.intersection(*reaching)) if reaching else frozenset()
+def hosts_of_each(pools: Iterable[StoragePool]) -> Mapping[UUID, frozenset[UUID]]:
+    """By the id of each pool, the hosts that reach it: where what lies in it can be used. One query."""
+    wanted = {pool.pk: _key(pool) for pool in pools}
+    tokens = {key[0] for key in wanted.values() if len(key) > 1}
+    hosts: dict[tuple[object, ...], set[UUID]] = defaultdict(set)
+    for pool in StoragePool.objects.filter(Q(pk__in=list(wanted)) | Q(storage_id__in=tokens), error=""):
+        hosts[_key(pool)].add(pool.host_id)
+    return {id: frozenset(hosts[key]) for id, key in wanted.items()}
 
 
 def sharers() -> Mapping[tuple[UUID, str], tuple[UUID, ...]]:

@@ -104,8 +104,10 @@ def _note(host: Host, verdict: Verdict, signs: Signs) -> None:
 
 
 def _is_back(host: Host) -> bool:
-    """It has answered since it was certain that it was off."""
-    return host.seen_at is not None and host.failed_at is not None and host.seen_at > host.failed_at
+    """It answers, and that is from after it was certain that it was off."""
+    if host.seen_at is None or host.failed_at is None:
+        return False
+    return host.is_reachable and host.seen_at > host.failed_at
 
 
 def _tell(listeners: Iterable[Listener], host: Host) -> None:

@@ -9,15 +9,15 @@ from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from hosts import reach
-from hosts.models import Host, StoragePool
+from hosts.models import Host
 from portal.events import selectors as events
 from portal.events.models import Event
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms.models import VM, Backup, BackupState, Layer, Snapshot
+from vms import storage
+from vms.models import VM, Backup, BackupState
 from vms.workflows.failover import FAILOVER, UNFENCED
 
 LATELY = 20
@@ -25,8 +25,8 @@ LATELY = 20
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """A machine of such a host. `is_local`: nothing but that host reaches its disks; `newest_backup` is the id of its
-    newest complete one."""
+    """A machine of such a host. `is_local`: no other host can take it over (vms.storage.elsewhere_of); `newest_backup`
+    is the id of its newest complete one."""
 
     vm: VM
     is_local: bool
@@ -44,7 +44,7 @@ def machines_on(actor: Actor, host: Host) -> QuerySet[VM]:
 def one_stranded(vm: VM) -> Stranded:
     """A machine in hand."""
     rows = _with_newest_backup(VM.objects.unscoped("one in hand").filter(pk=vm.pk))
-    (found,) = stranded(list(rows), vm.host)
+    (found,) = stranded(list(rows))
     return found
 
 
@@ -56,27 +56,13 @@ def _with_newest_backup(rows: QuerySet[VM]) -> QuerySet[VM]:
     )
 
 
-def stranded(vms: Sequence[VM], host: Host) -> Sequence[Stranded]:
-    """Of machines of that host; a number of queries that depends on its pools alone."""
-    local, busy = _local(vms, host), active_on_each([vm.pk for vm in vms])
+def stranded(vms: Sequence[VM]) -> Sequence[Stranded]:
+    """As many queries for one as for all."""
+    elsewhere, busy = storage.elsewhere_of(vms), active_on_each([vm.pk for vm in vms])
     return [
-        Stranded(vm, vm.pk in local, vm.newest_backup, vm.backup_taken_at, busy.get(vm.pk))  # type: ignore[attr-defined]
+        Stranded(vm, not elsewhere[vm.pk], vm.newest_backup, vm.backup_taken_at, busy.get(vm.pk))  # type: ignore[attr-defined]
         for vm in vms
     ]
-
-
-def _local(vms: Sequence[VM], host: Host) -> set[UUID]:
-    """Those of which anything lies in a pool that the host alone has."""
-    own = {pool.pk for pool in StoragePool.objects.filter(host=host) if not reach.hosts_reaching([pool]) - {host.pk}}
-    ids = [vm.pk for vm in vms]
-    disks = Layer.objects.filter(pool__in=own, volume__vm__in=ids).values_list("volume__vm", flat=True)
-    kept = Layer.objects.filter(pool__in=own, snapshot_disk__snapshot__vm__in=ids)
-    memory = Snapshot.objects.unscoped("of machines in hand").filter(memory_pool__in=own, vm__in=ids)
-    return {
-        *disks,
-        *kept.values_list("snapshot_disk__snapshot__vm", flat=True),
-        *memory.values_list("vm", flat=True),
-    }
 
 
 def why_not_fenced(actor: Actor, host: Host) -> str:
@@ -88,9 +74,15 @@ def why_not_fenced(actor: Actor, host: Host) -> str:
     return str(error.get("detail", "")) if error.get("code") == UNFENCED else ""
 
 
+def under_way(actor: Actor, host: Host) -> Operation | None:
+    """What works on the host itself now."""
+    actor.require(Permission.HOST_READ)
+    return active_on_each([host.pk]).get(host.pk)
+
+
 def history(actor: Actor, host: Host) -> Sequence[Event]:
     """What became of the host's health, newest first."""
     actor.require(Permission.HOST_READ)
-    kinds = ("suspected", "trusted", "fenced", "not-fenced", "confirmed-off", "back", "state-changed")
+    kinds = ("suspected", "trusted", "fenced", "not-fenced", "confirmed-off", "failed-over", "back", "state-changed")
     rows = events.events(actor, events.Filter(target_id=host.pk, kind="host"))
     return list(rows.filter(kind__in=[f"host.{kind}" for kind in kinds])[:LATELY])

@@ -107,7 +107,7 @@ def of_vm(vm: VM, now: datetime | None = None) -> Guarantee:
 
 
 def _on_host_failure(vm: VM) -> str:
-    if not storage.elsewhere(vm):
+    if not storage.elsewhere_of([vm])[vm.pk]:
         return promise_words.ON_HOST_FAILURE
     return promise_words.on_shared_storage(vm.host.cluster.failover, vm.flavor.recovery_priority)
 

@@ -23,7 +23,7 @@ from portal.operations.journal import Journal
 from portal.operations.lease import LeaseLost, claim
 from portal.operations.models import Operation, OperationStep
 from portal.operations.services import ring_next
-from portal.operations.states import BEGUN, State, StepState
+from portal.operations.states import State, StepState
 from portal.operations.workflow import (
     LookAgain,
     PlaceLost,
@@ -137,6 +137,9 @@ class _Run:
             self.journal.advance(previous, output, row)
             output = self._run_step(row, step)
             previous = row
+            if step.seals:  # nothing that ends it comes between
+                self.journal.advance(row, output, None)
+                previous, output = None, {}
         self._succeed(previous, output)
 
     def _stop_between(self, done: OperationStep | None, output: dict[str, Any], following: OperationStep) -> None:
@@ -194,7 +197,7 @@ class _Run:
 
     def _is_past_return(self) -> bool:
         """Whether a final step is begun, whose effect nobody can take back."""
-        return any(step.is_final and row.state in BEGUN for row, step in self.pairs)
+        return any(step.is_past_return(row.state) for row, step in self.pairs)
 
     def _under_way(self) -> tuple[OperationStep, Step] | tuple[None, None]:
         return next(((row, step) for row, step in self.pairs if row.state == StepState.RUNNING), (None, None))

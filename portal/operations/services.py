@@ -18,10 +18,10 @@ from portal.events import live, log
 from portal.operations import lanes
 from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
 from portal.operations.selectors import active_on_each, keeps_others_out
-from portal.operations.states import BEGUN, State, StepState
+from portal.operations.states import State, StepState
 from portal.operations.workflow import Workflow, workflow_of
 from portal.tenancy import gate
-from portal.tenancy.gate import Actor
+from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.roles import Permission
 
 logger = logging.getLogger(__name__)
@@ -39,13 +39,15 @@ def submit(
     after: Mapping[str, Any] | None = None,
     holds: Iterable[models.Model] = (),
     shares: Iterable[models.Model] = (),
+    displaces: bool = False,
 ) -> Operation:
     """Write the operation and its journal in the caller's transaction, and ring after it commits.
 
     `lane` is the id of the host that it keeps busy; `after` what is asked for, for the log; `holds` what is kept from
     other operations beside the target, and `shares` what it only reads, so that others may read it as well.
     Conflict ("operation_in_progress", with the running operation's id) where the target or one of them is busy, unless
-    with what gives way (Workflow.gives_way): that is cancelled, and this one begins when it has ended.
+    with what gives way (Workflow.gives_way): that is cancelled, and this one begins when it has ended. `displaces`:
+    whatever works on the target gives way, but for one of the same kind; what is stuck is undone.
 
     The rows of all of these are locked here until the transaction ends, so of two that want the same the later one sees
     the earlier. A caller that judged a row's state has locked it before that (vms.services.guard).
@@ -53,7 +55,8 @@ def submit(
     target_type, holds, shares = _type_of(target), list(holds), list(shares)
     _lock([target, *holds, *shares])
     for wanted in [target, *holds, *shares]:
-        _take_place(workflow, _type_of(wanted), wanted.pk, is_reader=wanted in shares)
+        if not (displaces and wanted is target and _displace(workflow, _type_of(wanted), wanted.pk)):
+            _take_place(workflow, _type_of(wanted), wanted.pk, is_reader=wanted in shares)
     operation = Operation(
         kind=workflow.kind,
         version=workflow.version,
@@ -137,6 +140,17 @@ def _take_place(workflow: Workflow, target_type: str, target_id: UUID, is_reader
         _refuse_if_busy(target_type, target_id, is_reader)
     else:
         _ask_to_give_way(running)
+
+
+def _displace(workflow: Workflow, target_type: str, target_id: UUID) -> bool:
+    """Whether what works on it gives way. Raises Conflict where that is stuck and cannot be undone."""
+    running = active_on(target_type, target_id)
+    if running is None or running.kind == workflow.kind:
+        return False
+    if running.state == State.STUCK:
+        unwind(actor=SYSTEM, operation_id=running.pk)
+    _ask_to_give_way(running)
+    return True
 
 
 def _ask_to_give_way(running: Operation) -> None:
@@ -251,7 +265,7 @@ def _lock_held(holds: Iterable[OperationHold]) -> None:
 
 
 def _is_past_return(operation: Operation, workflow: Workflow) -> bool:
-    return operation.steps.filter(name__in=workflow.final_steps, state__in=BEGUN).exists()
+    return workflow.is_past_return(dict(operation.steps.values_list("name", "state")))
 
 
 def _known(operation: Operation, code: str) -> Workflow:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from portal.core.pace import Amount
 from portal.operations.models import Operation
+from portal.operations.states import BEGUN, StepState
 from portal.tenancy.roles import Permission
 
 Output = Mapping[str, Any] | None
@@ -62,6 +63,7 @@ class Step:
     `lets_go`: when it is done, what the operation holds beside its target is free for others; no undo may need it then.
     `is_final`: what it does cannot be undone. Once it is begun neither a cancel, nor the deadline, nor any error turns
     the operation round: it is tried until it is done. What may fail for good is looked at in a step before it.
+    `seals`: once it is done there is no way back either; until then it may fail, be cancelled or come too late.
     `repeatable` False is for the few that cannot look: not tried again, and not after a crash in the middle.
     """
 
@@ -74,6 +76,11 @@ class Step:
     repeatable: bool = True
     lets_go: bool = False
     is_final: bool = False
+    seals: bool = False
+
+    def is_past_return(self, state: str) -> bool:
+        """Whether there is no way back from it in that state (StepState)."""
+        return (self.is_final and state in BEGUN) or (self.seals and state == StepState.DONE)
 
 
 class TransientError(Exception):
@@ -141,10 +148,10 @@ class Workflow:
     former: tuple[Step, ...] = ()
     gives_way: bool = False
 
-    @property
-    def final_steps(self) -> frozenset[str]:
-        """The names of those from which there is no way back."""
-        return frozenset(step.name for step in (*self.steps, *self.former) if step.is_final)
+    def is_past_return(self, states: Mapping[str, str]) -> bool:
+        """Whether there is no way back from where its steps are, by name."""
+        known = (*self.steps, *self.former)
+        return any(step.is_past_return(states[step.name]) for step in known if step.name in states)
 
     def goes_on_with(self, version: int) -> bool:
         return version == self.version or version in self.continues

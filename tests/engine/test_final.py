@@ -111,3 +111,34 @@ def test_an_administrator_lets_it_go_on_and_cannot_undo_it(
     services.retry(actor=SYSTEM, operation_id=operation.pk)
     assert is_done(world, operation)
     assert world.log.count("run one") == 1, "it is not begun anew"
+
+
+class TestSealed:
+    """By a step that may fail until it is done, and from then on never."""
+
+    @pytest.fixture(autouse=True)
+    def _second_seals(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        one, two, three = world.kind.steps  # type: ignore[attr-defined]
+        change(world, monkeypatch, steps=(one, replace(two, is_final=False, seals=True), three))
+
+    def test_it_may_fail(self, world: World, operation: Operation) -> None:
+        world.trouble["two"] = [StepFailed("no_space", "The storage is full.")]
+        assert run_to_the_end(operation).state == State.FAILED
+        assert world.made == set()
+
+    @pytest.mark.parametrize("error", TROUBLE, ids=lambda error: type(error).__name__)
+    def test_what_comes_after_it_may_not(self, world: World, operation: Operation, error: Exception) -> None:
+        world.trouble["three"] = [error] * 3
+        engine.run(operation.pk)
+        ask_for_the_end(operation)
+        assert is_done(world, operation)
+
+    def test_a_cancel_while_it_runs_comes_too_late(
+        self, world: World, operation: Operation, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def ask(moment: str, step: str) -> None:
+            if (moment, step) == ("after", "two"):
+                ask_for_the_end(operation)
+
+        monkeypatch.setattr(engine, "step_hook", ask)
+        assert is_done(world, operation)

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
 from hosts.connections import driver_for
+from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
 from hosts.models import FenceAgent, Host, HostState, StoragePool
+from hosts.observe import Reading
 from hosts.services.hosts import preflight
 from portal.core.errors import Conflict, Invalid
 from portal.events.models import Event
 from portal.operations import engine
-from portal.operations.models import Operation
+from portal.operations import services as operations
+from portal.operations.models import Operation, OperationStep
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM
 from tests.failover.conftest import Agent, comes_back, fresh, goes_silent, powers
-from tests.world import World
+from tests.world import World, make_host
+from vms import observed, storage
 from vms.failover_selectors import one_stranded
-from vms.models import VM, Flavor
+from vms.guarantee import of_vm
+from vms.models import VM, Flavor, Layer
 from vms.reconcile.turn import Reconciler
 from vms.services import failover
 from vms.services.power import change_power
 from vms.states import Action
+from vms.workflows import recover
 
 pytestmark = pytest.mark.django_db
 Work = Callable[[], list[Operation]]
@@ -99,8 +108,7 @@ def test_an_agent_of_another_machine_proves_nothing(
 ) -> None:
     """It says off, and the host answers."""
     agent.power = "off"
-    Host.objects.filter(pk=world.host.pk).update(suspected_at=timezone.now())
-    failover.begin(Host.objects.get(pk=world.host.pk))
+    failover.fence(actor=SYSTEM, host=world.host)
     (operation,) = work()
     assert operation.error["code"] == "fencing_failed"
     assert "another machine" in operation.error["detail"]
@@ -124,15 +132,286 @@ def _power_on(agent: Agent) -> None:
     agent.power = "on"
 
 
+def after_fence(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    monkeypatch.setattr(
+        engine, "step_hook", lambda moment, step: act() if (moment, step) == ("before", "mark") else None
+    )
+
+
+@pytest.mark.parametrize("answer", [None, errors.Invalid("it does not know that call")])
+def test_one_that_answers_again_is_left_alone(
+    world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, answer: errors.DriverError | None
+) -> None:
+    """Nobody has asked to cut its power, and a refusal is an answer."""
+    fail(world, host)
+    host.faults.clear()
+    if answer is not None:
+        host.fail_next("list_domains", answer)
+    failover.begin(world.host)
+    (operation,) = work()
+    assert (operation.state, operation.error["code"]) == ("failed", "host_answers")
+    assert agent.calls == []
+    world.host.refresh_from_db()
+    assert world.host.state == HostState.ENABLED
+
+
+class TestTheProofIsGone:
+    """Between the fence and what follows from it."""
+
+    def test_the_way_by_hand_is_open_again(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        after_fence(monkeypatch, lambda: agent.fail("BROKEN"))
+        failover.begin(fail(world, host))
+        (operation,) = work()
+        assert (operation.state, operation.error["code"]) == ("failed", "fencing_failed")
+        assert powers(spare) == {}
+        monkeypatch.setattr(engine, "step_hook", None)
+        failover.confirm_off(actor=SYSTEM, host=world.host, typed="one")
+        assert ended(work(), "host.failover") == ["failed", "succeeded"]
+
+    def test_the_host_came_back(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        after_fence(monkeypatch, host.faults.clear)
+        failover.begin(fail(world, host))
+        (operation,) = work()
+        assert (operation.state, operation.error["code"]) == ("failed", "host_answers")
+        assert powers(spare) == {}
+
+
+def test_once_it_is_out_of_service_no_cancel_is_heeded(
+    world: World, host: MemoryHost, spare: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be told as cancelled, and its machines would start elsewhere all the same."""
+    fail(world, host)
+    failover.begin(world.host)
+    operation = Operation.objects.unscoped("test").get(kind="host.failover")
+
+    def cancel(moment: str, step: str) -> None:
+        if (moment, step) == ("after", "mark"):
+            operations.cancel(actor=SYSTEM, operation=operation)
+
+    monkeypatch.setattr(engine, "step_hook", cancel)
+    assert ended(work(), "host.failover") == ["succeeded"]
+
+
+def test_a_cancel_before_that_leaves_it_in_service(
+    world: World, host: MemoryHost, spare: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(world, host)
+    failover.begin(world.host)
+    operation = Operation.objects.unscoped("test").get(kind="host.failover")
+    after_fence(monkeypatch, lambda: operations.cancel(actor=SYSTEM, operation=operation))
+    assert ended(work(), "host.failover") == ["cancelled"]
+    world.host.refresh_from_db()
+    assert (world.host.state, powers(spare)) == (HostState.ENABLED, {})
+
+
+class TestMakingWay:
+    @pytest.mark.parametrize("by", ["fence", "confirm_off", "begin"])
+    @pytest.mark.parametrize("is_stuck", [False, True])
+    def test_whoever_asks(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, by: str, is_stuck: bool
+    ) -> None:
+        check = preflight(actor=SYSTEM, host=fail(world, host))
+        if is_stuck:
+            Operation.objects.unscoped("test").filter(pk=check.pk).update(state="stuck")
+        if by == "fence":
+            failover.fence(actor=SYSTEM, host=world.host)
+        elif by == "begin":
+            failover.begin(world.host)
+        else:
+            agent.power = "off"
+            failover.confirm_off(actor=SYSTEM, host=world.host, typed="one")
+        done = work()
+        assert ended(done, "host.failover") == ["succeeded"]
+        assert next(each.state for each in done if each.pk == check.pk) in ("cancelled", "failed")
+
+    def test_not_another_failover(self, world: World, host: MemoryHost, spare: Host) -> None:
+        failover.begin(fail(world, host))
+        with pytest.raises(Conflict, match="under way"):
+            failover.fence(actor=SYSTEM, host=world.host)
+
+    def test_what_is_stuck_on_its_machines_is_undone(
+        self, world: World, host: MemoryHost, spare: Host, work: Work
+    ) -> None:
+        web = world.machines["web"]
+        stuck = change_power(actor=SYSTEM, vm=web, action=Action.STOP)
+        Operation.objects.unscoped("test").filter(pk=stuck.pk).update(state="stuck")
+        failover.begin(fail(world, host))
+        work()
+        stuck.refresh_from_db()
+        assert stuck.state == "failed"
+        failover.recover_waiting()
+        work()
+        assert fresh(web).host_id == spare.pk
+
+
+def test_one_that_raises_keeps_no_other_down(
+    world: World, host: MemoryHost, spare: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web, placed = world.machines["web"], recover._placed
+
+    def raises(vm: VM, *args: Any) -> Host:
+        if vm.pk == web.pk:
+            raise ValueError("its tuning cannot be read")
+        return placed(vm, *args)
+
+    monkeypatch.setattr(recover, "_placed", raises)
+    failover.begin(fail(world, host))
+    work()
+    assert powers(spare).keys() == {vm.pk for vm in world.machines.values()} - {web.pk}
+
+
+def test_one_host_that_raises_keeps_no_other_down(
+    world: World, host: MemoryHost, spare: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_host("a-first", state=HostState.FAILED)
+    Host.objects.filter(pk=world.host.pk).update(state=HostState.FAILED)
+    seen: list[str] = []
+
+    def raises(host: Host) -> int:
+        seen.append(host.name)
+        raise ValueError(host.name)
+
+    monkeypatch.setattr(recover, "recover_all", raises)
+    failover.recover_waiting()
+    assert seen == ["a-first", "one"]
+
+
+def beside(world: World, host: MemoryHost, spare: Host, name: str) -> Host:
+    """One more host that sees the same files."""
+    found = make_host(name, uri=f"memory://{uuid4()}")
+    StoragePool.objects.filter(host=found).update(storage_id="one")
+    there = memory.host(found.uri)
+    there.volumes, there.contents, there.unfinished = host.volumes, host.contents, host.unfinished
+    driver_for(found).ensure_pool("berth", Path(found.pool_path))
+    driver_for(found).ensure_network("berth", [world.host.network_cidr])
+    return found
+
+
+class TestNotThereEither:
+    """The host that was chosen cannot bring a machine up."""
+
+    @pytest.fixture
+    def third(self, world: World, host: MemoryHost, spare: Host) -> Host:
+        return beside(world, host, spare, "third")
+
+    @pytest.fixture
+    def broken(self, world: World, host: MemoryHost, spare: Host, third: Host, work: Work) -> Host:
+        """It is the only one that takes machines at first, and refuses every definition."""
+        Host.objects.filter(pk=third.pk).update(state=HostState.CORDONED)
+        for _ in range(100):
+            memory.host(spare.uri).fail_next("define", errors.Invalid("its mount is away"))
+        failover.begin(fail(world, host))
+        done = work()
+        assert set(ended(done, "vm.recover")) == {"failed"}
+        Host.objects.filter(pk=third.pk).update(state=HostState.ENABLED)
+        return spare
+
+    def is_seen(self, host: Host) -> None:
+        """The observer reads a host that knows none of the machines."""
+        now = timezone.now()
+        Host.objects.filter(pk=host.pk).update(seen_at=now)
+        observed.take_reading(host, Reading(at=now, states=[], leases=[]))
+
+    def test_it_is_not_told_as_done(self, world: World, broken: Host) -> None:
+        (step,) = OperationStep.objects.filter(operation__kind="host.failover", name="machines")
+        assert (step.output["moved"], sorted(step.output["failed"])) == (
+            0,
+            sorted(vm.name for vm in world.machines.values()),
+        )
+        told = Event.objects.unscoped("test").get(kind="host.failed-over")
+        assert "could not be brought up" in told.data["detail"]
+
+    def test_another_one_brings_it_up(self, world: World, broken: Host, third: Host, work: Work) -> None:
+        self.is_seen(broken)
+        failover.recover_waiting()
+        work()
+        assert powers(third) == {vm.pk: vm.desired_power for vm in world.machines.values()}
+        assert ledger.used(broken.pk) == {}
+        assert {fresh(vm).host_id for vm in world.machines.values()} == {third.pk}
+
+    def test_not_before_that_host_says_that_it_does_not_know_it(
+        self, world: World, broken: Host, third: Host, work: Work
+    ) -> None:
+        VM.objects.unscoped("test").update(is_missing=False)
+        failover.recover_waiting()
+        Host.objects.filter(pk=broken.pk).update(seen_at=None)
+        VM.objects.unscoped("test").update(is_missing=True, observed_since=timezone.now())
+        failover.recover_waiting()
+        work()
+        assert powers(third) == {}
+
+    def test_so_many_tries(
+        self, world: World, host: MemoryHost, broken: Host, third: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recover, "TRIES", 1)
+        self.is_seen(broken)
+        failover.recover_waiting()
+        work()
+        assert powers(third) == {}
+
+
+class TestElsewhere:
+    """One rule for the card, the page and the recovery."""
+
+    def test_hosts_of_another_cluster_are_none(self, world: World, host: MemoryHost, spare: Host) -> None:
+        web = fresh(world.machines["web"])
+        assert storage.elsewhere_of([web]) == {web.pk: {spare.pk}}
+        Host.objects.filter(pk=spare.pk).update(cluster=world.cluster("other"))
+        assert storage.elsewhere_of([web]) == {web.pk: frozenset()}
+        assert one_stranded(web).is_local
+        assert "its host alone" in of_vm(web).on_host_failure
+
+    def test_one_that_reaches_some_of_its_pools_is_none(self, world: World, host: MemoryHost, spare: Host) -> None:
+        """Each pool has another host, and no host has both."""
+        other, pool = beside(world, host, spare, "third"), world.pool("fast")
+        StoragePool.objects.filter(pk=pool.pk).update(storage_id="two")
+        StoragePool.objects.create(
+            host=other, name=pool.name, path=pool.path, storage_id="two", storage_class=pool.storage_class
+        )
+        StoragePool.objects.filter(host=other, name="berth").update(storage_id="another")
+        web = world.machines["web"]
+        data = world.volume(vm=web)
+        Layer.objects.filter(pk=data.layer_id).update(pool=pool)
+        web = fresh(web)
+        assert storage.elsewhere_of([web]) == {web.pk: frozenset()}
+        assert one_stranded(web).is_local
+
+    def test_as_many_queries_for_one_as_for_all(
+        self, world: World, host: MemoryHost, spare: Host, django_assert_num_queries: Any
+    ) -> None:
+        vms = [fresh(vm) for vm in world.machines.values()]
+        for some in (vms[:1], vms):
+            with django_assert_num_queries(6):
+                storage.elsewhere_of(some)
+
+
 class TestByHand:
-    def test_somebody_vouches(self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work) -> None:
-        agent.fail("BROKEN")
+    @pytest.mark.parametrize("how", ["BROKEN", "off"])
+    def test_somebody_vouches(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, how: str
+    ) -> None:
+        """Whether the agent says so too, or can say nothing."""
+        agent.power = "off"
+        if how == "BROKEN":
+            agent.fail(how)
         failover.confirm_off(actor=SYSTEM, host=fail(world, host), typed="one")
         assert ended(work(), "host.failover") == ["succeeded"]
-        assert agent.calls == []
+        assert set(agent.calls) == {"action=status"}
         assert len(powers(spare)) == len(world.machines)
         told = Event.objects.unscoped("test").get(kind="host.confirmed-off")
         assert (told.actor, told.data["detail"]) == ("system", "system typed one")
+
+    def test_not_against_its_agent(self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work) -> None:
+        failover.confirm_off(actor=SYSTEM, host=fail(world, host), typed="one")
+        (operation,) = work()
+        assert (operation.state, operation.error["code"]) == ("failed", "fencing_failed")
+        assert "says that it is on" in operation.error["detail"]
+        assert set(agent.calls) == {"action=status"}
+        assert powers(spare) == {}
 
     def test_only_by_its_name(self, world: World, host: MemoryHost) -> None:
         with pytest.raises(Invalid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -114,6 +115,15 @@ def test_a_failed_host_that_answers_is_taken_back(world: World, host: MemoryHost
     Host.objects.filter(pk=world.host.pk).update(seen_at=timezone.now())
     suspicion.go_round()
     assert [each.kind for each in Operation.objects.unscoped("test").all()] == ["host.return"]
+
+
+def test_one_short_answer_is_not_enough_to_be_taken_back(world: World, host: MemoryHost, spare: Host) -> None:
+    """It was dead again before anybody came to clear it; its machines go on being recovered."""
+    failed_at = timezone.now() - timedelta(minutes=10)
+    seen_at = failed_at + timedelta(seconds=5)
+    Host.objects.filter(pk=world.host.pk).update(state=HostState.FAILED, failed_at=failed_at, seen_at=seen_at)
+    suspicion.go_round()
+    assert not Operation.objects.unscoped("test").exists()
 
 
 def test_an_agent_is_tested_before_it_is_needed(world: World, host: MemoryHost, agent: Agent) -> None:

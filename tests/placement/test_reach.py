@@ -58,7 +58,8 @@ def test_hosts_that_see_the_same_directory_read_one_token(world: World, neighbou
 def test_those_that_see_another_read_another(world: World, host: MemoryHost) -> None:
     other = beside(world, is_shared=False)
     assert world.host.default_pool.storage_id != other.default_pool.storage_id
-    assert reach.hosts_reaching([world.host.default_pool]) == {world.host.pk}
+    pool = world.host.default_pool
+    assert reach.hosts_of_each([pool]) == {pool.pk: {world.host.pk}}
 
 
 def test_a_file_that_is_no_token_tells_nothing(world: World, host: MemoryHost) -> None:
@@ -78,15 +79,16 @@ def test_what_a_host_reaches(world: World, neighbour: Host) -> None:
     own, theirs = world.host.default_pool, neighbour.default_pool
     local = StoragePool.objects.create(host=world.host, name="fast", path="/srv/fast", storage_class=own.storage_class)
     assert reach.counterparts([own, local], neighbour) == {own.pk: theirs}
-    assert reach.hosts_reaching([own]) == {world.host.pk, neighbour.pk}
-    assert reach.hosts_reaching([own, local]) == {world.host.pk}
+    both = {world.host.pk, neighbour.pk}
+    assert reach.hosts_of_each([own, local]) == {own.pk: both, local.pk: {world.host.pk}}
 
 
 @pytest.mark.parametrize("change", [{"name": "other"}, {"path": "/elsewhere"}, {"error": "not mounted"}])
 def test_under_another_name_or_path_it_is_of_no_use(world: World, neighbour: Host, change: dict[str, str]) -> None:
     StoragePool.objects.filter(host=neighbour).update(**change)
     assert reach.counterparts([world.host.default_pool], neighbour) == {}
-    assert reach.hosts_reaching([world.host.default_pool]) == {world.host.pk}
+    pool = world.host.default_pool
+    assert reach.hosts_of_each([pool]) == {pool.pk: {world.host.pk}}
 
 
 def test_the_audit_finds_nothing_wrong_in_it(world: World, neighbour: Host) -> None:

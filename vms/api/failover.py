@@ -82,4 +82,4 @@ class HostStranded(ApiView):
         found = hosts.host(self.actor, host)
         self.query()
         page = self.page(selectors.machines_on(self.actor, found))
-        return self.listed(StrandedOut(selectors.stranded(page, found), many=True).data)
+        return self.listed(StrandedOut(selectors.stranded(page), many=True).data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from vms.workflows import recover
 from vms.workflows.failover import FAILOVER, RETURN
 
 CLEAR_AGAIN = timedelta(minutes=1)
+logger = logging.getLogger(__name__)
 
 
 @transaction.atomic
@@ -59,14 +61,8 @@ def begin(host: Host) -> None:
     host.refresh_from_db()
     if host.suspected_at is None or host.has_failed or tried.filter(created_at__gte=host.suspected_at).exists():
         return
-    waiting = operations.active_on("host", host.pk)
-    if waiting is not None and waiting.kind != FAILOVER.kind:  # a check, say, of a host that does not answer
-        with suppress(Conflict):
-            operations.cancel(actor=SYSTEM, operation=waiting)
-    if waiting is not None:
-        return
     with suppress(Conflict):  # somebody was faster
-        _fail_over(SYSTEM, host, f"Fail over {host.name}")
+        _fail_over(SYSTEM, host, f"Fail over {host.name}", is_automatic=True)
 
 
 def take_back(host: Host) -> None:
@@ -92,7 +88,11 @@ def clear(*, actor: Actor, host: Host) -> Operation:
 def recover_waiting() -> None:
     """Machines that found no room elsewhere, or were busy, when their host failed."""
     for host in Host.objects.filter(state=HostState.FAILED):
-        recover.recover_all(host)
+        try:
+            recover.recover_all(host)
+        except Exception:  # it keeps no other host's machines down
+            logger.exception("recovering the machines of %s", host.name)
+    recover.recover_again()
 
 
 def _require_in_service(host: Host) -> None:
@@ -104,5 +104,5 @@ def _require_in_service(host: Host) -> None:
 
 
 def _fail_over(actor: Actor, host: Host, title: str, **params: Any) -> Operation:
-    """On no lane: the host's own is waiting for it."""
-    return operations.submit(FAILOVER, actor=actor, target=host, title=title, params=params)
+    """On no lane: the host's own is waiting for it. A check, say, of a host that does not answer makes way."""
+    return operations.submit(FAILOVER, actor=actor, target=host, title=title, params=params, displaces=True)

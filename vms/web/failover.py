@@ -9,6 +9,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from hosts.models import Host
+from portal.operations.models import Operation
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
@@ -40,7 +41,8 @@ class StrandedRow:
 
 @dataclass(frozen=True)
 class FailoverPage:
-    """What can be done about a host, and why not. `suspicion` and `unfenced` are "" where there is nothing to tell."""
+    """What can be done about a host, and why not. `suspicion`, `unfenced`, `operation_url` and `doing`, which is what
+    works on the host now, are "" where there is nothing to tell."""
 
     name: str
     policy: str
@@ -54,9 +56,11 @@ class FailoverPage:
     can_fence: str
     can_confirm: str
     is_reachable: bool
+    operation_url: str
+    doing: str
 
 
-def page(actor: Actor, host: Host, unfenced: str) -> FailoverPage:
+def page(actor: Actor, host: Host, unfenced: str, operation: Operation | None) -> FailoverPage:
     agent = getattr(host, "fence_agent", None)
     denied = "" if actor.can(Permission.HOST_WRITE) else actor.why_not(Permission.HOST_WRITE)
     over = "It has failed already." if host.has_failed else ""
@@ -74,6 +78,8 @@ def page(actor: Actor, host: Host, unfenced: str) -> FailoverPage:
         can_fence=denied or over or ("" if agent else "It has no fence agent."),
         can_confirm=denied or over or answers,
         is_reachable=host.is_reachable,
+        operation_url=reverse("operation-detail", args=[operation.pk]) if operation else "",
+        doing=operation.title if operation else "",
     )
 
 

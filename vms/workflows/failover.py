@@ -5,36 +5,40 @@ And its way back: whatever was started elsewhere meanwhile is removed from it, b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from hosts import fencing, suspicion
 from hosts.connections import driver_for, returning_driver
-from hosts.driver.errors import DriverError
+from hosts.driver.errors import DriverError, Timeout, Unreachable
 from hosts.errors import translate
 from hosts.models import FenceAgent, Host, HostState
+from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
+from portal.operations import services as operations
 from portal.operations.models import Operation
-from portal.operations.states import ACTIVE
+from portal.operations.selectors import active_on_each
+from portal.operations.states import ACTIVE, State
 from portal.operations.workflow import (
     LookAgain,
     Output,
     Step,
     StepContext,
     StepFailed,
-    TransientError,
     Workflow,
     register,
 )
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.roles import Permission
-from vms import storage
 from vms.models import VM, Lifecycle, Power
 from vms.workflows import recover
 
@@ -54,28 +58,46 @@ def _actor(operation: Operation) -> Actor:
 
 def fence(context: StepContext) -> Output:
     """Until there is a proof, or none to be had."""
+    return {"proof": _proven(context)}
+
+
+def _proven(context: StepContext) -> str:
     try:
-        return {"proof": _proof(context)}
+        return _proof(context)
     except fencing.FencingError as error:
         tries = context.kept.get("tries", 0) + 1
         if tries >= FENCE_TRIES:
-            words = f"{error} Nothing was started elsewhere. Confirm by hand that it is off."
-            raise StepFailed(UNFENCED, words) from error
+            by_hand = "" if context.params.get("confirmed_by") else " Confirm by hand that it is off."
+            raise StepFailed(UNFENCED, f"{error} Nothing was started elsewhere.{by_hand}") from error
         raise LookAgain(FENCE_AGAIN_SECONDS, "another try to fence it off", {"tries": tries}) from error
 
 
 def _proof(context: StepContext) -> str:
     """What cuts the power says afterwards that it is off, or somebody vouches; and the host does not answer.
 
-    Raises FencingError wherever there is none.
+    Raises FencingError wherever there is none. What nobody asked for leaves a host alone that answers again.
     """
     host = Host.objects.select_related("fence_agent").get(pk=context.operation.target_id)
     by, agent = context.params.get("confirmed_by"), getattr(host, "fence_agent", None)
-    if not by:
+    if context.params.get("is_automatic") and _answers(host):
+        raise StepFailed("host_answers", "It answers again. Nothing was started elsewhere.")
+    if by:
+        _contradict(agent)
+    else:
         _cut(context, agent)
     if _answers(host):
         raise fencing.FencingError("It answers, so it is not off. Is its fence agent that of another machine?")
     return f"{by} has confirmed that it is off" if by else f"{agent} says that it is off"
+
+
+def _contradict(agent: FenceAgent | None) -> None:
+    """Somebody vouches that it is off. An agent that can tell nothing has nothing against that."""
+    try:
+        is_on = agent is not None and fencing.power(agent) is fencing.Power.ON
+    except fencing.FencingError:
+        return
+    if is_on:
+        raise fencing.FencingError("Its fence agent says that it is on. Cut its power, or remove the agent first.")
 
 
 def _cut(context: StepContext, agent: FenceAgent | None) -> None:
@@ -91,70 +113,93 @@ def _cut(context: StepContext, agent: FenceAgent | None) -> None:
 
 
 def _answers(host: Host) -> bool:
-    """By libvirt or by its address."""
+    """By libvirt, if only to refuse, or by its address."""
     try:
         driver_for(host).list_domains()
-    except DriverError:
+    except (Unreachable, Timeout):
         return suspicion.answers(host) is True
+    except DriverError:
+        return True
     return True
 
 
 def mark(context: StepContext) -> Output:
     """A proof is good at its moment alone: a worker that died since may have left the host time to start again."""
     if not _host(context.operation).has_failed:
-        try:
-            proof = _proof(context)
-        except fencing.FencingError as error:
-            raise TransientError(f"a proof that the host is off: {error}") from error
-        context.check()
+        proof = _proven(context)
+        context.stop_if_asked()
         _take_out_of_service(context.operation, proof)
+    _note_what_it_took_down(context.operation)
     lanes.host_answers(str(context.operation.target_id))  # what waits for it need wait no longer: it ends
     return None
 
 
 @transaction.atomic
 def _take_out_of_service(operation: Operation, proof: str) -> None:
-    """From here on nothing is asked of it. Its machines are off, and told so."""
+    """From here on nothing is asked of it."""
     ledger.lock(operation.target_id)  # what is being placed there is there before its state changes
     host, now = _host(operation), timezone.now()
     fresh = {"state": HostState.FAILED, "failed_at": now, "suspected_at": None, "suspicion": ""}
     Host.objects.filter(pk=host.pk).update(**fresh)
     log.record("host.fenced", actor=_actor(operation), target=host, operation_id=operation.pk, detail=proof)
-    machines = VM.objects.unscoped("failover").filter(host=host).exclude(lifecycle=Lifecycle.BUILDING)
-    were_on = machines.exclude(observed_power=Power.STOPPED)
-    lost = [log.Change(vm, {"power": vm.observed_power}, {"power": Power.STOPPED}) for vm in were_on]
-    log.record_all("vm.host-failed", actor=SYSTEM, changes=lost)
-    machines.update(observed_power=Power.STOPPED, observed_since=now)
     live.tell(None, f"host:{host.pk}")
 
 
+@transaction.atomic
+def _note_what_it_took_down(operation: Operation) -> None:
+    """Its machines are off, and told so, once. Not under the host's account: everybody locks a machine before that."""
+    rows = VM.objects.unscoped("failover").filter(host=operation.target_id).exclude(lifecycle=Lifecycle.BUILDING)
+    machines = list(rows.order_by("pk").select_for_update())
+    were_on = [vm for vm in machines if vm.observed_power != Power.STOPPED]
+    lost = [log.Change(vm, {"power": vm.observed_power}, {"power": Power.STOPPED}) for vm in were_on]
+    log.record_all("vm.host-failed", actor=SYSTEM, changes=lost)
+    rows.update(observed_power=Power.STOPPED, is_missing=False, observed_since=timezone.now())
+    _wake_stuck(operation.target_id, machines)
+
+
+def _wake_stuck(host_id: UUID, machines: Iterable[VM]) -> None:
+    """Operations that would keep them from being brought up elsewhere: there is nothing left to undo on their host."""
+    theirs = Q(lane=str(host_id)) | Q(target_id__in=[vm.pk for vm in machines])
+    rows = Operation.objects.unscoped("failover").filter(theirs, state=State.STUCK)
+    for id in list(rows.values_list("pk", flat=True)):
+        with suppress(Conflict):  # it is past return
+            operations.unwind(actor=SYSTEM, operation_id=id)
+
+
 def start_elsewhere(context: StepContext) -> Output:
-    """By their turn, each by an operation of its own. What waits for room is left to the clock."""
+    """By their turn, each by an operation of its own. What waits for room is left to the clock, and so is what could
+    not be brought up on any host that was tried."""
     host, looks = _host(context.operation), context.kept.get("looks", 0)
     recover.recover_all(host)
-    recoveries = Operation.objects.unscoped("failover").filter(
-        kind=recover.RECOVER.kind, params__from=str(host.pk), created_at__gte=context.operation.created_at
-    )
-    states = list(recoveries.values_list("state", flat=True))
-    left = [vm for vm in recover.machines_of(host) if storage.elsewhere(vm)]
-    under_way = sum(state in ACTIVE for state in states)
-    is_busy = any(recover.is_busy(vm) for vm in left)
+    recover.recover_again()
+    states = recover.states_since(host, context.operation.created_at)
+    left = [vm for vm, _ in recover.movable(host)]
+    total, under_way = len(states.keys() | {vm.pk for vm in left}), sum(state in ACTIVE for state in states.values())
+    moved = sum(state == State.SUCCEEDED for state in states.values())
+    is_busy = bool(active_on_each(vm.pk for vm in left))
     if (under_way or is_busy) and looks < LOOKS:
-        words = f"{len(states) - under_way} of {len(states) + len(left)} machines are elsewhere"
-        context.progress((len(states) - under_way) / max(len(states) + len(left), 1), words)
+        context.progress(moved / max(total, 1), f"{moved} of {total} machines are elsewhere")
         raise LookAgain(LOOK_AGAIN_SECONDS, keep={"looks": looks + 1})
-    return {"moved": len(states), "waiting": len(left)}
+    failed = [id for id, state in states.items() if state in (State.FAILED, State.CANCELLED)]
+    names = VM.objects.unscoped("failover").filter(pk__in=failed).order_by("name").values_list("name", flat=True)
+    return {"moved": moved, "waiting": len(left), "failed": list(names)}
 
 
 def told(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    """The host's own story is told: those of its machines are in their own logs."""
+    """What became of its machines, of which each has its own story in its own log."""
+    parts = [f"{outputs['moved']} of its machines were brought up elsewhere"]
+    if waiting := outputs["waiting"]:
+        parts.append(f"{waiting} wait for room")
+    if failed := outputs["failed"]:
+        parts.append(f"{', '.join(failed)} could not be brought up")
+    host = _host(operation)
+    log.record("host.failed-over", actor=SYSTEM, target=host, operation_id=operation.pk, detail="; ".join(parts))
 
 
 def still_there(operation: Operation) -> None:
     """Nothing of it was changed. Why there is no proof, an administrator sees at the host."""
-    code = (operation.error or {}).get("code")
-    if code == UNFENCED:
-        host = _host(operation)
+    host, code = _host(operation), (operation.error or {}).get("code")
+    if code == UNFENCED and not host.has_failed:
         log.record("host.not-fenced", actor=SYSTEM, target=host, operation_id=operation.pk, error=operation.error)
 
 
@@ -195,7 +240,7 @@ FAILOVER = register(
         permission=Permission.HOST_WRITE,
         steps=(
             Step("fence", "Fencing it off", fence),
-            Step("mark", "Taking it out of service", mark, is_final=True),
+            Step("mark", "Taking it out of service", mark, seals=True),
             Step("machines", "Starting its machines elsewhere", start_elsewhere, weight=5),
         ),
         succeeded=told,
@@ -213,6 +258,6 @@ RETURN = register(
         succeeded=let_in,
         unwound=stays_out,
         translate=translate,
-        deadline=timedelta(minutes=30),
+        deadline=timedelta(minutes=5),  # it may be dead again, and keeps its machines waiting until this has ended
     )
 )

@@ -93,6 +93,7 @@ _WORDS = {
     "host.suspected": "seems to have failed",
     "host.trusted": "is not taken for failed any more",
     "host.fenced": "was fenced off, and is off for certain",
+    "host.failed-over": "was failed over",
     "host.not-fenced": "could not be fenced off, so nothing starts elsewhere",
     "host.confirmed-off": "was confirmed to be off, by hand",
     "host.back": "is back, and cleared of what runs elsewhere",

@@ -24,8 +24,8 @@ def host_failover(request: HttpRequest, name: str) -> HttpResponse:
     page = page_of(request, selectors.machines_on(actor, host))
     context = {
         "page": page,
-        "host": present.page(actor, host, selectors.why_not_fenced(actor, host)),
-        "machines": [present.row(actor, each) for each in selectors.stranded(page.rows, host)],
+        "host": present.page(actor, host, selectors.why_not_fenced(actor, host), selectors.under_way(actor, host)),
+        "machines": [present.row(actor, each) for each in selectors.stranded(page.rows)],
         "events": event_rows.rows(selectors.history(actor, host)),
     }
     return render(request, "vms/host_failover.html", context)
