@@ -641,6 +641,10 @@ ROUTES: dict[str, Route] = {
     "api/v1/hosts/<slug:host>/actions/confirm-off": Route(
         _silent("actions/confirm-off"), {"POST": _call(_ADMINS.format(202), lambda world: {"name": "silent"})}
     ),
+    "api/v1/hosts/<slug:host>/actions/write-off": Route(
+        _silent("actions/write-off", state="failed"),
+        {"POST": _call(_ADMINS.format(200), lambda world: {"name": "silent"})},
+    ),
     "api/v1/hosts/<slug:host>/actions/clear": Route(
         _silent("actions/clear", state="failed"), {"POST": _call(_ADMINS.format(202), _nothing)}
     ),

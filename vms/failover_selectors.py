@@ -83,6 +83,16 @@ def under_way(actor: Actor, host: Host) -> Operation | None:
 def history(actor: Actor, host: Host) -> Sequence[Event]:
     """What became of the host's health, newest first."""
     actor.require(Permission.HOST_READ)
-    kinds = ("suspected", "trusted", "fenced", "not-fenced", "confirmed-off", "failed-over", "back", "state-changed")
+    kinds = (
+        "suspected",
+        "trusted",
+        "fenced",
+        "not-fenced",
+        "confirmed-off",
+        "failed-over",
+        "written-off",
+        "back",
+        "state-changed",
+    )
     rows = events.events(actor, events.Filter(target_id=host.pk, kind="host"))
     return list(rows.filter(kind__in=[f"host.{kind}" for kind in kinds])[:LATELY])

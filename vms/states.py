@@ -90,8 +90,8 @@ _IN_THE_BIN = frozenset({Action.RESTORE, Action.PURGE})
 _IN_THE_BIN_WHOLE = frozenset({Action.RESTORE, Action.MIGRATE})  # its host may have to be emptied
 # These change no machine on a host, so a running operation is no obstacle.
 _BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
-# These ask nothing of its host.
-_WITHOUT_HOST = frozenset({Action.PROTECT, Action.UNPROTECT, Action.RENAME})
+# These ask nothing of its host; what a deleted one left there is removed when that is back.
+_WITHOUT_HOST = frozenset({Action.PROTECT, Action.UNPROTECT, Action.RENAME, Action.DELETE, Action.PURGE})
 # These only read it as well.
 _BESIDE_READERS = frozenset({Action.CLONE, Action.PUBLISH})
 

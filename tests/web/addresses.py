@@ -340,6 +340,9 @@ PAGES: dict[str, Page] = {
     "host-failover": Page(lambda world: [world.silent_host().name], STAFF),
     "host-fence": Page(lambda world: [world.silent_host().name], posts=send(ADMINS_DO)),
     "host-confirm-off": Page(lambda world: [world.silent_host().name], posts=send(ADMINS_DO, confirmation="silent")),
+    "host-write-off": Page(
+        lambda world: [world.silent_host(state="failed").name], posts=send(ADMINS_DO, confirmation="silent")
+    ),
     "host-clear": Page(lambda world: [world.silent_host(state="failed").name], posts=send(ADMINS_DO)),
     "cluster-list": Page(get=STAFF),
     "cluster-refusals": Page(get=STAFF),

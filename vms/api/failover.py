@@ -19,10 +19,19 @@ from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import failover_selectors as selectors
 from vms.services import failover
+from vms.services.write_off import write_off
 
 
 class ConfirmIn(Input):
     name = Text(max_length=63, help_text="The host's name, typed by whoever has seen that its power is off.")
+
+
+class WriteOffIn(Input):
+    name = Text(max_length=63, help_text="The host's name, typed by whoever knows that it never comes back.")
+
+
+class WrittenOffOut(serializers.Serializer[Any]):
+    machines = serializers.IntegerField(help_text="How many were lost with it.")
 
 
 class StrandedOut(serializers.Serializer[Any]):
@@ -71,6 +80,15 @@ class HostClear(_Acting):
         found = self._host(host)
         self.body()
         return self._accepted(failover.clear(actor=self.actor, host=found), found)
+
+
+class HostWriteOff(_Acting):
+    @extend_schema(request=WriteOffIn, responses=WrittenOffOut)
+    def post(self, request: Request, host: str) -> Response:
+        """Forget what lay on a failed host alone, because it never comes back; then it can be removed."""
+        found = self._host(host)
+        typed = self.body(WriteOffIn)["name"]
+        return Response({"machines": write_off(actor=self.actor, host=found, typed=typed)})
 
 
 class HostStranded(ApiView):

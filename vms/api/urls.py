@@ -53,6 +53,7 @@ urlpatterns = [
     path("affinity-groups/<uuid:id>/actions/remove", groups.GroupMember.as_view(is_added=False)),
     path("hosts/<slug:host>/actions/fence", failover.HostFence.as_view()),
     path("hosts/<slug:host>/actions/confirm-off", failover.HostConfirmOff.as_view()),
+    path("hosts/<slug:host>/actions/write-off", failover.HostWriteOff.as_view()),
     path("hosts/<slug:host>/actions/clear", failover.HostClear.as_view()),
     path("hosts/<slug:host>/stranded", failover.HostStranded.as_view()),
     path("hosts/<slug:host>/drain-plan", maintenance.HostDrainPlan.as_view()),

@@ -55,6 +55,7 @@ class FailoverPage:
     agent_problem: str
     can_fence: str
     can_confirm: str
+    can_write_off: str
     is_reachable: bool
     operation_url: str
     doing: str
@@ -77,6 +78,7 @@ def page(actor: Actor, host: Host, unfenced: str, operation: Operation | None) -
         agent_problem=agent.problem if agent else "",
         can_fence=denied or over or ("" if agent else "It has no fence agent."),
         can_confirm=denied or over or answers,
+        can_write_off=denied,
         is_reachable=host.is_reachable,
         operation_url=reverse("operation-detail", args=[operation.pk]) if operation else "",
         doing=operation.title if operation else "",

@@ -81,6 +81,7 @@ urlpatterns = [
     path("provider/hosts/<slug:name>/failover/", failover.host_failover, name="host-failover"),
     path("provider/hosts/<slug:name>/fence/", failover.host_fence, name="host-fence"),
     path("provider/hosts/<slug:name>/confirm-off/", failover.host_confirm_off, name="host-confirm-off"),
+    path("provider/hosts/<slug:name>/write-off/", failover.host_write_off, name="host-write-off"),
     path("provider/hosts/<slug:name>/clear/", failover.host_clear, name="host-clear"),
     path("provider/tenants/<slug:slug>/state/", tenants.provider_tenant_state, name="provider-tenant-state"),
     path("provider/tenants/<slug:slug>/export/", tenants.provider_tenant_export, name="provider-tenant-export"),

@@ -18,14 +18,15 @@ from portal.operations.workflow import Output, Step, StepContext, Workflow, regi
 from portal.tenancy.roles import Permission
 from vms.models import VM, Lifecycle
 from vms.workflows import create, purge
-from vms.workflows.common import observe_now
+from vms.workflows.common import machine, observe_now
 
 FIRST_WITH_A_BIN = 3
 
 
 def cut_power(context: StepContext) -> Output:
-    create.cut_power(context)
-    observe_now(context)
+    if not machine(context.operation).host.has_failed:  # else it is off
+        create.cut_power(context)
+        observe_now(context)
     return None
 
 

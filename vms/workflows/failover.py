@@ -40,7 +40,7 @@ from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Lifecycle, Power
-from vms.workflows import recover
+from vms.workflows import purge, recover
 
 FENCE_TRIES, FENCE_AGAIN_SECONDS = 3, 5.0
 # A machine that something is still under way with is waited for so long; after that the clock looks for it.
@@ -204,7 +204,10 @@ def still_there(operation: Operation) -> None:
 
 
 def clear(context: StepContext) -> Output:
-    """Guests of machines that are elsewhere now: whatever they do here, they must not. Those that are its own stay."""
+    """Guests of machines that are elsewhere now: whatever they do here, they must not. Those that are its own stay.
+
+    And what is left of those that were deleted meanwhile.
+    """
     host = _host(context.operation)
     driver = returning_driver(host, context.check)
     cleared = 0
@@ -214,6 +217,11 @@ def clear(context: StepContext) -> Output:
             driver.destroy(domain.uuid)
             driver.undefine(domain.uuid)
             cleared += 1
+    for vm_id, files in purge.left_on(host).items():
+        driver.destroy(vm_id)
+        driver.undefine(vm_id)
+        for pool, name in files:
+            driver.delete_volume(pool, name)
     return {"cleared": cleared}
 
 

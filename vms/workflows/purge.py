@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 
 from hosts.errors import translate
-from portal.operations.models import Operation
+from hosts.models import Host
+from portal.operations.models import Operation, OperationStep
+from portal.operations.states import State
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
 from vms.layers import dying_with
-from vms.models import VM, Lifecycle
+from vms.models import VM, Layer, Lifecycle
 from vms.snapshot_layers import snapshots_of
 from vms.workflows import create
 from vms.workflows.common import driver_of, machine
@@ -22,27 +25,54 @@ TRY_AGAIN = timedelta(hours=1)
 
 
 def cut_power(context: StepContext) -> Output:
+    """Of a machine whose host has failed nothing runs; what it has there is removed when that is back."""
+    if machine(context.operation).host.has_failed:
+        return {"was_off": True}
     create.cut_power(context)
     return None
 
 
 def undefine(context: StepContext) -> Output:
+    if machine(context.operation).host.has_failed:
+        return None
+    if context.outputs.get("was_off"):  # its host has come back since
+        create.cut_power(context)
     create.undefine(context)
     return None
 
 
 def delete_volumes(context: StepContext) -> Output:
-    """Those of its snapshots too, with what was kept of its memory. Which layers went is kept for `forget`."""
-    create.delete_seed(context)
+    """Those of its snapshots too, with what was kept of its memory. Which layers went is kept for `forget`.
+
+    What a failed host keeps of it is noted for `left_on`.
+    """
     vm = machine(context.operation)
-    driver = driver_of(context, vm)
     dying = dying_with(vm)
+    files, removed = list(_files_of(vm, dying)), [str(layer.pk) for layer in dying]
+    if vm.host.has_failed:
+        return {"removed_layers": removed, "left_on": str(vm.host_id), "left": files}
+    driver = driver_of(context, vm)
+    for pool, name in files:
+        driver.delete_volume(pool, name)
+    return {"removed_layers": removed}
+
+
+def _files_of(vm: VM, dying: Iterable[Layer]) -> Iterator[tuple[str, str]]:
+    """Each with the name of its pool: the seed, the layers that go with it, what was kept of its memory."""
+    yield vm.host.pool_name, vm.seed_volume
     for layer in dying:
-        driver.delete_volume(layer.pool.name, layer.file_name)
+        yield layer.pool.name, layer.file_name
     for snapshot in snapshots_of(vm.pk):
         if snapshot.memory_pool is not None:
-            driver.delete_volume(snapshot.memory_pool.name, snapshot.memory_volume)
-    return {"removed_layers": [str(layer.pk) for layer in dying]}
+            yield snapshot.memory_pool.name, snapshot.memory_volume
+
+
+def left_on(host: Host) -> Mapping[UUID, Sequence[tuple[str, str]]]:
+    """By machine that is deleted for good the files, by pool and name, that the host kept of it while it had failed."""
+    steps = OperationStep.objects.filter(output__left_on=str(host.pk), operation__state=State.SUCCEEDED)
+    found = {step.operation.target_id: step.output["left"] for step in steps.select_related("operation")}
+    there = VM.objects.unscoped("purge").filter(pk__in=found).values_list("pk", flat=True)
+    return {id: files for id, files in found.items() if id not in set(there)}
 
 
 def forget(operation: Operation, outputs: Mapping[str, Any]) -> None:

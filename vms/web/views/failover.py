@@ -14,6 +14,7 @@ from portal.web.paging import page_of
 from portal.web.presenters import event as event_rows
 from vms import failover_selectors as selectors
 from vms.services import failover as services
+from vms.services.write_off import write_off
 from vms.web import failover as present
 
 
@@ -58,4 +59,15 @@ def host_clear(request: HttpRequest, name: str) -> HttpResponse:
     with refusals_as_notice(request):
         services.clear(actor=actor, host=host)
         messages.info(request, "It is being cleared of what runs elsewhere.")
+    return redirect("host-failover", name)
+
+
+@require_POST
+def host_write_off(request: HttpRequest, name: str) -> HttpResponse:
+    """POST `confirmation`: the host's name."""
+    actor = actor_of(request)
+    host = hosts.host(actor, name)
+    with refusals_as_notice(request):
+        lost = write_off(actor=actor, host=host, typed=request.POST.get("confirmation", ""))
+        messages.success(request, f"It is written off, and {lost} machines with it.")
     return redirect("host-failover", name)

@@ -1,0 +1,128 @@
+"""A failed host that never comes back, and machines that their owners do not want to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.utils import timezone
+
+from hosts.driver import memory
+from hosts.driver.memory import MemoryHost
+from hosts.models import Host, HostState, StoragePool
+from hosts.services.hosts import preflight, remove_host
+from portal.core.errors import Conflict, Forbidden, Invalid
+from portal.events.models import Event
+from portal.operations.models import Operation
+from portal.quotas import ledger
+from portal.tenancy.gate import SYSTEM, Actor
+from tests.failover.conftest import comes_back, fresh, goes_silent, powers
+from tests.world import World
+from vms.models import VM, Layer, Nic, Volume
+from vms.services import failover
+from vms.services.delete import delete_vm, purge_vm
+from vms.services.write_off import write_off
+
+pytestmark = pytest.mark.django_db
+Work = Callable[[], list[Operation]]
+
+
+@pytest.fixture
+def failed(world: World, host: MemoryHost) -> Host:
+    """With disks that no other host reaches, and nothing answers."""
+    StoragePool.objects.filter(host=world.host).update(storage_id="its own")
+    values = {"state": HostState.FAILED, "failed_at": timezone.now(), "seen_at": None}
+    Host.objects.filter(pk=world.host.pk).update(**values)
+    goes_silent(host)
+    world.host.refresh_from_db()
+    return world.host
+
+
+class TestWritingOff:
+    def test_nothing_of_it_is_held_any_more(self, world: World, failed: Host) -> None:
+        world.snapshot()
+        world.volume(vm=world.machines["web"])
+        backup = world.backup("web")
+        count = len(world.machines)
+        assert write_off(actor=SYSTEM, host=failed, typed="one") == count
+        for model in (VM, Volume):
+            assert not model.objects.unscoped("test").exists()
+        assert not Layer.objects.exists()
+        assert not Nic.objects.exists()
+        assert (ledger.used(failed.pk), ledger.used(world.acme.pk).get("vms")) == ({}, None)
+        backup.refresh_from_db()
+        assert backup.vm_id is None
+        told = Event.objects.unscoped("test").filter(kind="vm.written-off")
+        assert set(told.values_list("tenant", flat=True)) == {world.acme.pk, world.beta.pk}
+        assert told.count() == count
+        remove_host(actor=SYSTEM, host=failed)
+        assert not Host.objects.filter(pk=failed.pk).exists()
+
+    def test_what_others_can_take_over_stays(self, world: World, failed: Host, spare: Host) -> None:
+        StoragePool.objects.filter(host=failed).update(storage_id="one")
+        assert write_off(actor=SYSTEM, host=failed, typed="one") == 0
+        assert VM.objects.unscoped("test").count() == len(world.machines)
+
+    def test_only_a_failed_one_by_its_name_with_nothing_under_way(self, world: World, failed: Host) -> None:
+        with pytest.raises(Invalid):
+            write_off(actor=SYSTEM, host=failed, typed="two")
+        with pytest.raises(Forbidden):
+            write_off(actor=Actor(world.people["auditor"], provider_role="auditor"), host=failed, typed="one")
+        preflight(actor=SYSTEM, host=failed)
+        with pytest.raises(Conflict, match="under way"):
+            write_off(actor=SYSTEM, host=failed, typed="one")
+        Host.objects.filter(pk=failed.pk).update(state=HostState.ENABLED)
+        with pytest.raises(Conflict, match="not failed"):
+            write_off(actor=SYSTEM, host=failed, typed="one")
+        assert VM.objects.unscoped("test").count() == len(world.machines)
+
+
+class TestDeleting:
+    def test_its_rows_go_at_once_and_its_files_when_the_host_is_back(
+        self, world: World, host: MemoryHost, failed: Host, work: Work
+    ) -> None:
+        web = world.machines["web"]
+        files = {("berth", web.boot_volume.layer.file_name), ("berth", web.seed_volume)}
+        assert files <= host.volumes.keys()
+        delete_vm(actor=SYSTEM, vm=fresh(web), purge=True)
+        (purge,) = work()
+        assert purge.state == "succeeded"
+        assert not VM.objects.unscoped("test").filter(pk=web.pk).exists()
+        assert (ledger.held(failed.pk, web.pk), ledger.held(world.acme.pk, web.pk)) == ({}, {})
+        assert files <= host.volumes.keys()
+        comes_back(host)
+        failover.clear(actor=SYSTEM, host=failed)
+        assert work()[-1].state == "succeeded"
+        assert web.pk not in powers(failed)
+        assert not files & host.volumes.keys()
+        others = {vm.pk for vm in world.machines.values()} - {web.pk}
+        assert memory.host(failed.uri).domains.keys() == others
+
+    def test_into_the_bin_and_out_of_it_for_good(
+        self, world: World, host: MemoryHost, failed: Host, work: Work
+    ) -> None:
+        web = world.machines["web"]
+        delete_vm(actor=SYSTEM, vm=fresh(web))
+        work()
+        assert fresh(web).is_binned
+        purge_vm(actor=SYSTEM, vm=fresh(web))
+        work()
+        assert not VM.objects.unscoped("test").filter(pk=web.pk).exists()
+
+    def test_a_host_that_comes_back_in_the_middle_is_asked(
+        self, world: World, host: MemoryHost, failed: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its guest may run there again."""
+        web = world.machines["web"]
+        disk = web.boot_volume.layer.file_name
+
+        def come_back(moment: str, step: str) -> None:
+            if (moment, step) == ("before", "undefine"):
+                host.faults.clear()
+                Host.objects.filter(pk=failed.pk).update(state=HostState.CORDONED)
+
+        monkeypatch.setattr("portal.operations.engine.step_hook", come_back)
+        delete_vm(actor=SYSTEM, vm=fresh(web), purge=True)
+        assert [each.state for each in work()] == ["succeeded"]
+        assert web.pk not in powers(failed)
+        assert ("berth", disk) not in host.volumes
