@@ -2,7 +2,9 @@
 
 One sign is that it does not answer libvirt, for so long as its cluster's policy says. That alone may be a daemon that
 hangs above guests that run. So another one must say so too: its address takes no connections, or its fence agent says
-that its power is off. And where most hosts are silent at once, it is Berth that is cut off.
+that its power is off. The address is asked over the same way as libvirt, so while the agent says that the power is on,
+a cable may have been pulled, no more: only an eager cluster takes that for a failure. And where most hosts are silent
+at once, it is Berth that is cut off.
 """
 
 from __future__ import annotations
@@ -11,13 +13,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hosts.fencing import Power
+
+class Power(StrEnum):
+    """What a host's fence agent says of it."""
+
+    ON = "on"
+    OFF = "off"
 
 
 class Verdict(StrEnum):
-    """SILENT: for too short a time. UNCONFIRMED: there is no second sign. ALIVE: the second sign speaks against it.
-
-    CUT_OFF: so are most others.
+    """SILENT: for too short a time. UNCONFIRMED: there is no second sign that would do. ALIVE: the second sign speaks
+    against it. CUT_OFF: so are most others.
     """
 
     WELL = "well"
@@ -42,14 +48,14 @@ def is_long(silent_seconds: float, after: float) -> bool:
     return silent_seconds >= after
 
 
-def judge(signs: Signs, after: float) -> Verdict:
+def judge(signs: Signs, after: float, *, is_eager: bool = False) -> Verdict:
     if not signs.silent_seconds:
         return Verdict.WELL
     if not is_long(signs.silent_seconds, after):
         return Verdict.SILENT
     if signs.answers:  # and where the agent says that it is off, it is another machine's
         return Verdict.ALIVE
-    if signs.power is Power.OFF or signs.answers is False:
+    if signs.power is Power.OFF or (signs.answers is False and (signs.power is not Power.ON or is_eager)):
         return Verdict.SUSPECTED
     return Verdict.UNCONFIRMED
 
@@ -66,11 +72,19 @@ def words(verdict: Verdict, signs: Signs) -> str:
     return {
         Verdict.WELL: "",
         Verdict.SILENT: "",
-        Verdict.UNCONFIRMED: f"{silence}, and nothing else tells whether it has failed. Look at it.",
+        Verdict.UNCONFIRMED: f"{silence}, and {_no_second(signs)}. Look at it.",
         Verdict.ALIVE: f"{silence}, but its address takes connections: it has not failed.{_of_power(signs)}",
         Verdict.CUT_OFF: f"{silence}, and neither do most others. Berth itself may be cut off, so nothing is done.",
         Verdict.SUSPECTED: f"{silence}, and {_second(signs)}.",
     }[verdict]
+
+
+def _no_second(signs: Signs) -> str:
+    if signs.answers is False:
+        return (
+            "its address takes no connections, but its fence agent says that its power is on: it may be cut off alone"
+        )
+    return "nothing else tells whether it has failed"
 
 
 def _second(signs: Signs) -> str:

@@ -16,12 +16,12 @@ import signal
 import stat
 import subprocess
 import time
-from enum import StrEnum
 from pathlib import Path
 
 import structlog
 from django.conf import settings
 
+from hosts.failure import Power
 from hosts.models import FenceAgent
 from portal.core import sealed
 
@@ -42,11 +42,6 @@ OPTIONS = {
 }
 _ON, _OFF = 0, 2
 log = structlog.get_logger(__name__)
-
-
-class Power(StrEnum):
-    ON = "on"
-    OFF = "off"
 
 
 class FencingError(Exception):

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from hosts import fencing
-from hosts.failure import Signs, Verdict, is_cut_off, is_long, judge, words
+from hosts.failure import Power, Signs, Verdict, is_cut_off, is_long, judge, words
 from hosts.models import Failover, FenceAgent, Host, HostState
 from hosts.observe import silence_of
 from portal.core.connection import release, released
@@ -30,6 +30,7 @@ ROUND_SECONDS = 5.0
 CONNECT_SECONDS = 3.0
 TEST_EVERY = timedelta(minutes=10)
 _PORTS = {"qemu+ssh": 22, "qemu+tls": 16514, "qemu+tcp": 16509}
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _NOBODY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
 Listener = Callable[[Host], None]
 # Each round, for a suspected host of a cluster whose failover is automatic; and for a failed one that answers again.
@@ -49,10 +50,9 @@ def watch(stop: threading.Event) -> None:
 
 
 def go_round() -> None:
+    """Hosts are judged first: an agent that takes its time to answer delays no failure of another's host."""
     rows = list(Host.objects.select_related("cluster", "fence_agent").exclude(checked_at=None))
     release()  # agents and addresses take their time to answer
-    for host in rows:
-        _test_agent(host)
     watched = [host for host in rows if host.state not in (HostState.MAINTENANCE, HostState.FAILED)]
     silences = {host.pk: silence_of(host.pk) for host in watched}
     cut_off = _cut_off(watched, silences)
@@ -61,6 +61,8 @@ def go_round() -> None:
     for host in rows:
         if host.has_failed and _is_back(host):
             _tell(returned_listeners, host)
+    if overdue := [host for host in rows if _is_overdue(_agent(host))]:
+        _test_agent(min(overdue, key=lambda host: (host.fence_agent.tested_at or _NEVER, host.name)))
 
 
 def _cut_off(hosts: Iterable[Host], silences: Mapping[UUID, float]) -> set[UUID]:
@@ -80,9 +82,9 @@ def _look_at(host: Host, silent_seconds: float, is_cut_off: bool) -> None:
         return
     if is_long(silent_seconds, after):
         signs = Signs(silent_seconds, answers(host), _power(host))
-    verdict = judge(signs, after)
+    verdict = judge(signs, after, is_eager=host.cluster.failover == Failover.EAGER)
     _note(host, verdict, signs)
-    if verdict is Verdict.SUSPECTED and host.cluster.failover == Failover.AUTOMATIC:
+    if verdict is Verdict.SUSPECTED and host.cluster.fails_over_by_itself:
         _tell(suspected_listeners, host)
 
 
@@ -139,7 +141,7 @@ def _agent(host: Host) -> FenceAgent | None:
     return getattr(host, "fence_agent", None)
 
 
-def _power(host: Host) -> fencing.Power | None:
+def _power(host: Host) -> Power | None:
     agent = _agent(host)
     try:
         return fencing.power(agent) if agent is not None else None
@@ -148,17 +150,18 @@ def _power(host: Host) -> fencing.Power | None:
         return None
 
 
+def _is_overdue(agent: FenceAgent | None) -> bool:
+    return agent is not None and (agent.tested_at is None or abs(timezone.now() - agent.tested_at) >= TEST_EVERY)
+
+
 def _test_agent(host: Host) -> None:
     """Now and then, so that one that would not work is known before it is needed."""
-    agent, now = _agent(host), timezone.now()
-    if agent is None or (agent.tested_at is not None and abs(now - agent.tested_at) < TEST_EVERY):
-        return
-    power, problem = "", ""
+    agent, now, power, problem = host.fence_agent, timezone.now(), "", ""
     try:
         power = str(fencing.power(agent))
     except fencing.FencingError as error:
         problem = str(error)
-    if power == fencing.Power.OFF and host.is_reachable:
+    if power == Power.OFF and host.is_reachable:
         problem = "It says that the host is off, and the host answers: it is another machine's agent."
     rows = FenceAgent.objects.filter(pk=agent.pk, agent=agent.agent, options=agent.options)
     rows.update(power=power, problem=problem, tested_at=now)

@@ -109,7 +109,8 @@ def of_vm(vm: VM, now: datetime | None = None) -> Guarantee:
 def _on_host_failure(vm: VM) -> str:
     if not storage.elsewhere_of([vm])[vm.pk]:
         return promise_words.ON_HOST_FAILURE
-    return promise_words.on_shared_storage(vm.host.cluster.failover, vm.flavor.recovery_priority)
+    told = promise_words.on_shared_storage(vm.host.cluster.failover, vm.flavor.recovery_priority)
+    return f"{told} {promise_words.FIRMWARE_FORGETS}" if vm.firmware != "bios" else told
 
 
 def _backups(vm: VM) -> Backups:

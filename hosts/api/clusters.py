@@ -62,9 +62,10 @@ class ClusterIn(ClusterChange):
 class SpareOut(serializers.Serializer[Any]):
     """Context: `spare`, by id of cluster."""
 
-    host = serializers.CharField(help_text="The one that has most; empty where no host has anything.")
-    machines = serializers.IntegerField(help_text="On it.")
+    host = serializers.CharField(help_text="The worst one to lose, or so many as room is kept for; empty where none.")
+    machines = serializers.IntegerField(help_text="On it, that other hosts can take over.")
     without_room = serializers.IntegerField(help_text="Of these, those for which the others have no room.")
+    local = serializers.IntegerField(help_text="On it, with disks that no other host reaches.")
 
     def to_representation(self, cluster: Any) -> dict[str, Any]:
         return dict(super().to_representation(self.context["spare"][cluster.pk]))
@@ -80,7 +81,7 @@ class ClusterOut(serializers.Serializer[Any]):
     failure_reserve = serializers.IntegerField()
     failover = serializers.ChoiceField(choices=Failover.values)
     failover_after = serializers.IntegerField()
-    spare = SpareOut(source="*", help_text="Whether what is on its largest host would fit on the others now.")
+    spare = SpareOut(source="*", help_text="Whether what is on any of its hosts would fit on the others now.")
     migration_mib_s = serializers.IntegerField()
     convergence = serializers.ChoiceField(choices=Convergence.values)
     network_cidr = serializers.CharField(help_text="Each address in it is given once.")

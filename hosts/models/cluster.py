@@ -22,7 +22,8 @@ class Failover(models.TextChoices):
 
     OFF = "off", "Off: an administrator is told"
     MANUAL = "manual", "Manual: an administrator confirms"
-    AUTOMATIC = "automatic", "Automatic: it is fenced off, and its machines start elsewhere"
+    AUTOMATIC = "automatic", "Automatic: its machines start elsewhere, unless its fence agent says that it is on"
+    EAGER = "eager", "Eager: one that nothing reaches is fenced off, also while its fence agent says that it is on"
 
 
 class Convergence(models.TextChoices):
@@ -61,6 +62,10 @@ class Cluster(Row):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def fails_over_by_itself(self) -> bool:
+        return self.failover in (Failover.AUTOMATIC, Failover.EAGER)
 
 
 class TenantCluster(models.Model):

@@ -132,14 +132,15 @@ def cluster(cluster: Cluster, standings: Mapping[UUID, Standing], spare: Spare) 
 
 def _spare_words(spare: Spare) -> str:
     """ "" where nothing runs."""
-    if not spare.machines:
+    if not spare.host:
         return ""
-    if not spare.without_room:
-        return f"If {spare.host} failed now, the others would have room for its {_machines(spare.machines)}."
-    return (
-        f"If {spare.host} failed now, there would be no room for {spare.without_room} of its "
-        f"{_machines(spare.machines)}."
-    )
+    local = f"{_machines(spare.local)} on local disks would be off" if spare.local else ""
+    if not spare.machines:
+        return f"If {spare.host} failed now, {local}."
+    room = f"the others would have room for {_machines(spare.machines)}"
+    if spare.without_room:
+        room = f"there would be no room for {spare.without_room} of {_machines(spare.machines)}"
+    return f"If {spare.host} failed now, {room}{f', and {local}' if local else ''}."
 
 
 def _machines(count: int) -> str:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
-from hosts.models import FenceAgent, Host, HostState, StoragePool
+from hosts.models import Cluster, FenceAgent, Host, HostState, StoragePool
 from hosts.observe import Reading
 from hosts.services.hosts import preflight
 from portal.core.errors import Conflict, Invalid
@@ -40,8 +40,9 @@ Work = Callable[[], list[Operation]]
 
 
 def fail(world: World, host: MemoryHost) -> Host:
-    """The host is off, and seems so."""
+    """The host is off, and seems so; its agent does not know."""
     goes_silent(host)
+    Cluster.objects.update(failover="eager")
     Host.objects.filter(pk=world.host.pk).update(suspected_at=timezone.now(), suspicion="It is silent.", seen_at=None)
     world.host.refresh_from_db()
     return world.host
@@ -153,6 +154,20 @@ def test_one_that_answers_again_is_left_alone(
     assert agent.calls == []
     world.host.refresh_from_db()
     assert world.host.state == HostState.ENABLED
+
+
+def test_one_of_which_the_power_is_on_is_not_cut(
+    world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work
+) -> None:
+    """Its management cable was pulled, say, when its agent could not be asked; it can now."""
+    fail(world, host)
+    Cluster.objects.update(failover="automatic")
+    failover.begin(world.host)
+    (operation,) = work()
+    assert (operation.state, operation.error["code"]) == ("failed", "fencing_failed")
+    assert set(agent.calls) == {"action=status"}
+    failover.fence(actor=SYSTEM, host=world.host)
+    assert ended(work(), "host.failover") == ["failed", "succeeded"], "somebody asked for it"
 
 
 class TestTheProofIsGone:

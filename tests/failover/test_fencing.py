@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hosts import fencing
-from hosts.fencing import FencingError, Power
+from hosts.failure import Power
+from hosts.fencing import FencingError
 from hosts.models import FenceAgent
 from hosts.services.fencing import remove_agent, set_agent
 from portal.core import sealed

@@ -18,7 +18,7 @@ from hosts.observe import HostWatcher
 from portal.events.models import Event
 from portal.operations.models import Operation
 from tests.failover.conftest import Agent, goes_silent
-from tests.world import World
+from tests.world import World, make_host
 
 pytestmark = pytest.mark.django_db
 Watch = Callable[..., None]
@@ -134,6 +134,43 @@ def test_an_agent_is_tested_before_it_is_needed(world: World, host: MemoryHost, 
     assert "another machine" in found.problem
     suspicion.go_round()
     assert agent.calls.count("action=status") == 1
+
+
+def test_one_overdue_agent_is_tested_in_each_round_after_all_were_judged(
+    world: World, host: MemoryHost, spare: Host, agent: Agent, silent_for: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FenceAgent.objects.update(tested_at=timezone.now() - timedelta(hours=1))
+    for name in ("third", "fourth"):
+        FenceAgent.objects.create(host=make_host(name), agent="fence_test")
+    done: list[str] = []
+    monkeypatch.setattr(suspicion, "_look_at", lambda host, *args: done.append("judged"))
+    monkeypatch.setattr(suspicion, "_test_agent", lambda host: done.append(host.name))
+    suspicion.go_round()
+    assert done == ["judged"] * 4 + ["fourth"]
+    FenceAgent.objects.exclude(host=world.host).update(tested_at=timezone.now())
+    done.clear()
+    suspicion.go_round()
+    assert done == ["judged"] * 4 + ["one"]
+
+
+@pytest.mark.parametrize(("failover", "begun"), [("automatic", []), ("eager", ["host.failover"])])
+def test_silence_on_one_way_while_the_power_is_on(
+    world: World,
+    host: MemoryHost,
+    spare: Host,
+    agent: Agent,
+    silent_for: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    failover: str,
+    begun: list[str],
+) -> None:
+    policy(failover=failover)
+    monkeypatch.setattr(suspicion, "answers", lambda host: False)
+    silent_for(one=180)
+    suspicion.go_round()
+    assert [each.kind for each in Operation.objects.unscoped("test").all()] == begun
+    world.host.refresh_from_db()
+    assert (world.host.suspected_at is not None) is bool(begun)
 
 
 def test_the_watcher_counts_only_what_failed(world: World, host: MemoryHost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from hosts.failure import Signs, Verdict, is_cut_off, judge, words
-from hosts.fencing import Power
+from hosts.failure import Power, Signs, Verdict, is_cut_off, judge, words
 from hosts.observe import MOST_BETWEEN_SECONDS, Silence
 from hosts.spare import without_room
 
@@ -25,7 +27,7 @@ LONG, SHORT = 180.0, 60.0
         (Signs(LONG, answers=True, power=Power.ON), Verdict.ALIVE),
         (Signs(LONG, answers=True, power=Power.OFF), Verdict.ALIVE),
         (Signs(LONG, answers=False), Verdict.SUSPECTED),
-        (Signs(LONG, answers=False, power=Power.ON), Verdict.SUSPECTED),
+        (Signs(LONG, answers=False, power=Power.ON), Verdict.UNCONFIRMED),
         (Signs(LONG, answers=False, power=Power.OFF), Verdict.SUSPECTED),
         (Signs(LONG, answers=None, power=Power.OFF), Verdict.SUSPECTED),
         (Signs(AFTER, answers=False), Verdict.SUSPECTED),
@@ -33,6 +35,28 @@ LONG, SHORT = 180.0, 60.0
 )
 def test_silence_alone_is_not_enough(signs: Signs, verdict: Verdict) -> None:
     assert judge(signs, AFTER) == verdict
+
+
+@pytest.mark.parametrize(
+    ("signs", "verdict"),
+    [
+        (Signs(LONG, answers=False, power=Power.ON), Verdict.SUSPECTED),
+        (Signs(LONG, answers=None, power=Power.ON), Verdict.UNCONFIRMED),
+        (Signs(LONG, answers=True, power=Power.ON), Verdict.ALIVE),
+        (Signs(SHORT, answers=False, power=Power.ON), Verdict.SILENT),
+    ],
+)
+def test_an_eager_cluster_goes_by_its_address(signs: Signs, verdict: Verdict) -> None:
+    assert judge(signs, AFTER, is_eager=True) == verdict
+
+
+def test_a_cable_that_may_be_pulled_is_told_of() -> None:
+    assert "cut off alone" in words(Verdict.UNCONFIRMED, Signs(LONG, answers=False, power=Power.ON))
+
+
+def test_it_is_pure() -> None:
+    told = "import sys, hosts.failure; sys.exit('django' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
 
 
 def test_only_what_lasts_has_words() -> None:

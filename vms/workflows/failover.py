@@ -19,7 +19,8 @@ from hosts import fencing, suspicion
 from hosts.connections import driver_for, returning_driver
 from hosts.driver.errors import DriverError, Timeout, Unreachable
 from hosts.errors import translate
-from hosts.models import FenceAgent, Host, HostState
+from hosts.failure import Power as HostPower
+from hosts.models import Failover, FenceAgent, Host, HostState
 from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
@@ -77,14 +78,15 @@ def _proof(context: StepContext) -> str:
 
     Raises FencingError wherever there is none. What nobody asked for leaves a host alone that answers again.
     """
-    host = Host.objects.select_related("fence_agent").get(pk=context.operation.target_id)
+    host = Host.objects.select_related("fence_agent", "cluster").get(pk=context.operation.target_id)
     by, agent = context.params.get("confirmed_by"), getattr(host, "fence_agent", None)
-    if context.params.get("is_automatic") and _answers(host):
+    is_automatic = context.params.get("is_automatic")
+    if is_automatic and _answers(host):
         raise StepFailed("host_answers", "It answers again. Nothing was started elsewhere.")
     if by:
         _contradict(agent)
     else:
-        _cut(context, agent)
+        _cut(context, agent, is_spared=bool(is_automatic) and host.cluster.failover != Failover.EAGER)
     if _answers(host):
         raise fencing.FencingError("It answers, so it is not off. Is its fence agent that of another machine?")
     return f"{by} has confirmed that it is off" if by else f"{agent} says that it is off"
@@ -93,22 +95,25 @@ def _proof(context: StepContext) -> str:
 def _contradict(agent: FenceAgent | None) -> None:
     """Somebody vouches that it is off. An agent that can tell nothing has nothing against that."""
     try:
-        is_on = agent is not None and fencing.power(agent) is fencing.Power.ON
+        is_on = agent is not None and fencing.power(agent) is HostPower.ON
     except fencing.FencingError:
         return
     if is_on:
         raise fencing.FencingError("Its fence agent says that it is on. Cut its power, or remove the agent first.")
 
 
-def _cut(context: StepContext, agent: FenceAgent | None) -> None:
+def _cut(context: StepContext, agent: FenceAgent | None, *, is_spared: bool) -> None:
+    """`is_spared`: nobody has asked for it, and it may be but out of reach while its power is on."""
     if agent is None:
         raise fencing.FencingError("The host has no fence agent, so nothing tells that it is off.")
     context.progress(0.1, "Asking its fence agent")
-    if fencing.power(agent) is not fencing.Power.OFF:
+    if fencing.power(agent) is not HostPower.OFF:
+        if is_spared:
+            raise fencing.FencingError("Its fence agent says that it is on, so it may be out of reach alone.")
         context.progress(0.3, "Cutting its power")
         fencing.cut_power(agent)
         context.progress(0.7, "Looking whether it is off")
-        if fencing.power(agent) is not fencing.Power.OFF:
+        if fencing.power(agent) is not HostPower.OFF:
             raise fencing.FencingError("Its fence agent has cut the power, and says that it is still on.")
 
 
