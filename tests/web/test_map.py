@@ -14,7 +14,7 @@ from tests.web.test_queries import queries
 from tests.world import World
 
 MAP = "/provider/clusters/"
-QUERIES = 16
+QUERIES = 23
 
 
 def fill(world: World, count: int) -> None:
