@@ -8,6 +8,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hosts.connections import driver_for
@@ -33,6 +35,7 @@ from vms.reconcile.turn import Reconciler
 from vms.services import failover
 from vms.services.power import change_power
 from vms.states import Action
+from vms.workflows import failover as workflow
 from vms.workflows import recover
 
 pytestmark = pytest.mark.django_db
@@ -221,6 +224,22 @@ def test_a_cancel_before_that_leaves_it_in_service(
     assert ended(work(), "host.failover") == ["cancelled"]
     world.host.refresh_from_db()
     assert (world.host.state, powers(spare)) == (HostState.ENABLED, {})
+
+
+def test_no_machine_is_locked_under_the_hosts_account(world: World, host: MemoryHost, spare: Host) -> None:
+    """Everybody else locks a machine first. What it took down is told once, however often that is looked at."""
+    failover.begin(fail(world, host))
+    operation = Operation.objects.unscoped("test").get(kind="host.failover")
+    with CaptureQueriesContext(connection) as first:
+        workflow._take_out_of_service(operation, "it is off")
+    assert not [query["sql"] for query in first if "vms_vm" in query["sql"]]
+    with CaptureQueriesContext(connection) as second:
+        workflow._note_what_it_took_down(operation)
+    assert not [query["sql"] for query in second if "quotas_account" in query["sql"]]
+    told = Event.objects.unscoped("test").filter(kind="vm.host-failed")
+    count = told.count()
+    workflow._note_what_it_took_down(operation)
+    assert told.count() == count > 0
 
 
 class TestMakingWay:
