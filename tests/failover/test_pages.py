@@ -12,6 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from hosts.models import Cluster, Host, HostState, StoragePool
+from hosts.services.hosts import preflight
+from portal.tenancy.gate import SYSTEM
 from tests.failover.conftest import Agent
 from tests.world import World, make_host
 from vms.guarantee import of_vm
@@ -54,6 +56,19 @@ def test_an_administrator_sees_all_that_is_stranded(world: World, failed: Host) 
     shown = page(world, "admin", "host-failover", "one")
     assert "Newest backup" in shown
     assert shown.count("on this host alone") == len(world.machines) - 1, "one is busy"
+
+
+def test_what_works_on_the_host_is_shown(world: World) -> None:
+    operation = preflight(actor=SYSTEM, host=world.host)
+    assert reverse("operation-detail", args=[operation.pk]) in page(world, "admin", "host-failover", "one")
+
+
+def test_only_a_failed_host_is_written_off(world: World, failed: Host) -> None:
+    address = reverse("host-write-off", args=["one"])
+    assert address in page(world, "admin", "host-failover", "one")
+    assert address not in page(world, "auditor", "host-failover", "one")
+    Host.objects.update(state=HostState.ENABLED)
+    assert address not in page(world, "admin", "host-failover", "one")
 
 
 def test_a_silent_host_asks_for_confirmation(world: World, agent: Agent) -> None:
