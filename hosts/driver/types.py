@@ -159,12 +159,13 @@ class DomainSpec:
 
 @dataclass(frozen=True, slots=True)
 class DomainState:
-    """One row of the bulk reading, or one event."""
+    """One row of the bulk reading, or one event. `is_whole` is False while post-copy still owes it some of its memory."""
 
     uuid: UUID
     name: str
     power: PowerState
     persistent: bool = True
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import PowerState
+from hosts.driver.types import Journey, PowerState
 from hosts.models import Cluster, Host, StoragePool
 from hosts.observe import Reading
 from portal.core.errors import Conflict, Forbidden, Invalid
@@ -19,6 +19,7 @@ from portal.events.models import Event
 from portal.operations import engine
 from portal.operations import services as operations
 from portal.operations.models import Operation
+from portal.operations.workflow import StepContext
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM, actor_for
 from tests.audit.mirror import beside, mirrored
@@ -30,6 +31,7 @@ from vms.layers import of_machine
 from vms.migration import precheck
 from vms.models import VM, Layer
 from vms.services.migrate import migrate_vm
+from vms.workflows.migrate import _Move
 
 pytestmark = pytest.mark.django_db
 
@@ -259,6 +261,222 @@ def test_what_a_last_moment_left_behind_goes(world: World, host: MemoryHost, nea
     assert run(operation).state == "succeeded"
     assert runs_on(vm, world.host, near) == ["two"]
     assert vm.pk not in host.domains
+
+
+# -- the way back -------------------------------------------------------------------------------------------------
+
+
+def on_its_way(vm: VM, to: Host) -> Operation:
+    """Its memory is on the way; the source is asked again in a moment."""
+    operation = migrate_vm(actor=SYSTEM, vm=fresh(vm))
+    driver_for(vm.host).migrate(_Move(context_of(operation)).spec(), Journey(to.uri), lambda: None)
+    return operation
+
+
+def context_of(operation: Operation) -> StepContext:
+    nothing = lambda *_: None  # noqa: E731
+    return StepContext(operation, operation.params, {}, 1, {}, nothing, nothing, nothing)
+
+
+def give_up(operation: Operation) -> Operation:
+    """It failed, and what the hosts have of it is to be settled."""
+    turned = Operation.objects.unscoped("test").filter(pk=operation.pk)
+    turned.update(state="unwinding", error={"code": "migration_failed", "detail": ""})
+    operation.steps.exclude(name="clear").update(state="failed")
+    return once(operation)
+
+
+def once(operation: Operation) -> Operation:
+    Operation.objects.unscoped("test").filter(pk=operation.pk).update(not_before=None)
+    engine.run(operation.pk)
+    return Operation.objects.unscoped("test").get(pk=operation.pk)
+
+
+def put_guest(vm: VM, host: Host, power: PowerState, *, is_transient: bool = True) -> None:
+    there = memory.host(host.uri)
+    there.domains[vm.pk] = (replace(domain_spec(fresh(vm), host, 1), attempt=0), power)
+    if is_transient:
+        there.transient.add(vm.pk)
+
+
+def pause_at_the_end(vm: VM, host: MemoryHost) -> None:
+    """By its migration, in the last moment of it."""
+    host.domains[vm.pk] = (host.domains[vm.pk][0], PowerState.PAUSED)
+    host.left_paused.add(vm.pk)
+
+
+def fail(host: Host) -> None:
+    """It is off, and was fenced off."""
+    memory.host(host.uri).lose_power()
+    Host.objects.filter(pk=host.pk).update(state="failed")
+
+
+def test_nothing_is_settled_while_it_goes_on_after_all(world: World, host: MemoryHost, near: Host) -> None:
+    """After the switch to post-copy, and where the end was accepted too late."""
+    vm = world.machines["web"]
+    operation = on_its_way(vm, near)
+    pause_at_the_end(vm, host)
+    host.past_return.add(vm.pk)
+    put_guest(vm, near, PowerState.PAUSED)
+    host.calls.clear()
+    operation = give_up(operation)
+    assert operation.state == "unwinding"
+    assert "the end of the move" in operation.waiting_for
+    assert "stay" not in host.calls
+    assert vm.pk in memory.host(near.uri).domains
+    del host.domains[vm.pk]
+    host.past_return.clear()
+    put_guest(vm, near, PowerState.RUNNING)
+    assert once(operation).state == "failed"
+    assert fresh(vm).host_id == near.pk
+    assert runs_on(vm, world.host, near) == ["two"]
+
+
+def test_what_comes_in_is_ended_before_the_guest_goes_on_here(world: World, host: MemoryHost, near: Host) -> None:
+    vm, there = world.machines["web"], memory.host(near.uri)
+    operation = on_its_way(vm, near)
+    pause_at_the_end(vm, host)
+    put_guest(vm, near, PowerState.PAUSED)
+    there.calls = host.calls = []
+    assert give_up(operation).state == "failed"
+    assert host.calls.index("destroy") < host.calls.index("stay")
+    assert runs_on(vm, world.host, near) == ["one"]
+    assert vm.pk not in there.domains
+
+
+def test_it_does_not_go_on_here_while_nobody_knows_of_the_other(world: World, host: MemoryHost, near: Host) -> None:
+    vm, there = world.machines["web"], memory.host(near.uri)
+    operation = on_its_way(vm, near)
+    pause_at_the_end(vm, host)
+    put_guest(vm, near, PowerState.PAUSED)
+    there.fail_next("destroy", errors.Unreachable("no route"))
+    operation = give_up(operation)
+    assert operation.state == "unwinding"
+    assert runs_on(vm, world.host, near) == []
+    assert once(operation).state == "failed"
+    assert runs_on(vm, world.host, near) == ["one"]
+
+
+def test_one_that_runs_there_and_could_not_be_kept_for_good_is_there(
+    world: World, host: MemoryHost, near: Host
+) -> None:
+    vm = world.machines["web"]
+    operation = on_its_way(vm, near)
+    pause_at_the_end(vm, host)
+    put_guest(vm, near, PowerState.RUNNING)
+    give_up(operation)
+    assert fresh(vm).host_id == near.pk
+    assert runs_on(vm, world.host, near) == ["two"]
+    state = driver_for(near).state(vm.pk)
+    assert state is not None
+    assert state.persistent
+
+
+def test_one_that_went_after_it_was_asked_for_is_not_lost(
+    world: World, host: MemoryHost, near: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was taken over had announced it, and begins it at the last moment."""
+    vm = world.machines["web"]
+    operation = on_its_way(vm, near)
+
+    def goes(*_: object) -> None:
+        del host.domains[vm.pk]
+        put_guest(vm, near, PowerState.RUNNING, is_transient=False)
+
+    monkeypatch.setattr("hosts.driver.memory.driver.MemoryDriver.stay", goes)
+    give_up(operation)
+    assert fresh(vm).host_id == near.pk
+    assert runs_on(vm, near) == ["two"]
+
+
+@pytest.mark.parametrize("power", [PowerState.RUNNING, PowerState.PAUSED])
+@pytest.mark.parametrize("place", ["near", "far"])
+def test_where_the_target_was_fenced_off_it_goes_on_where_it_was(
+    world: World, host: MemoryHost, request: pytest.FixtureRequest, power: PowerState, place: str
+) -> None:
+    there: Host = request.getfixturevalue(place)
+    vm = world.machines["web"]
+    operation = on_its_way(vm, there)
+    if power is PowerState.PAUSED:
+        pause_at_the_end(vm, host)
+    fail(there)
+    assert give_up(operation).state == "failed"
+    assert runs_on(vm, world.host) == ["one"]
+    assert vm.pk not in host.migrations
+    assert ledger.used(there.pk) == {}
+
+
+def test_where_the_target_was_fenced_off_one_that_was_off_is_off_again(
+    world: World, host: MemoryHost, far: Host
+) -> None:
+    vm = world.machines["cold"]
+    operation = migrate_vm(actor=SYSTEM, vm=fresh(vm))
+    driver_for(world.host).migrate(_Move(context_of(operation)).spec(), Journey(far.uri, is_off=True), lambda: None)
+    fail(far)
+    assert give_up(operation).state == "failed"
+    assert host.domains[vm.pk][1] is PowerState.STOPPED
+    Host.objects.filter(pk=far.pk).update(state="enabled")
+    assert move(vm).state == "succeeded"
+
+
+def test_one_that_has_died_with_the_target_is_defined_here_again(world: World, host: MemoryHost, near: Host) -> None:
+    vm = world.machines["web"]
+    operation = on_its_way(vm, near)
+    del host.domains[vm.pk]
+    put_guest(vm, near, PowerState.RUNNING, is_transient=False)
+    fail(near)
+    assert give_up(operation).state == "failed"
+    assert fresh(vm).host_id == world.host.pk
+    assert host.domains[vm.pk][1] is PowerState.STOPPED
+    assert fresh(vm).observed_power == "stopped"
+
+
+def test_one_that_has_arrived_whole_goes_on_though_its_source_was_fenced_off(
+    world: World, host: MemoryHost, far: Host
+) -> None:
+    vm = world.machines["web"]
+    operation = on_its_way(vm, far)
+    driver_for(far).ensure_volume("berth", _new_layer(operation).file_name, 1 << 30)
+    put_guest(vm, far, PowerState.RUNNING, is_transient=False)
+    fail(world.host)
+    give_up(operation)
+    found = fresh(vm)
+    assert found.host_id == far.pk
+    assert found.boot_volume.layer == _new_layer(operation)
+    assert found.observed_power == "running"
+    assert runs_on(vm, far) == ["two"]
+    assert ledger.held(world.host.pk, vm.pk) == {}
+    assert ledger.held(far.pk, vm.pk) != {}
+
+
+def _new_layer(operation: Operation) -> Layer:
+    (ids,) = operation.params["disks"].values()
+    return Layer.objects.get(pk=ids["to"])
+
+
+@pytest.mark.parametrize("lack", ["memory", "definition", "power"])
+def test_nothing_of_one_that_is_not_whole_is_left_where_its_source_was_fenced_off(
+    world: World, host: MemoryHost, near: Host, lack: str
+) -> None:
+    vm, there = world.machines["web"], memory.host(near.uri)
+    operation = on_its_way(vm, near)
+    put_guest(vm, near, PowerState.PAUSED if lack == "power" else PowerState.RUNNING, is_transient=lack == "definition")
+    if lack == "memory":
+        there.in_parts.add(vm.pk)
+    fail(world.host)
+    assert give_up(operation).state == "failed"
+    assert fresh(vm).host_id == world.host.pk
+    assert vm.pk not in there.domains
+    assert ledger.used(near.pk) == {}
+
+
+def test_where_both_hosts_were_fenced_off_it_ends(world: World, host: MemoryHost, near: Host) -> None:
+    vm = world.machines["web"]
+    operation = on_its_way(vm, near)
+    fail(world.host)
+    fail(near)
+    assert give_up(operation).state == "failed"
+    assert fresh(vm).host_id == world.host.pk
 
 
 def test_its_host_tells_nothing_while_it_moves(world: World, host: MemoryHost, near: Host) -> None:

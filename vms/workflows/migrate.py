@@ -142,7 +142,7 @@ def _copy_seed(move: _Move) -> None:
 def clear_there(context: StepContext) -> None:
     """A host that does not answer keeps a seed that is of no use; nobody waits for that."""
     move = _Move(context)
-    if move.has_arrived or move.shares_seeds:
+    if move.has_arrived or move.shares_seeds or move.there.has_failed:
         return
     with suppress(*_GONE):
         move.target.delete_volume(move.there.pool_name, move.vm.seed_volume)
@@ -192,12 +192,15 @@ def _make_volumes(move: _Move) -> None:
 
 
 def _is_there(move: _Move) -> bool:
-    """Whether it is at the other host, for good, and nothing of it runs here. Asks nobody there while it runs here."""
+    """Whether it is at the other host, and nothing of it runs here. Asks nobody there while it runs here.
+
+    What comes in there is transient and paused until it is handed over; it runs there even if it cannot be kept for good.
+    """
     here = move.source.state(move.vm.pk)
-    if here is not None and here.power is PowerState.RUNNING:
+    if move.there.has_failed or (here is not None and here.power is PowerState.RUNNING):
         return False
     there = move.target.state(move.vm.pk)
-    if there is None or not there.persistent:
+    if there is None or not (there.persistent or there.power is PowerState.RUNNING):
         return False
     return here is None or there.power in _ON
 
@@ -239,24 +242,47 @@ def turn_back(context: StepContext) -> None:
     move = _Move(context)
     if move.has_arrived:
         return
-    if move.here.has_failed:  # it starts elsewhere as soon as this ends, so what may have arrived must not go on
-        _clear_target(move)
+    if move.here.has_failed:
+        _leave_failed(move)
         return
     if not move.source.end_migration(move.vm.pk):
-        raise TransientError("the end of the move, from which there is no way back any more")
+        raise TransientError("the end of the move, which cannot be stopped at this moment")
     if _is_there(move):
         _take(move)
         return
+    if _is_paused_here(move):
+        _clear_target(move)  # what has come in there must not begin to run beside the one here
     move.source.stay(move.vm.pk)
+    if _is_there(move):  # whoever had announced it before has begun it after all; nobody can from here on
+        _take(move)
+        return
+    if move.there.has_failed and move.source.state(move.vm.pk) is None:  # it had arrived, and has died there
+        move.source.define(domain_spec(move.vm, move.here, context.fence))
     with suppress(*_GONE):
         _clear_target(move)
     observe_now(context)
 
 
+def _leave_failed(move: _Move) -> None:
+    """Nothing runs here any more. What is not whole there starts elsewhere as soon as this ends, so it must not go on."""
+    there = None if move.there.has_failed else move.target.state(move.vm.pk)
+    if there is not None and there.power is PowerState.RUNNING and there.persistent and there.is_whole:
+        _follow(move)
+        _settled(move)
+    else:
+        _clear_target(move)
+
+
+def _is_paused_here(move: _Move) -> bool:
+    here = move.source.state(move.vm.pk)
+    return here is not None and here.power is PowerState.PAUSED
+
+
 def _clear_target(move: _Move) -> None:
     """What does not answer keeps what it has: an incoming QEMU ends by itself, and the files are the clock's."""
-    there = move.target.state(move.vm.pk)
-    if there is not None and there.power in _ON:
+    if move.there.has_failed:
+        return
+    if move.target.state(move.vm.pk) is not None:
         move.target.destroy(move.vm.pk)
     move.target.undefine(move.vm.pk)
     for volume in move.vm.volumes.all():

@@ -34,6 +34,11 @@ _POWER_BY_REASON = {
     # QEMU is loaded and the guest has not run an instruction yet.
     (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_STARTING_UP): PowerState.STOPPED,
 }
+# It runs here, and has some of its memory still on the host that it came from, or has lost it with that.
+_IN_PARTS = (
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY),
+    (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED),
+)
 _REASONS = {
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_UNKNOWN): Reason.UNKNOWN,
     (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DAEMON): Reason.UNKNOWN,
@@ -186,7 +191,8 @@ def _list_domains(connect: libvirt.virConnect) -> list[DomainState]:
 def _state(domain: libvirt.virDomain) -> DomainState:
     state, reason = domain.state()
     uuid = UUID(bytes=domain.UUID())
-    return DomainState(uuid, domain.name(), power_state(state, reason), bool(domain.isPersistent()))
+    is_whole = (state, reason) not in _IN_PARTS
+    return DomainState(uuid, domain.name(), power_state(state, reason), bool(domain.isPersistent()), is_whole)
 
 
 def _start(domain: libvirt.virDomain) -> None:

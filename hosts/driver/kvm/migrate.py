@@ -21,8 +21,8 @@ import libvirt
 
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Calls
-from hosts.driver.kvm.domains import find, lookup, power_state
-from hosts.driver.types import Arrival, Convergence, DomainSpec, Journey, MigrationFacts, PowerState
+from hosts.driver.kvm.domains import find, lookup
+from hosts.driver.types import Arrival, Convergence, DomainSpec, Journey, MigrationFacts
 from hosts.driver.xml.domain import domain_xml
 from hosts.driver.xml.element import render
 from hosts.driver.xml.migrate import destination_xml
@@ -31,6 +31,7 @@ T = TypeVar("T")
 NAMESPACE = "urn:berth:migrate:1"
 MIGRATE_SECONDS = 60.0
 BEGIN_SECONDS = 2.0  # what is refused is refused by then
+END_SECONDS = 3.0  # what is aborted is over by then, as a rule
 POST_COPY_AFTER_PASSES = 2
 TRIES, TRY_AGAIN_SECONDS = 5, 0.1
 _LIVE = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -140,13 +141,14 @@ def _look(connect: libvirt.virConnect, spec: DomainSpec, journey: Journey) -> Mi
         _hurry(domain, job, journey)
         return _so_far(job)
     note = _Note.of(domain)
-    if note is None or note.stage is _Stage.PREPARING or _is_of_an_earlier_one(note, spec):
+    if note is None or note.stage is _Stage.PREPARING or _is_of_an_earlier_one(note, spec, domain):
         return None
     return MigrationFacts(0, 0, True, error=note.error)
 
 
-def _is_of_an_earlier_one(note: _Note, spec: DomainSpec) -> bool:
-    return note.stage is _Stage.FAILED and note.attempt < spec.attempt
+def _is_of_an_earlier_one(note: _Note, spec: DomainSpec, domain: libvirt.virDomain) -> bool:
+    """One that was cut off in its last moment is not begun again: it may run at the other host by now."""
+    return note.attempt < spec.attempt and not _is_left_paused(domain)
 
 
 def _job(domain: libvirt.virDomain) -> dict[str, Any] | None:
@@ -225,14 +227,19 @@ def _parameters(domain: libvirt.virDomain, spec: DomainSpec, journey: Journey) -
 
 
 def _end(domain: libvirt.virDomain | None) -> bool:
+    """QEMU may still finish after an abort was accepted, so nothing counts but that the job is gone."""
     if domain is None or not domain.isActive() or _job(domain) is None:
         return True
     try:
         domain.abortJob()
-    except libvirt.libvirtError as error:
+    except libvirt.libvirtError as error:  # it ended by itself, or is past return
         if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
             raise
-        return _job(domain) is None  # it ended by itself, or is past return
+    until = time.monotonic() + END_SECONDS
+    while _job(domain) is not None:
+        if time.monotonic() > until:
+            return False
+        time.sleep(TRY_AGAIN_SECONDS)
     return True
 
 
@@ -244,13 +251,14 @@ def _stay(domain: libvirt.virDomain | None) -> None:
     if note.is_loaded:
         domain.destroy()
         return
-    if power_state(*domain.state()) is PowerState.PAUSED and domain.state()[1] in _LEFT_PAUSED:
+    if _is_left_paused(domain):
         domain.resume()
     domain.setMetadata(_NOTE, None, "migrate", NAMESPACE, _LIVE)
 
 
-# By a migration that was cut off in its last moment; one that its owner paused stays so.
-_LEFT_PAUSED = frozenset({libvirt.VIR_DOMAIN_PAUSED_MIGRATION})
+def _is_left_paused(domain: libvirt.virDomain) -> bool:
+    """By a migration that was cut off in its last moment; one that its owner paused stays so."""
+    return list(domain.state()) == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION]
 
 
 def _arrival(domain: libvirt.virDomain) -> Arrival | None:

@@ -27,7 +27,7 @@ class DomainCalls(Calls):
             if uuid not in host.domains:
                 return None
             spec, power = host.domains[uuid]
-            return DomainState(uuid, spec.name, power)
+            return DomainState(uuid, spec.name, power, uuid not in host.transient, uuid not in host.in_parts)
 
     def define(self, spec: DomainSpec) -> None:
         with self._call("define") as host:
@@ -90,6 +90,7 @@ def define_in(host: MemoryHost, spec: DomainSpec) -> None:
     if there.attempt > spec.attempt:
         raise errors.Superseded(f"attempt {there.attempt} has defined {spec.name} already")
     host.domains[spec.uuid] = (spec, power)
+    host.transient.discard(spec.uuid)
     _tell(host, spec, power, "defined")
 
 

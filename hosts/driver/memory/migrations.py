@@ -35,14 +35,17 @@ class MigrationCalls(Calls):
             return MigrationFacts(0, total, False, has_begun=True)
 
     def end_migration(self, uuid: UUID) -> bool:
-        with self._call("end_migration"):
-            return True
+        with self._call("end_migration") as host:
+            return uuid not in host.past_return
 
     def stay(self, uuid: UUID) -> None:
         with self._call("stay") as host:
             journey = host.migrations.pop(uuid, None)
             if journey is not None and journey.is_off:
                 turn(host, uuid, PowerState.STOPPED, "destroyed")
+            elif uuid in host.left_paused:
+                host.left_paused.remove(uuid)
+                turn(host, uuid, PowerState.RUNNING, "resumed")
 
     def arrival(self, uuid: UUID) -> Arrival | None:
         with self._call("arrival") as host:

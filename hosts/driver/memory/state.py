@@ -33,6 +33,8 @@ class MemoryHost:
 
     `counters` are what its guests count, as far as they do; `cpu_ns` and `memory_mib` are the host's own.
     `running` has the disks of each guest that is on, by target; those of `deaf` guests do not let go of any.
+    Migrations of `past_return` cannot be ended, and have left guests of `left_paused` so in their last moment; guests
+    that are `transient` are not here for good, and those `in_parts` lack memory that is still elsewhere.
     """
 
     latency_seconds: float = 0.0
@@ -56,6 +58,10 @@ class MemoryHost:
     merges: dict[UUID, str] = field(default_factory=dict)
     migrations: dict[UUID, Journey] = field(default_factory=dict)
     arrivals: dict[UUID, Arrival] = field(default_factory=dict)
+    past_return: set[UUID] = field(default_factory=set)
+    left_paused: set[UUID] = field(default_factory=set)
+    transient: set[UUID] = field(default_factory=set)
+    in_parts: set[UUID] = field(default_factory=set)
     memories: dict[tuple[str, str], DomainSpec] = field(default_factory=dict)
     networks: dict[str, str] = field(default_factory=dict)
     dhcp_hosts: dict[str, dict[str, str]] = field(default_factory=dict)
