@@ -289,7 +289,7 @@ class Driver(Protocol):
         """
 
     def end_migration(self, uuid: UUID) -> bool:
-        """Stop it where it is under way. False while it goes on all the same: it comes to its end, or has no way back."""
+        """Stop it where it is under way. False while it goes on all the same: it is about to end, or past return."""
 
     def stay(self, uuid: UUID) -> None:
         """After one that is over, and has not brought it to the other host: it is here as it was before it was begun.

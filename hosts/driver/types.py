@@ -159,7 +159,7 @@ class DomainSpec:
 
 @dataclass(frozen=True, slots=True)
 class DomainState:
-    """One row of the bulk reading, or one event. `is_whole` is False while post-copy still owes it some of its memory."""
+    """How a domain is. `is_whole` is False while post-copy still owes it some of its memory; a list does not tell."""
 
     uuid: UUID
     name: str

@@ -22,7 +22,7 @@ from portal.operations.heartbeat import Heartbeat
 from portal.operations.journal import Journal
 from portal.operations.lease import LeaseLost, claim
 from portal.operations.models import Operation, OperationStep
-from portal.operations.services import ring_next
+from portal.operations.services import actor_of, ring_next
 from portal.operations.states import State, StepState
 from portal.operations.workflow import (
     LookAgain,
@@ -34,7 +34,6 @@ from portal.operations.workflow import (
     Workflow,
     workflow_of,
 )
-from portal.tenancy.gate import Actor
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +257,7 @@ class _Run:
         self.journal.move(state, finished_at=timezone.now(), lease_until=None, lease_owner="", waiting_for="")
         log.record(
             f"{self.operation.kind}.{state}",
-            actor=Actor(self.operation.user, source=self.operation.source, request_id=self.operation.request_id),
+            actor=actor_of(self.operation),
             target=_Target(self.operation),  # type: ignore[arg-type]
             operation_id=self.operation.pk,
             **({"error": self.operation.error} if self.operation.error else {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -19,12 +20,29 @@ from portal.operations import lanes
 from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
 from portal.operations.selectors import active_on_each, keeps_others_out
 from portal.operations.states import State, StepState
-from portal.operations.workflow import Workflow, workflow_of
+from portal.operations.workflow import StepFailed, Workflow, workflow_of
 from portal.tenancy import gate
 from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.roles import Permission
 
 logger = logging.getLogger(__name__)
+
+
+def actor_of(operation: Operation) -> Actor:
+    """Whoever asked for it, for the log: without a role, which may have been taken away since."""
+    return Actor(operation.user, source=operation.source, request_id=operation.request_id)
+
+
+def acting_for(operation: Operation, permission: Permission) -> Actor:
+    """Whoever asked for it, with the roles that they have now. Raises StepFailed where these give that no more."""
+    actor = actor_of(operation)
+    if operation.source == SYSTEM.source:
+        actor = replace(SYSTEM, request_id=operation.request_id)
+    elif operation.user is not None and operation.user.is_active:
+        actor = gate.actor_for(operation.user, source=operation.source, request_id=operation.request_id)
+    if not actor.can(permission):
+        raise StepFailed("forbidden", f"{operation.actor} asked for this, and may not do it any more.")
+    return actor
 
 
 @transaction.atomic

@@ -10,7 +10,8 @@ from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
 from hosts.models import Host
 from hosts.services.hosts import set_state
-from portal.core.errors import Conflict, Forbidden, Invalid
+from portal.accounts.models import User
+from portal.core.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.events.models import Event
 from portal.operations import engine
 from portal.operations import services as operations
@@ -195,6 +196,67 @@ def test_what_is_on_its_way_to_it_is_waited_for(world: World, near: Host, work: 
     assert "on their way here" in operation.waiting_for
     ledger.release(near.pk, world.host.pk)
     assert work(operation).state == "succeeded"
+
+
+def test_a_machine_that_goes_at_the_wrong_moment_does_not_end_it(
+    world: World, near: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(**_: object) -> Operation:
+        raise NotFound("This machine is gone.")
+
+    operation = drain(world)
+    monkeypatch.setattr("vms.maintenance.drain.migrate_vm", gone)
+    look(operation)
+    operation.refresh_from_db()
+    assert operation.is_active
+    monkeypatch.undo()
+    assert work(operation).state == "succeeded"
+
+
+def test_a_refusal_is_asked_again_once_nothing_is_on_its_way(world: World, near: Host, work: Work) -> None:
+    Host.objects.filter(pk=near.pk).update(memory_mib=1024 + 384)
+    operation = drain(world, 16)
+    look(operation)
+    assert len(moves()) == 3
+    for move in moves():
+        engine.run(move.pk)
+    Host.objects.filter(pk=near.pk).update(memory_mib=8192)
+    assert work(operation).state == "succeeded"
+
+
+def test_a_refusal_that_was_repeated_stays(world: World, near: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def refuse(*, vm: VM, **_: object) -> Operation:
+        asked.append(str(vm.pk))
+        raise Conflict("No host can take it.", code="cannot_migrate")
+
+    monkeypatch.setattr("vms.maintenance.drain.migrate_vm", refuse)
+    operation = drain(world)
+    for _ in range(5):
+        look(operation)
+    operation.refresh_from_db()
+    assert operation.error is not None
+    assert operation.error["code"] == "host_not_empty"
+    assert set(Counter(asked).values()) == {2}
+
+
+def admin(world: World) -> User:
+    return world.people["admin"]
+
+
+@pytest.mark.parametrize("change", [{"provider_role": ""}, {"is_active": False}])
+def test_whose_right_was_taken_away_moves_no_more_machines(
+    world: World, near: Host, work: Work, change: dict[str, object]
+) -> None:
+    operation = drain_host(actor=actor_for(admin(world)), host=world.host, concurrency=2)
+    look(operation)
+    assert [move.user for move in moves()] == [admin(world)] * 2
+    User.objects.filter(pk=admin(world).pk).update(**change)
+    operation = work(operation)
+    assert operation.error is not None
+    assert (operation.state, operation.error["code"]) == ("failed", "forbidden")
+    assert len(moves()) == 2
 
 
 def test_an_empty_host_is_in_maintenance_at_once(world: World, near: Host, work: Work) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from hosts.models import Host, HostState
 from hosts.services.hosts import set_state
+from portal.accounts.models import User
 from portal.core.errors import Conflict, Forbidden
 from portal.operations import services as operations
 from portal.operations.models import Operation
@@ -49,6 +50,17 @@ def test_a_host_that_cannot_be_emptied_ends_it(world: World, near: Host, work: W
     assert operation.state == "failed"
     assert operation.error is not None
     assert operation.error["detail"].startswith("one could not be drained, so no more were begun. 4 machines stay")
+    assert drains() == ["one"]
+
+
+def test_whose_role_was_taken_away_drains_no_more_hosts(world: World, near: Host, work: Work) -> None:
+    admin = world.people["admin"]
+    operation = work(roll_cluster(actor=actor_for(admin), cluster=world.host.cluster), turns=8)
+    User.objects.filter(pk=admin.pk).update(provider_role="")
+    put_back("one")
+    operation = work(operation)
+    assert operation.error is not None
+    assert operation.error["code"] == "forbidden"
     assert drains() == ["one"]
 
 

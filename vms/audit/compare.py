@@ -199,7 +199,8 @@ class _Comparison:
             return
         backing = {volume.backing for volume in there.values()}  # an image that was replaced, on which disks stand
         users = {disk.volume: domain.name for domain in self.inventory.domains for disk in domain.disks}
-        for name in sorted(set(there) - self.rows.names - backing):
+        strays = {name for name in there if self.rows.is_stray(self.host.id, pool, name)}
+        for name in sorted(set(there) - self.rows.names - backing | strays):
             facts = {"bytes": there[name].allocation_bytes, "format": there[name].format}
             evidence = {"is": facts, "is_ours": names.is_ours(name), "user": users.get(name, ""), "pool": pool}
             words = f"no machine has it, but {users[name]} does" if name in users else "no machine and no image has it"

@@ -22,6 +22,7 @@ from portal.operations.models import Operation, OperationHold
 from portal.operations.states import ACTIVE, FINAL
 from portal.quotas.models import Claim
 from portal.tenancy.models import Tenant
+from vms.audit import names
 from vms.design import domain_spec
 from vms.metered import holdings as metered_now
 from vms.models import (
@@ -59,6 +60,7 @@ class Machine:
     is_binned: bool
     wanted_power: str
     off_since: datetime | None
+    seed_pool: str
     spec: DomainSpec
 
     @property
@@ -141,6 +143,15 @@ class Rows:
     resources: Mapping[UUID, metering.Holding]
     metered: Mapping[UUID, Mapping[metering.Key, int]]
 
+    def is_stray(self, host_id: UUID, pool: str, name: str) -> bool:
+        """Whether it is a seed, with what its owner entrusted to it, that has stayed here when its machine left."""
+        id = names.machine_of_seed(name)
+        machine = self.machines.get(id) if id else None
+        if machine is None or machine.id in self.busy:
+            return False
+        host = next(host for host in self.hosts if host.id == host_id)
+        return pool != machine.seed_pool or machine.host_id not in host.shared.get(pool, [host_id])
+
 
 @dataclass(frozen=True, slots=True)
 class Before:
@@ -187,7 +198,7 @@ def load(before: Before) -> Rows:
         lately = list(rows.annotate(now=Now()))
         held = OperationHold.objects.filter(operation__in=rows).values_list("object_id", flat=True)
         busy = frozenset([*held, *(operation.target_id for operation in lately)])
-        vms, layers, names, claims = _vms(), list(Layer.objects.select_related("pool")), note().names, _claims()
+        vms, layers, named, claims = _vms(), list(Layer.objects.select_related("pool")), note().names, _claims()
         volumes = list(Volume.objects.unscoped("audit").select_related("layer__pool"))
         images = list(Image.objects.unscoped("audit"))
         uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
@@ -211,7 +222,7 @@ def load(before: Before) -> Rows:
         files=[*_files(layers, owners, boots, {vm.pk: vm for vm in vms}), *backup_files],
         unneeded={layer.pk: _place(layer, hosts) for layer in layers if not owners[layer.pk]},
         holdings={**dict(_holdings(vms, volumes, images, uploads, backups)), **dict(_of_snapshots(snapshots))},
-        names=before.names | names,
+        names=before.names | named,
         claims=claims,
         accounts={**tenants, **{host.pk: host.name for host in hosts.values()}},
         operations=[operation for operation in lately if operation.state not in FINAL],
@@ -394,6 +405,7 @@ def _machine(vm: VM) -> Machine:
         is_binned=vm.is_binned,
         wanted_power=vm.wanted_power,
         off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
+        seed_pool=vm.host.pool_name,
         spec=domain_spec(vm, vm.host, 0),
     )
 

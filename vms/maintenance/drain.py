@@ -17,8 +17,7 @@ from django.db import transaction
 
 from hosts.models import Host, HostState
 from hosts.services.hosts import set_state
-from portal.accounts.models import ProviderRole
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import log
 from portal.operations import services as operations
 from portal.operations.models import Operation, OperationStep
@@ -54,13 +53,17 @@ def drain_host(*, actor: Actor, host: Host, concurrency: int = AT_ONCE) -> Opera
 
 
 class _Look:
-    """The host as it is at one look. `refused` are machines that no host took, with the words of the refusal."""
+    """The host as it is at one look.
+
+    `refused` are machines that no host took, with the words of the refusal; those that were `asked_again` stay.
+    """
 
     def __init__(self, context: StepContext) -> None:
         self.context = context
         self.host = Host.objects.get(pk=context.operation.target_id)
         self.vms = machines_on([self.host])
         self.refused: dict[str, str] = dict(context.kept.get("refused", {}))
+        self.asked_again: list[str] = list(context.kept.get("asked_again", []))
         ids = [vm.pk for vm in self.vms]
         self.busy = active_on_each(ids)
         rows = Operation.objects.unscoped("workflow").filter(kind=MIGRATE.kind, target_id__in=ids)
@@ -101,16 +104,20 @@ class _Look:
     def _begin(self, vm: VM) -> bool:
         """Whether it is on its way. One that its owner works on at this very moment is asked again later."""
         self.context.check()
-        asked = self.context.operation
-        actor = Actor(asked.user, provider_role=ProviderRole.ADMIN, source=asked.source, request_id=asked.request_id)
         try:
-            migrate_vm(actor=actor, vm=vm)
+            migrate_vm(actor=self._actor, vm=vm)
+        except NotFound:  # it was deleted at this very moment
+            return False
         except Conflict as refusal:
             if refusal.code != "operation_in_progress":
                 self.refused[str(vm.pk)] = refusal.detail
             return False
         self.under_way.add(vm.pk)
         return True
+
+    @cached_property
+    def _actor(self) -> Actor:
+        return operations.acting_for(self.context.operation, Permission.HOST_WRITE)
 
     def _companions(self, vm: VM) -> set[UUID]:
         return self._together.get(vm.pk, set())
@@ -136,8 +143,15 @@ class _Look:
         words = f"{gone} of {total} machines moved, {len(self.under_way)} on their way"
         self.context.progress((gone + behind) / total, words)
 
+    def ask_again(self) -> bool:
+        """Once of each that was refused: those that were on their way then may have been what was in the way."""
+        anew = [id for id in self.refused if id not in self.asked_again]
+        self.asked_again += anew
+        self.refused = {id: words for id, words in self.refused.items() if id not in anew}
+        return bool(anew)
+
     def again(self, words: str = "") -> LookAgain:
-        return LookAgain(LOOK_AGAIN_SECONDS, words, keep={"refused": self.refused})
+        return LookAgain(LOOK_AGAIN_SECONDS, words, keep={"refused": self.refused, "asked_again": self.asked_again})
 
 
 def empty(context: StepContext) -> Output:
@@ -151,6 +165,8 @@ def empty(context: StepContext) -> Output:
     if look.waiting:
         vm = look.waiting[0]
         raise look.again(f"the end of “{look.busy[vm.pk].title}”" if vm.pk in look.busy else "")
+    if look.ask_again():
+        raise look.again()
     if look.vms:
         raise StepFailed("host_not_empty", _words(look))
     if ledger.used(look.host.pk).get("vcpus"):
@@ -177,7 +193,7 @@ def _some(names: list[str]) -> str:
 def _become(operation: Operation, state: HostState) -> None:
     """Unless somebody has set it to another state since."""
     if Host.objects.filter(pk=operation.target_id, state=HostState.DRAINING).update(state=state):
-        actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+        actor = operations.actor_of(operation)
         host, before = Host.objects.get(pk=operation.target_id), {"state": HostState.DRAINING}
         after = {"state": state}
         log.record(

@@ -12,7 +12,6 @@ from typing import Any
 from django.db import transaction
 
 from hosts.models import Cluster, Host, HostState
-from portal.accounts.models import ProviderRole
 from portal.core.errors import Conflict, Invalid
 from portal.operations import services as operations
 from portal.operations.models import Operation
@@ -68,8 +67,7 @@ def _look_after(context: StepContext, host: Host) -> None:
 
 def _drain(context: StepContext, host: Host) -> None:
     context.check()
-    asked = context.operation
-    actor = Actor(asked.user, provider_role=ProviderRole.ADMIN, source=asked.source, request_id=asked.request_id)
+    actor = operations.acting_for(context.operation, Permission.HOST_WRITE)
     try:
         drain_host(actor=actor, host=host, concurrency=context.params["concurrency"])
     except Conflict as refusal:

@@ -14,7 +14,7 @@ from vms.audit import books, compare, run
 from vms.audit import rows as of_rows
 from vms.audit.findings import Finding, Kind
 from vms.audit.rows import HostRow, Machine, Rows
-from vms.reconcile import helpers, power
+from vms.reconcile import helpers, power, seeds
 from vms.reconcile.inbox import Inbox
 from vms.reconcile.power import Ruling
 from vms.reconcile.recovery import Recovery, obey_guest
@@ -49,6 +49,7 @@ class Reconciler:
         findings = _with_lost_disks([*compare.findings(host, inventory, rows), *_power(host, inventory, rows)])
         self._inbox.take_host(host.id, findings, rows, inventory)
         helpers.end_left(host, inventory, rows)
+        seeds.remove_strays(host, inventory, rows)
 
 
 def _with_lost_disks(findings: list[Finding]) -> list[Finding]:

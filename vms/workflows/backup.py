@@ -13,10 +13,10 @@ from hosts.driver import errors
 from hosts.driver.types import BackupDiskSpec, BackupFacts, BackupSpec, PowerState
 from hosts.errors import translate
 from portal.events import log
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
-from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Backup, BackupDisk, BackupKind, BackupState
 from vms.workflows.backup_files import backup_of, measure, target_driver
@@ -152,7 +152,7 @@ def keep(operation: Operation, outputs: Mapping[str, Any]) -> None:
     backup.bytes_read = outputs["bytes_read"]
     backup.save()
     ledger.hold(backup.tenant_id, backup.pk, backup.wanted, {})
-    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    actor = operations.actor_of(operation)
     after = {"kind": backup.kind, "size_mib": backup.size_mib, "consistency": backup.consistency}
     log.record("backup.made", actor=actor, target=backup, operation_id=operation.pk, after=after)
 

@@ -58,7 +58,8 @@ def _domain(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
 
 def _volume(driver: Driver, drift: Drift, host: Host, found: Inventory) -> None:
     name, pool = drift.object, _pool_of(drift, host)
-    if not names.is_ours(name) or name in rows.note().names:
+    before = rows.note()
+    if not names.is_ours(name) or (name in before.names and not rows.load(before).is_stray(host.pk, pool, name)):
         raise _has_owner("It has an owner, or its name is not Berth's.")
     _refuse_if_used(name, found, host, pool)
     driver.delete_volume(pool, name)

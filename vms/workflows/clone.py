@@ -15,10 +15,10 @@ from uuid import UUID
 from hosts.driver.types import CopyFacts
 from hosts.errors import translate
 from portal.events import log
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
-from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Layer, Volume
 from vms.workflows import create, layers
@@ -99,7 +99,7 @@ def _tell_source(operation: Operation, kind: str) -> None:
     """How it ended, in the log of the machine that was cloned, where that is there by now."""
     source = VM.objects.unscoped("workflow").filter(pk=operation.params["source"]).first()
     if source is not None:
-        actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+        actor = operations.actor_of(operation)
         told = {"as": operation.target_name, "mode": operation.params.get("mode", FULL)}
         log.record(kind, actor=actor, target=source, operation_id=operation.pk, after=told)
 

@@ -9,9 +9,9 @@ from django.utils import timezone
 from hosts.connections import fenced_driver
 from hosts.driver.base import Driver
 from portal.events import log
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.workflow import StepContext
-from portal.tenancy.gate import Actor
 from vms import observed
 from vms.models import VM, Layer, Volume
 
@@ -36,7 +36,7 @@ def observe_now(context: StepContext) -> None:
 
 def note_size(operation: Operation, before: Mapping[str, int]) -> None:
     """Tell the log that the machine has another size, in the transaction that gave it that."""
-    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    actor = operations.actor_of(operation)
     vm = machine(operation)
     log.record("vm.resized", actor=actor, target=vm, operation_id=operation.pk, before=before, after=vm.wanted)
 

@@ -38,7 +38,7 @@ from portal.operations.workflow import (
     register,
 )
 from portal.quotas import ledger
-from portal.tenancy.gate import SYSTEM, Actor
+from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
 from vms.models import VM, Lifecycle, Power
 from vms.workflows import purge, recover
@@ -51,10 +51,6 @@ UNFENCED = "fencing_failed"
 
 def _host(operation: Operation) -> Host:
     return Host.objects.select_related("cluster").get(pk=operation.target_id)
-
-
-def _actor(operation: Operation) -> Actor:
-    return Actor(operation.user, source=operation.source, request_id=operation.request_id)
 
 
 def fence(context: StepContext) -> Output:
@@ -146,7 +142,9 @@ def _take_out_of_service(operation: Operation, proof: str) -> None:
     host, now = _host(operation), timezone.now()
     fresh = {"state": HostState.FAILED, "failed_at": now, "suspected_at": None, "suspicion": ""}
     Host.objects.filter(pk=host.pk).update(**fresh)
-    log.record("host.fenced", actor=_actor(operation), target=host, operation_id=operation.pk, detail=proof)
+    log.record(
+        "host.fenced", actor=operations.actor_of(operation), target=host, operation_id=operation.pk, detail=proof
+    )
     live.tell(None, f"host:{host.pk}")
 
 
@@ -237,7 +235,11 @@ def let_in(operation: Operation, outputs: Mapping[str, Any]) -> None:
     if rows.update(state=HostState.CORDONED, failed_at=None):
         words = f"{outputs['cleared']} machines that run elsewhere were removed"
         log.record(
-            "host.back", actor=_actor(operation), target=_host(operation), operation_id=operation.pk, detail=words
+            "host.back",
+            actor=operations.actor_of(operation),
+            target=_host(operation),
+            operation_id=operation.pk,
+            detail=words,
         )
 
 

@@ -26,11 +26,11 @@ from hosts.driver.types import Convergence, DomainSpec, Journey, MigrationFacts,
 from hosts.errors import translate
 from hosts.models import Host, StoragePool
 from portal.events import log
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.states import StepState
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, TransientError, Workflow, register
 from portal.quotas import ledger
-from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.design import disk_spec, domain_spec
 from vms.layers import take_to
@@ -140,7 +140,7 @@ def _copy_seed(move: _Move) -> None:
 
 
 def clear_there(context: StepContext) -> None:
-    """A host that does not answer keeps a seed that is of no use; nobody waits for that."""
+    """Nobody waits for a host that does not answer: the reconciler removes the seed when it does."""
     move = _Move(context)
     if move.has_arrived or move.shares_seeds or move.there.has_failed:
         return
@@ -194,7 +194,7 @@ def _make_volumes(move: _Move) -> None:
 def _is_there(move: _Move) -> bool:
     """Whether it is at the other host, and nothing of it runs here. Asks nobody there while it runs here.
 
-    What comes in there is transient and paused until it is handed over; it runs there even if it cannot be kept for good.
+    What comes in there is transient and paused until it is handed over. It may run there without being kept for good.
     """
     here = move.source.state(move.vm.pk)
     if move.there.has_failed or (here is not None and here.power is PowerState.RUNNING):
@@ -264,7 +264,7 @@ def turn_back(context: StepContext) -> None:
 
 
 def _leave_failed(move: _Move) -> None:
-    """Nothing runs here any more. What is not whole there starts elsewhere as soon as this ends, so it must not go on."""
+    """Nothing runs here any more. What is not whole there must not go on: it starts elsewhere as soon as this ends."""
     there = None if move.there.has_failed else move.target.state(move.vm.pk)
     if there is not None and there.power is PowerState.RUNNING and there.persistent and there.is_whole:
         _follow(move)
@@ -292,7 +292,7 @@ def _clear_target(move: _Move) -> None:
 
 
 def clear_here(context: StepContext) -> Output:
-    """What it left behind. Where its old host does not answer, the clock removes the files later."""
+    """What it left behind. Where its old host does not answer, the clock takes its layers, the reconciler its seed."""
     move = _Move(context)
     try:
         for ids in context.params["disks"].values():
@@ -332,7 +332,7 @@ def migrated(operation: Operation, outputs: Mapping[str, Any]) -> None:
     """Told with what it has cost, and without the names of hosts: its owner reads it."""
     settle(operation)
     cost = {name: outputs[name] for name in ("downtime_ms", "total_ms", "sent_bytes") if name in outputs}
-    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    actor = operations.actor_of(operation)
     after = {"is_live": operation.params["is_live"], **cost}
     log.record("vm.migrated", actor=actor, target=machine(operation), operation_id=operation.pk, after=after)
 

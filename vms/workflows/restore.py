@@ -20,10 +20,10 @@ from hosts.driver import errors
 from hosts.driver.types import DiskSpec, DomainSpec, Inventory, PowerState
 from hosts.errors import translate
 from portal.events import log
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
-from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
 from vms.models import VM, BackupDisk, Layer, Power, Snapshot, SnapshotState, Volume
@@ -195,7 +195,7 @@ def settle(operation: Operation, outputs: Mapping[str, Any]) -> None:
     snapshot_steps.settle(operation, outputs.get("gib", {}))
     VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(current_snapshot=None)
     vm, backup = machine(operation), backup_of(operation.params["backup"])
-    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    actor = operations.actor_of(operation)
     after = {"taken_at": str(backup.taken_at)}
     log.record("vm.restored-from-backup", actor=actor, target=vm, operation_id=operation.pk, after=after)
 

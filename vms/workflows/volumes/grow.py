@@ -9,10 +9,10 @@ from hosts.driver import errors
 from hosts.errors import translate
 from portal.core.units import GIB
 from portal.events import log
+from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.quotas import ledger
-from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.models import VM, Layer
 from vms.workflows.volumes.common import disk_of, driver_of, rows_of, volume_of
@@ -38,7 +38,7 @@ def take(operation: Operation, outputs: Mapping[str, Any]) -> None:
     Layer.objects.filter(pk=volume.layer_id).update(size_gib=size_gib)
     if volume.is_boot and volume.vm is not None:
         VM.objects.unscoped("workflow").filter(pk=volume.vm.pk).update(disk_gib=size_gib)
-    actor = Actor(operation.user, source=operation.source, request_id=operation.request_id)
+    actor = operations.actor_of(operation)
     before, after = {"disk_gib": operation.params["before"]}, {"disk_gib": size_gib}
     log.record("volume.grown", actor=actor, target=volume, operation_id=operation.pk, before=before, after=after)
 
