@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
+from hosts import reach
 from hosts.access import Access, why_misfit
 from hosts.labels import checked
 from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostAccess, HostState
@@ -111,6 +112,7 @@ def remove_host(*, actor: Actor, host: Host) -> None:
     if ledger.used(host.pk):
         raise Conflict("Machines or disks are on it. Move or delete them first.", code="in_use")
     log.record("host.removed", actor=actor, target=host, before={"uri": host.uri, "cluster": host.cluster.slug})
+    _leave_shared_files(host)
     try:
         with transaction.atomic():
             ledger.close_account(host.pk)
@@ -121,6 +123,14 @@ def remove_host(*, actor: Actor, host: Host) -> None:
         raise Conflict(
             "Something of it is still in use, or being worked on. Try again later.", code="in_use"
         ) from error
+
+
+def _leave_shared_files(host: Host) -> None:
+    """What disks of other hosts stand on may have its row in a pool of this one, and is another's that sees it."""
+    for pool in host.storage_pools.all():
+        other = reach.same_storage(pool).exclude(host=host).order_by("host__name").first()
+        if other is not None:
+            pool.layers.update(pool=other)
 
 
 @transaction.atomic

@@ -27,6 +27,7 @@ from portal.operations.workflow import LookAgain, Output, Step, StepContext, Ste
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
+from vms import loose
 from vms.maintenance.reading import machines_on, why_stuck
 from vms.models import VM, AffinityGroup, GroupPolicy
 from vms.services.migrate import migrate_vm
@@ -45,11 +46,16 @@ def drain_host(*, actor: Actor, host: Host, concurrency: int = AT_ONCE) -> Opera
     Raises Invalid at `concurrency`, and Conflict where it failed, or something works on it.
     """
     actor.require(Permission.HOST_WRITE)
-    if not 1 <= concurrency <= MOST_AT_ONCE:
-        raise Invalid(f"Use a number from 1 to {MOST_AT_ONCE}.", field="concurrency")
+    check_concurrency(concurrency)
     host = set_state(actor=actor, host=host, state=HostState.DRAINING)
     params = {"concurrency": concurrency, "machines": len(machines_on([host]))}
     return operations.submit(DRAIN, actor=actor, target=host, title=f"Drain host {host.name}", params=params)
+
+
+def check_concurrency(wanted: int) -> None:
+    """Raises Invalid."""
+    if not 1 <= wanted <= MOST_AT_ONCE:
+        raise Invalid(f"Use a number from 1 to {MOST_AT_ONCE}.", field="concurrency")
 
 
 class _Look:
@@ -202,6 +208,8 @@ def _become(operation: Operation, state: HostState) -> None:
 
 
 def drained(operation: Operation, outputs: Mapping[str, Any]) -> None:
+    """Loose volumes go with it, where another host sees them."""
+    loose.leave(Host.objects.get(pk=operation.target_id))
     _become(operation, HostState.MAINTENANCE)
 
 

@@ -12,14 +12,14 @@ from typing import Any
 from django.db import transaction
 
 from hosts.models import Cluster, Host, HostState
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.workflow import LookAgain, Output, Step, StepContext, StepFailed, Workflow, register
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms.maintenance.drain import AT_ONCE, DRAIN, MOST_AT_ONCE, drain_host
+from vms.maintenance.drain import AT_ONCE, DRAIN, check_concurrency, drain_host
 
 LOOK_AGAIN_SECONDS = 5.0
 
@@ -28,8 +28,7 @@ LOOK_AGAIN_SECONDS = 5.0
 def roll_cluster(*, actor: Actor, cluster: Cluster, concurrency: int = AT_ONCE) -> Operation:
     """Drain each host that is in service now, by name. Raises Invalid, or Conflict where it would have nobody left."""
     actor.require(Permission.HOST_WRITE)
-    if not 1 <= concurrency <= MOST_AT_ONCE:
-        raise Invalid(f"Use a number from 1 to {MOST_AT_ONCE}.", field="concurrency")
+    check_concurrency(concurrency)
     hosts = list(cluster.hosts.filter(state=HostState.ENABLED).order_by("name"))
     if len(hosts) < 2:
         raise Conflict("At least two hosts of the cluster must be enabled: one takes the other's machines.")

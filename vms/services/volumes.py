@@ -15,7 +15,7 @@ from portal.operations.models import Operation
 from portal.quotas import services as quotas
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import volume_selectors
+from vms import loose, volume_selectors
 from vms.models import VM, Layer, Volume
 from vms.services import guard, pools, volume_guard
 from vms.services.create import resolve_tenant
@@ -98,14 +98,14 @@ def rename_volume(*, actor: Actor, volume: Volume, name: str) -> Volume:
 
 @transaction.atomic
 def attach(*, actor: Actor, volume: Volume, vm: str) -> Operation:
-    """To a machine of the same tenant on the host where it lies, by id or name; running or not.
+    """To a machine of the same tenant on a host that reaches it, by id or name; running or not.
 
     Raises Invalid ("vm"), Forbidden, or Conflict: of two who want it at once, one gets it.
     """
     machine = volume_selectors.machine_for(actor, volume.tenant, vm)
     guard.require(actor, machine, Action.ATTACH_VOLUME)
     volume_guard.require(actor, volume, VolumeAction.ATTACH)
-    if volume.layer.pool.host_id != machine.host_id:
+    if volume.layer.pool.host_id != machine.host_id and not loose.take_to(volume, machine.host):
         raise Conflict("It lies on another host than this machine.", code="other_host", field="vm")
     target = free_target(machine)
     Volume.objects.unscoped("a volume in hand").filter(pk=volume.pk).update(vm=machine, target=target)

@@ -40,6 +40,7 @@ from portal.operations.workflow import (
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
+from vms import loose
 from vms.models import VM, Lifecycle, Power
 from vms.workflows import purge, recover
 
@@ -189,13 +190,14 @@ def start_elsewhere(context: StepContext) -> Output:
 
 
 def told(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    """What became of its machines, of which each has its own story in its own log."""
+    """What became of its machines, of which each has its own story in its own log. Its loose volumes are other hosts' now."""
     parts = [f"{outputs['moved']} of its machines were brought up elsewhere"]
     if waiting := outputs["waiting"]:
         parts.append(f"{waiting} wait for room")
     if failed := outputs["failed"]:
         parts.append(f"{', '.join(failed)} could not be brought up")
     host = _host(operation)
+    loose.leave(host)
     log.record("host.failed-over", actor=SYSTEM, target=host, operation_id=operation.pk, detail="; ".join(parts))
 
 

@@ -32,9 +32,10 @@ from portal.operations.states import StepState
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, TransientError, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
+from vms import claims
 from vms.design import disk_spec, domain_spec
 from vms.layers import take_to
-from vms.models import VM, Layer, Snapshot, Volume
+from vms.models import VM, Layer, Volume
 from vms.workflows import images, layers
 from vms.workflows.common import machine, observe_now
 from vms.workflows.watch import Watch
@@ -312,12 +313,7 @@ def settle(operation: Operation) -> None:
     """The host that it is not on has nothing of it any more."""
     vm = machine(operation)
     (other,) = {operation.params["from"], operation.params["to"]} - {str(vm.host_id)}
-    holders = [
-        vm.pk,
-        *vm.volumes.values_list("pk", flat=True),
-        *Snapshot.objects.unscoped("workflow").filter(vm=vm).values_list("pk", flat=True),
-    ]
-    for holder in holders:
+    for holder in (vm.pk, *claims.holders_beside(vm)):
         ledger.release(holder, UUID(other))
 
 

@@ -31,8 +31,8 @@ from portal.operations.workflow import Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
-from vms import layers, promises, storage
-from vms.models import VM, Power, Snapshot, Volume
+from vms import claims, layers, promises, storage
+from vms.models import VM, Power, Volume
 from vms.models.catalogue import Priority
 from vms.observed import SETTLED
 from vms.wanted import wanted_of
@@ -192,11 +192,7 @@ def _move_to(host: Host, vm: VM) -> None:
 def _move_claims(vm: VM, failed: Host, host: Host) -> None:
     ledger.hold(host.pk, vm.pk, {"disk_gib": vm.disk_gib}, {})
     ledger.release(vm.pk, failed.pk)
-    volumes = Volume.objects.unscoped("recovery").filter(vm=vm, is_boot=False).values_list("pk", flat=True)
-    snapshots = Snapshot.objects.unscoped("recovery").filter(vm=vm).values_list("pk", flat=True)
-    for holder_id in (*volumes, *snapshots):
-        ledger.hold(host.pk, holder_id, ledger.held(failed.pk, holder_id), {})
-        ledger.release(holder_id, failed.pk)
+    claims.take(claims.holders_beside(vm), failed.pk, host.pk)
 
 
 RECOVER = register(

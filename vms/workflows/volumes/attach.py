@@ -32,7 +32,9 @@ LOOKS = 8
 def define_with(context: StepContext) -> Output:
     volume = volume_of(context.operation)
     if volume.vm is not None:
-        driver_of(context, volume).define(domain_spec(volume.vm, volume.vm.host, context.fence))
+        driver = driver_of(context, volume)
+        driver.refresh_pool(volume.layer.pool.name)  # the host that made it may have been another one
+        driver.define(domain_spec(volume.vm, volume.vm.host, context.fence))
     return None
 
 
