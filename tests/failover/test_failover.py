@@ -75,6 +75,16 @@ def test_every_machine_is_elsewhere_as_it_was_wanted(
         assert now.boot_volume.layer.pool.host_id == spare.pk
 
 
+def test_loose_volumes_are_held_of_the_host_that_sees_them(
+    world: World, host: MemoryHost, spare: Host, work: Work
+) -> None:
+    volume = world.volume()
+    failover.begin(fail(world, host))
+    assert ended(work(), "host.failover") == ["succeeded"]
+    assert ledger.held(world.host.pk, volume.pk) == {}
+    assert ledger.held(spare.pk, volume.pk) == volume.wanted
+
+
 @pytest.mark.parametrize("how", ["BROKEN", "STUCK"])
 def test_without_proof_nothing_starts(
     world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, how: str

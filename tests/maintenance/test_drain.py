@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
+from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
 from hosts.models import Host
-from hosts.services.hosts import set_state
+from hosts.services.hosts import remove_host, set_state
 from portal.accounts.models import User
 from portal.core.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.events.models import Event
@@ -22,7 +23,7 @@ from tests.maintenance.conftest import Work
 from tests.world import World
 from vms.audit.run import audit
 from vms.maintenance.drain import drain_host
-from vms.models import VM
+from vms.models import VM, Layer
 
 pytestmark = pytest.mark.django_db
 
@@ -257,6 +258,26 @@ def test_whose_right_was_taken_away_moves_no_more_machines(
     assert operation.error is not None
     assert (operation.state, operation.error["code"]) == ("failed", "forbidden")
     assert len(moves()) == 2
+
+
+def test_loose_volumes_and_what_others_stand_on_do_not_keep_it(world: World, near: Host, work: Work) -> None:
+    volume = world.volume()
+    driver_for(world.host).ensure_volume("berth", volume.layer.file_name, volume.layer.size_bytes)
+    assert work(drain(world)).state == "succeeded"
+    assert ledger.used(world.host.pk) == {}
+    assert Layer.objects.get(volume=volume).pool.host_id == near.pk
+    top = Layer.objects.get(volume__vm=world.machines["web"], volume__is_boot=True)
+    base = Layer.objects.create(pool=world.host.default_pool, size_gib=1)
+    Layer.objects.filter(pk=top.pk).update(parent=base, image=None)
+    remove_host(actor=SYSTEM, host=Host.objects.get(pk=world.host.pk))
+    assert Layer.objects.get(pk=base.pk).pool.host_id == near.pk
+
+
+def test_what_only_it_sees_keeps_it(world: World, far: Host, work: Work) -> None:
+    world.volume()
+    assert work(drain(world)).state == "succeeded"
+    with pytest.raises(Conflict):
+        remove_host(actor=SYSTEM, host=Host.objects.get(pk=world.host.pk))
 
 
 def test_an_empty_host_is_in_maintenance_at_once(world: World, near: Host, work: Work) -> None:
