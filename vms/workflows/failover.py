@@ -190,7 +190,7 @@ def start_elsewhere(context: StepContext) -> Output:
 
 
 def told(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    """What became of its machines, of which each has its own story in its own log. Its loose volumes are other hosts' now."""
+    """What became of its machines, each of which has its own story in its own log. Loose volumes are others' now."""
     parts = [f"{outputs['moved']} of its machines were brought up elsewhere"]
     if waiting := outputs["waiting"]:
         parts.append(f"{waiting} wait for room")
