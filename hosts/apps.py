@@ -9,6 +9,7 @@ class HostsConfig(AppConfig):
         from hosts import (
             observe,
             overcommit,
+            pool_watch,
             suspicion,
             usage,
             workflows,  # noqa: F401  registers the kinds of operation
@@ -21,6 +22,7 @@ class HostsConfig(AppConfig):
         from portal.quotas import capacity
 
         observe.sample_listeners.append(usage.record)
+        observe.round_listeners.append(pool_watch.TokenRounds().turn)
         observe.watches.append(suspicion.watch)
         settle.listeners.append(forget_what_they_have)
         capacity.sources.append(overcommit.sellable)

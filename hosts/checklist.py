@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import reduce
 
 from django.utils import timezone
 
+from hosts import reach
 from hosts.models import Host, StoragePool
 
 LEAST_LIBVIRT, LEAST_QEMU = (9, 0, 0), (7, 2, 0)
@@ -44,7 +45,7 @@ class Check:
 
 
 def checks(host: Host) -> list[Check]:
-    """Nothing before the first preflight. Reads the host's pools, its cluster and the hosts of that."""
+    """Nothing before the first preflight. Reads the host's pools, its cluster, and the hosts of that with theirs."""
     if host.checked_at is None:
         return []
     return [check for each in _CHECKS for check in each(host)]
@@ -128,9 +129,43 @@ def _migration(host: Host) -> Iterator[Check]:
     """libvirt connects hosts to each other for a migration alone, so only one can tell."""
     if len(host.cluster.hosts.all()) < 2:
         return
-    words = "Not tried: only a migration connects hosts with each other, and says so before it moves anything"
-    advice = "Let the hosts of the cluster reach each other at TCP ports 49152 to 49215."
-    yield Check("Migration ports", Verdict.UNCHECKED, words, advice)
+    if not host.arrival:
+        words = "Not tried yet: only a migration connects hosts with each other"
+        yield Check(_PORTS, Verdict.UNCHECKED, words, _OPEN_PORTS)
+        return
+    when = datetime.fromisoformat(host.arrival["at"])
+    words = f"from {host.arrival['source']} on {when:%-d %B %Y}"
+    if host.arrival["has_arrived"]:
+        yield Check(_PORTS, Verdict.OK, f"A machine came {words}")
+    else:
+        yield Check(_PORTS, Verdict.WARN, f"The last migration, {words}, failed", _OPEN_PORTS)
+
+
+_PORTS = "Migration ports"
+_OPEN_PORTS = "Let the hosts of the cluster reach each other at TCP ports 49152 to 49215."
+
+
+def _storage(host: Host) -> Iterator[Check]:
+    """Which other hosts of its cluster see the same, by the token in it: machines move to these without their disks."""
+    others = [other for other in host.cluster.hosts.all() if other.pk != host.pk]
+    for pool in host.storage_pools.all():
+        if others and pool.takes_disks and pool.is_ready:
+            yield _shared(pool, others)
+
+
+def _shared(pool: StoragePool, others: list[Host]) -> Check:
+    name = f"Storage {pool.name}"
+    if not pool.storage_id:
+        advice = "Let the host write files into the pool, and check it again."
+        return Check(name, Verdict.WARN, "Not recognised: no token could be written to it, or read", advice)
+    same = [
+        other.name
+        for other in others
+        if any(not its.error and reach.is_same(pool, its) for its in other.storage_pools.all())
+    ]
+    more = f" and {len(same) - MOST_NAMED} others" if len(same) > MOST_NAMED else ""
+    words = f"The same as on {', '.join(same[:MOST_NAMED])}{more}" if same else "Of this host alone"
+    return Check(name, Verdict.OK, words)
 
 
 def _pools(host: Host) -> Iterator[Check]:
@@ -164,5 +199,5 @@ def _access(host: Host) -> Iterator[Check]:
 
 
 _CHECKS: tuple[Callable[[Host], Iterator[Check]], ...] = (
-    *(_versions, _accelerator, _clock, _processor, _network, _migration, _pools, _access),
+    *(_versions, _accelerator, _clock, _processor, _network, _migration, _pools, _storage, _access),
 )

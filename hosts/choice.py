@@ -81,11 +81,6 @@ class Wanted:
     avoid: frozenset[UUID] = frozenset()
     uses_reserve: bool = False
 
-    @property
-    def weighed(self) -> tuple[str, ...]:
-        """What hosts are compared by: processors and memory, or disk for what asks for nothing else."""
-        return ("vcpus", "memory_mib") if "vcpus" in self.amounts else ("disk_gib",)
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -116,15 +111,22 @@ def choose(wanted: Wanted, sites: Iterable[Site]) -> Choice:
                 break
         else:
             fitting.append(site)
-    loaded = [(load_after(wanted, site), site) for site in fitting]
-    loaded.sort(key=lambda each: _rank(wanted, *each))
-    return Choice(tuple(site for _, site in loaded), tuple(load for load, _ in loaded), refused)
+    judged = [(load_after(wanted, site), site) for site in fitting]
+    judged.sort(key=lambda each: _rank(wanted, *each))
+    return Choice(tuple(site for _, site in judged), tuple(load for load, _ in judged), refused)
 
 
 def load_after(wanted: Wanted, site: Site) -> float:
-    """How full it would be with it, by the scarcest of what it is judged by: 1.0 is all that policy gives out."""
+    """How full it would be with it, by the scarcer of processors and memory: 1.0 is all that policy gives out.
+
+    What asks for neither is a disk, and hosts are compared by that.
+    """
     used, amounts, capacity = site.used, wanted.amounts, site.capacity
-    return max([(used.get(name, 0) + amounts.get(name, 0)) / (capacity[name] or 1) for name in wanted.weighed])
+    if "vcpus" not in amounts:
+        return (used.get("disk_gib", 0) + amounts["disk_gib"]) / (capacity["disk_gib"] or 1)
+    vcpus = (used.get("vcpus", 0) + amounts["vcpus"]) / (capacity["vcpus"] or 1)
+    memory = (used.get("memory_mib", 0) + amounts["memory_mib"]) / (capacity["memory_mib"] or 1)
+    return vcpus if vcpus > memory else memory
 
 
 def _rank(wanted: Wanted, load: float, site: Site) -> tuple[bool, int, float, str]:
@@ -154,6 +156,16 @@ def _is_with_its_group(wanted: Wanted, site: Site) -> bool:
     return all(host_id == site.id for host_id in wanted.together.values())
 
 
+def _takes_machines(wanted: Wanted, site: Site) -> bool:
+    return site.state == "enabled" and site.is_ready and not site.is_unread
+
+
+def _why_none(site: Site) -> Refusal:
+    if site.state != "enabled":
+        return Refusal(Constraint.STATE, site.state)
+    return Refusal(Constraint.UNREAD if site.is_ready else Constraint.NOT_READY)
+
+
 def _always(wanted: Wanted) -> bool:
     return True
 
@@ -161,9 +173,7 @@ def _always(wanted: Wanted) -> bool:
 # Whether a machine asks for it at all, whether a host has it, and what is noted where it has not.
 _Filter = tuple[Callable[[Wanted], object], Callable[[Wanted, Site], bool], Callable[[Wanted, Site], Refusal]]
 _FILTERS: tuple[_Filter, ...] = (
-    (_always, lambda wanted, site: site.state == "enabled", lambda wanted, site: Refusal(Constraint.STATE, site.state)),
-    (_always, lambda wanted, site: site.is_ready, lambda wanted, site: Refusal(Constraint.NOT_READY)),
-    (_always, lambda wanted, site: not site.is_unread, lambda wanted, site: Refusal(Constraint.UNREAD)),
+    (_always, _takes_machines, lambda wanted, site: _why_none(site)),
     (
         lambda wanted: wanted.avoid,
         lambda wanted, site: site.id not in wanted.avoid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -17,7 +17,6 @@ from portal.operations.states import ACTIVE
 from portal.quotas import ledger
 
 LATELY = timedelta(minutes=3)  # two whole minutes, and the one that is not over
-MIGRATION = "vm.migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +28,41 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Moves:
+    """How many machines are on their way from a host, and to it. Those that leave are operations of the host's own."""
+
+    leaving: int = 0
+    arriving: int = 0
+
+
+# Apps that move machines count by host what is under way, in one query.
+movers: list[Callable[[Collection[UUID]], Mapping[UUID, Moves]]] = []
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
-    """`claimed` is by resource of the ledger. `measured` None: nothing was, lately. `working` are all operations under
-    way on the host, `migrating` those of them that move a machine."""
+    """`claimed` is by resource of the ledger. `measured` None: nothing was, lately. `working` are operations under way
+    on the host, without those that move a machine away."""
 
     claimed: Mapping[str, int] = field(default_factory=dict)
     machines: int = 0
     measured: Measured | None = None
     working: int = 0
-    migrating: int = 0
+    moves: Moves = Moves()
 
 
 def standings(hosts: Iterable[Host]) -> Mapping[UUID, Standing]:
-    """Of each; four queries for any number."""
+    """Of each, in as many queries for any number."""
     ids = [host.pk for host in hosts]
     claimed, machines = ledger.used_by_account(ids), ledger.holders_by_account(ids, "vcpus")
-    measured, working = _measured(ids), _working(ids)
+    measured, working, moves = _measured(ids), _working(ids), _moves(ids)
     return {
         id: Standing(
             claimed=claimed.get(id, {}),
             machines=machines.get(id, 0),
             measured=measured.get(id),
-            working=sum(working.get(str(id), {}).values()),
-            migrating=working.get(str(id), {}).get(MIGRATION, 0),
+            working=working.get(str(id), 0) - moves.get(id, Moves()).leaving,
+            moves=moves.get(id, Moves()),
         )
         for id in ids
     }
@@ -62,12 +73,18 @@ def _measured(ids: list[UUID]) -> dict[UUID, Measured]:
     return {row.host_id: Measured(row.cpu_ms / max(row.length_ms, 1), row.memory_mib) for row in rows}
 
 
-def _working(ids: list[UUID]) -> dict[str, dict[str, int]]:
-    """By lane and kind."""
+def _working(ids: list[UUID]) -> dict[str, int]:
+    """By lane."""
     rows = Operation.objects.unscoped("counted for the provider's staff").filter(
         state__in=ACTIVE, lane__in=map(str, ids)
     )
-    found: dict[str, dict[str, int]] = {}
-    for lane, kind, count in rows.order_by().values_list("lane", "kind").annotate(Count("pk")):
-        found.setdefault(lane, {})[kind] = count
+    return dict(rows.order_by().values_list("lane").annotate(Count("pk")))
+
+
+def _moves(ids: list[UUID]) -> Mapping[UUID, Moves]:
+    found: dict[UUID, Moves] = {}
+    for count in movers:
+        for id, moves in count(ids).items():
+            known = found.get(id, Moves())
+            found[id] = Moves(known.leaving + moves.leaving, known.arriving + moves.arriving)
     return found

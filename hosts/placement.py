@@ -144,10 +144,10 @@ def _note(holder_id: UUID, wanted: Wanted, choice: Choice, index: int, refused: 
     site, load = choice.ranked[index], choice.loads[index]
     policy = "packing" if site.is_packed else "spreading"
     alone = "the only host that would do" if len(choice.ranked) == 1 else f"first by {policy}"
-    behind = zip(choice.ranked[index + 1 :], choice.loads[index + 1 :], strict=True)
-    reasons = _by_constraint(refused)
-    if later := {other.name: _load_words(round(100 * load)) if other.is_reachable else _AWAY for other, load in behind}:
-        reasons[Constraint.RANK] = later
+    behind: dict[str, list[str]] = defaultdict(list)
+    for other, its_load in zip(choice.ranked[index + 1 :], choice.loads[index + 1 :], strict=True):
+        words = _load_words(round(100 * its_load)) if other.is_reachable else "does not answer"
+        behind[words].append(other.name)
     Placement.objects.create(
         holder_id=holder_id,
         title=wanted.title,
@@ -155,13 +155,10 @@ def _note(holder_id: UUID, wanted: Wanted, choice: Choice, index: int, refused: 
         host_name=site.name,
         reason=f"{alone}: {_load_words(round(100 * load))}",
         wanted=_asked(wanted),
-        refused=reasons,
-        considered=len(refused) + len(later) + 1,
+        refused={**_by_reason(refused), **({Constraint.RANK: behind} if behind else {})},
+        considered=len(refused) + len(choice.ranked) - index,
     )
     forget_placements(holder_id, keep=KEPT_PER_HOLDER)
-
-
-_AWAY = "does not answer"
 
 
 @cache
@@ -176,16 +173,16 @@ def _note_refusal(decision: Decision, words: str) -> None:
         title=decision.wanted.title,
         reason=words[:500],
         wanted=_asked(decision.wanted),
-        refused=_by_constraint(decision.refused),
+        refused=_by_reason(decision.refused),
         considered=len(decision.refused),
     )
     forget_refusals()
 
 
-def _by_constraint(refused: Mapping[str, Refusal]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = defaultdict(dict)
+def _by_reason(refused: Mapping[str, Refusal]) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for name, refusal in refused.items():
-        found[refusal.constraint][name] = refusal.detail
+        found[refusal.constraint][refusal.detail].append(name)
     return found
 
 

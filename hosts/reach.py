@@ -54,6 +54,11 @@ def hosts_of_each(pools: Iterable[StoragePool]) -> Mapping[UUID, frozenset[UUID]
     return {id: frozenset(hosts[key]) for id, key in wanted.items()}
 
 
+def is_same(pool: StoragePool, other: StoragePool) -> bool:
+    """Whether what lies in the one is found in the other, on whichever host."""
+    return _key(pool) == _key(other)
+
+
 def sharers() -> Mapping[tuple[UUID, str], tuple[UUID, ...]]:
     """By host and name each pool that several hosts share, with all of these: those that answer first, then by name."""
     by_storage: dict[tuple[object, ...], list[StoragePool]] = defaultdict(list)

@@ -32,7 +32,9 @@ from portal.tenancy.roles import Permission
 
 def hosts(actor: Actor) -> QuerySet[Host]:
     actor.require(Permission.HOST_READ)
-    return Host.objects.select_related("cluster", "access").prefetch_related("storage_pools", "cluster__hosts")
+    return Host.objects.select_related("cluster", "access").prefetch_related(
+        "storage_pools", "cluster__hosts__storage_pools"
+    )
 
 
 def names_of_hosts() -> list[str | None]:

@@ -5,10 +5,11 @@ class VmsConfig(AppConfig):
     name = "vms"
 
     def ready(self) -> None:
+        from hosts import map as of_map
         from hosts import observe, spare, suspicion
         from portal.core import health
         from portal.web import navigation
-        from vms import drift_health, metered, observed, selectors, storage, usage, workflows  # noqa: F401  registers the kinds of operation
+        from vms import drift_health, metered, moves, observed, selectors, storage, usage, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
         from vms.maintenance import drain, roll  # noqa: F401  registers theirs
         from vms.reconcile.turn import Reconciler
@@ -19,6 +20,7 @@ class VmsConfig(AppConfig):
         observe.reading_listeners.append(observed.take_reading)
         observe.sample_listeners.append(usage.take_sample)
         observe.round_listeners.append(Reconciler().turn)
+        of_map.movers.append(moves.under_way)
         spare.local_on = storage.local_on
         suspicion.suspected_listeners.append(failover.begin)
         suspicion.returned_listeners.append(failover.take_back)

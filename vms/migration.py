@@ -176,7 +176,7 @@ def _target(vm: VM, host: Host, files: _Files, own: Sequence[StoragePool]) -> Ta
     if files.points[vm.pk] and any(pool.pk not in reached for pool in pools):
         obstacles += _of_snapshots(files.points[vm.pk])
     if is_transferred(vm, copied) and not host.uri_for_peers:
-        obstacles.append("Other hosts do not know how to reach it: set the address by which they do (`peer_uri`).")
+        obstacles.append("Other hosts do not know how to reach it: set its address for other hosts (`peer_uri`).")
     return Target(host, tuple(obstacles), copied)
 
 

@@ -24,7 +24,9 @@ class PlacementOut(serializers.Serializer[Any]):
     wanted = serializers.DictField()
     considered = serializers.IntegerField(help_text="How many hosts were looked at.")
     refused = serializers.DictField(
-        child=serializers.DictField(child=serializers.CharField()), help_text="By constraint, then by host."
+        source="reasons",
+        child=serializers.DictField(child=serializers.CharField()),
+        help_text="By constraint, then by host.",
     )
     created_at = serializers.DateTimeField()
 

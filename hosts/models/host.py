@@ -45,6 +45,7 @@ class Host(Row):
     `dedicated_cpus` is too: the last so many CPUs are for dedicated machines alone. `controls` are those of
     hosts.driver.types.Controls, as the preflight's guest found them. `suspected_at` is since when it seems to have
     failed, and `suspicion` by which signs (hosts.failure); `failed_at` is when it was certain that it was off.
+    `arrival` is how the last migration to it ended (hosts.arrivals); {} before the first.
     """
 
     name = models.CharField(max_length=63, unique=True)
@@ -84,6 +85,7 @@ class Host(Row):
     suspected_at = models.DateTimeField(null=True)
     suspicion = models.CharField(max_length=300, blank=True)
     failed_at = models.DateTimeField(null=True)
+    arrival = models.JSONField(default=dict)
 
     class Meta:
         ordering = ["name"]

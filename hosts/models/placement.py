@@ -17,8 +17,9 @@ class Placement(Row):
     """A decision, with the reason for every host that was not chosen.
 
     `holder_id` is the machine (or disk) that was placed, `title` whose it was; `wanted` what it asked for. `reason`
-    says why this host came first, or what was told where none did (then `host_name` is ""). `refused` is by constraint:
-    {"capacity": {"host": "2 vCPUs short"}}. The newest few are kept for each holder, and the newest refusals of all.
+    says why this host came first, or what was told where none did (then `host_name` is ""). `refused` is by constraint
+    and words, for there may be a thousand: {"capacity": {"2 vCPUs short": ["host", "other"]}}. The newest few are kept
+    for each holder, and the newest refusals of all.
     """
 
     holder_id = models.UUIDField()
@@ -36,6 +37,14 @@ class Placement(Row):
             models.Index(fields=["holder_id", "-id"], name="placement_by_holder"),
             models.Index(fields=["-id"], condition=models.Q(host_name=""), name="refused_placements"),
         ]
+
+    @property
+    def reasons(self) -> dict[str, dict[str, str]]:
+        """By constraint, of each host: {"capacity": {"host": "2 vCPUs short"}}."""
+        return {
+            constraint: {name: words for words, names in hosts.items() for name in names}
+            for constraint, hosts in self.refused.items()
+        }
 
 
 def forget_refusals() -> None:

@@ -99,6 +99,13 @@ class PolicyForm(forms.Form):
     )
     cluster = forms.ChoiceField(required=False, help_text="Only an empty host changes it, and is checked anew then.")
     labels = LabelsField(LABELS)
+    peer_uri = forms.CharField(
+        label="Address for other hosts",
+        max_length=300,
+        required=False,
+        help_text="The libvirt URI by which other hosts hand machines over to it; empty: the one that Berth uses.",
+        widget=forms.TextInput(attrs={"placeholder": "qemu+tls://host/system", "spellcheck": "false"}),
+    )
     dedicated_cpus = forms.IntegerField(
         label="CPUs for dedicated machines",
         min_value=0,

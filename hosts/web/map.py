@@ -76,7 +76,8 @@ class HostOnMap:
     state_look: str
     labels: list[str]
     machines: int
-    migrating: int
+    leaving: int
+    arriving: int
     working: int
     seen_at: datetime | None
     bars: Sequence[Bars]
@@ -158,8 +159,9 @@ def _host(host: Host, standing: Standing, amounts: Mapping[str, Amounts]) -> Hos
         state_look=STATE_LOOKS[host.state],
         labels=host.labels,
         machines=standing.machines,
-        migrating=standing.migrating,
-        working=standing.working - standing.migrating,
+        leaving=standing.moves.leaving,
+        arriving=standing.moves.arriving,
+        working=standing.working,
         seen_at=host.seen_at,
         bars=_bars(amounts),
     )

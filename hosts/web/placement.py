@@ -52,6 +52,7 @@ class PlacementCard:
 
 
 def card(found: Placement) -> PlacementCard:
+    refused = found.reasons
     return PlacementCard(
         at=found.created_at,
         title=found.title,
@@ -59,7 +60,7 @@ def card(found: Placement) -> PlacementCard:
         reason=found.reason,
         wanted=_wanted(found.wanted),
         considered=found.considered,
-        reasons=[_reason(constraint, hosts) for constraint in Constraint if (hosts := found.refused.get(constraint))],
+        reasons=[_reason(constraint, hosts) for constraint in Constraint if (hosts := refused.get(constraint))],
     )
 
 

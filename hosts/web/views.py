@@ -59,7 +59,7 @@ def host_add(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def host_detail(request: HttpRequest, name: str) -> HttpResponse:
-    """One host with its facts; POST changes its policy, labels and cluster."""
+    """One host with its facts; POST changes its policy, labels, cluster and address for others."""
     actor = actor_of(request)
     host = selectors.host(actor, name)
     now = {**model_to_dict(host, fields=list(PolicyForm.base_fields)), "cluster": host.cluster.slug}
@@ -83,6 +83,7 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
 def _change(actor: Actor, host: Host, wanted: dict[str, Any]) -> None:
     services.set_cluster(actor=actor, host=host, cluster=wanted.pop("cluster") or host.cluster.slug)
     services.set_labels(actor=actor, host=host, labels=wanted.pop("labels"))
+    services.set_peer_uri(actor=actor, host=host, uri=wanted.pop("peer_uri"))
     services.set_policy(actor=actor, host=host, **wanted)
 
 

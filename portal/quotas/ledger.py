@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, F, Sum
+from django.db.models import Count, F, Q, Sum
 
 from portal.core.errors import Conflict
 from portal.quotas.models import Account, Claim
@@ -42,12 +42,18 @@ def hold(account_id: UUID, holder_id: UUID, wanted: Mapping[str, int], limits: M
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("hold() belongs into the transaction of what it pays for")
     lock(account_id)
-    held_now = held(account_id, holder_id)
-    totals = used(account_id)
+    held_now, totals = _held_and_used(account_id, holder_id)
     for resource, amount in wanted.items():
         requested = amount - held_now.get(resource, 0)
         _check(resource, limits.get(resource), totals.get(resource, 0), requested)
     _write(account_id, holder_id, held_now, wanted)
+
+
+def _held_and_used(account_id: UUID, holder_id: UUID) -> tuple[dict[str, int], dict[str, int]]:
+    own = Sum("amount", filter=Q(holder_id=holder_id))
+    rows = Claim.objects.filter(account_id=account_id).values_list("resource").annotate(total=Sum("amount"), own=own)
+    found = list(rows)
+    return {resource: own for resource, _, own in found if own}, {resource: total for resource, total, _ in found}
 
 
 def release(holder_id: UUID, account_id: UUID | None = None) -> None:

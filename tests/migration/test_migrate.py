@@ -11,7 +11,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import Journey, PowerState
+from hosts.driver.types import Journey, MigrationFacts, PowerState
 from hosts.models import Cluster, Host, StoragePool
 from hosts.observe import Reading
 from portal.core.errors import Conflict, Forbidden, Invalid
@@ -487,3 +487,19 @@ def test_its_host_tells_nothing_while_it_moves(world: World, host: MemoryHost, n
     assert run(operation).state == "succeeded"
     observed.take_reading(near, Reading(timezone.now(), [], []))
     assert fresh(vm).is_missing
+
+
+def test_a_host_remembers_how_the_last_one_to_it_ended(
+    world: World, near: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert move(world.machines["cold"]).state == "succeeded"
+    assert Host.objects.get(pk=near.pk).arrival == {}  # the hosts did not speak to each other
+    refused = MigrationFacts(0, 0, True, error="unable to connect to server: Connection refused")
+    with monkeypatch.context() as broken:
+        broken.setattr(memory.MemoryDriver, "migrate", lambda *given, **more: refused)
+        failed = move(world.machines["web"])
+    assert (failed.error or {})["code"] == "migration_failed"
+    arrival = Host.objects.get(pk=near.pk).arrival
+    assert (arrival["source"], arrival["has_arrived"]) == ("one", False)
+    assert move(world.machines["web"]).state == "succeeded"
+    assert Host.objects.get(pk=near.pk).arrival["has_arrived"] is True

@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from hosts import selectors
 from hosts.access import access_in
 from hosts.checklist import Verdict, checks
-from hosts.models import Host, HostAccess
+from hosts.models import Host, HostAccess, StoragePool
+from portal.tenancy.gate import SYSTEM
 from tests.keys import Authority
 from tests.world import World, make_host
 
 pytestmark = pytest.mark.django_db
+ARRIVED = {"at": "2026-05-03T10:00:00+00:00", "source": "b", "has_arrived": True}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,14 @@ def test_one_thing_is_amiss(world: World, changes: dict[str, Any], name: str) ->
         ({"verdicts": [{"accelerator": "kvm", "clock_offset": -7.4}]}, "Clock", Verdict.WARN, "7 s behind"),
         ({"verdicts": [{"accelerator": "kvm", "clock_offset": 90}]}, "Clock", Verdict.FAIL, "90 s ahead of"),
         ({"accelerator": "qemu"}, "Accelerator", Verdict.WARN, "Emulation"),
-        ({}, "Migration ports", Verdict.UNCHECKED, "Not tried"),
+        ({}, "Migration ports", Verdict.UNCHECKED, "Not tried yet"),
+        ({"arrival": ARRIVED}, "Migration ports", Verdict.OK, "A machine came from b on 3 May 2026"),
+        (
+            {"arrival": {**ARRIVED, "has_arrived": False}},
+            "Migration ports",
+            Verdict.WARN,
+            "from b on 3 May 2026, failed",
+        ),
     ],
 )
 def test_a_verdict_with_words(world: World, changes: dict[str, Any], name: str, verdict: Verdict, words: str) -> None:
@@ -68,6 +78,22 @@ def test_a_pool_that_fills_up_and_one_that_is_gone(world: World) -> None:
     host.storage_pools.update(error="cannot open directory")
     (found,) = [check for check in checks(host) if check.name == "Pool berth"]
     assert (found.verdict, found.detail) == (Verdict.FAIL, "cannot open directory")
+
+
+def test_which_hosts_see_the_same_storage(world: World) -> None:
+    two, three = make_host("two"), make_host("three")
+
+    def told() -> tuple[Verdict, str]:
+        host = selectors.host(SYSTEM, "one")
+        (found,) = [check for check in checks(host) if check.name == "Storage berth"]
+        return found.verdict, found.detail
+
+    assert told() == (Verdict.WARN, "Not recognised: no token could be written to it, or read")
+    StoragePool.objects.update(storage_id="a" * 32)
+    StoragePool.objects.filter(host=three).update(storage_id="b" * 32)
+    assert told() == (Verdict.OK, "The same as on two")
+    StoragePool.objects.filter(host=two).update(error="gone")
+    assert told() == (Verdict.OK, "Of this host alone")
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(90, Verdict.OK), (3, Verdict.WARN)])

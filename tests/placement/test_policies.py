@@ -99,7 +99,7 @@ def _place(held: dict[UUID, tuple[str, str]], vcpus: int, memory_mib: int, label
     assert labels <= set(host.labels)
     held[holder] = (host.name, label)
     told = Placement.objects.get(holder_id=holder)
-    others = [name for hosts in told.refused.values() for name in hosts]
+    others = [name for hosts in told.reasons.values() for name in hosts]
     assert sorted([*others, told.host_name]) == sorted(Host.objects.values_list("name", flat=True))
 
 

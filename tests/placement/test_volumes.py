@@ -61,7 +61,7 @@ def test_the_decision_is_kept_as_long_as_it(world: World) -> None:
     answer = create(world)
     (told,) = Placement.objects.filter(holder_id=answer.json()["volume"]["id"])
     assert (told.title, told.host_name, told.wanted) == ("acme/data", "one", {"disk_gib": 2})
-    assert told.refused == {"state": {"aaa": "cordoned"}}
+    assert told.reasons == {"state": {"aaa": "cordoned"}}
     volume = Volume.objects.unscoped("test").get(pk=answer.json()["volume"]["id"])
     forget(Operation.objects.unscoped("test").get(target_id=volume.pk))
     assert not Placement.objects.filter(holder_id=volume.pk).exists()

@@ -6,15 +6,20 @@ import re
 
 from django.utils import timezone
 
+from hosts.map import Moves, standings
 from hosts.models import Host, HostUsage
 from hosts.models.usage import MINUTE
+from portal.operations import services as operations
+from portal.operations.models import Operation
 from portal.quotas.models import Account, Claim
+from portal.tenancy.gate import SYSTEM
 from tests.web.conftest import Browser
 from tests.web.test_queries import queries
-from tests.world import World
+from tests.world import World, make_host
+from vms.workflows.migrate import MIGRATE
 
 MAP = "/provider/clusters/"
-QUERIES = 23
+QUERIES = 25
 
 
 def fill(world: World, count: int) -> None:
@@ -58,6 +63,19 @@ def test_a_host_that_takes_no_machines_says_so_beside_its_health(world: World, b
     page = words(browser("auditor").get(MAP).content)
     assert "cordoned" in page
     assert "ready" in page
+
+
+def test_machines_that_come_are_seen_as_well_as_those_that_leave(world: World, browser: Browser) -> None:
+    target = make_host("two")
+    Operation.objects.unscoped("test").all().delete()
+    ways = {"from": str(world.host.pk), "to": str(target.pk)}
+    operations.submit(
+        MIGRATE, actor=SYSTEM, target=world.machines["web"], title="Move web", params=ways, lane=world.host.pk
+    )
+    page = words(browser("auditor").get(MAP).content)
+    assert page.count("1 leaving") == page.count("1 arriving") == 1
+    assert "1 operation under way" not in page
+    assert standings([world.host, target])[target.pk].moves == Moves(arriving=1)
 
 
 def test_two_hundred_hosts_cost_what_ten_do(world: World, browser: Browser) -> None:

@@ -206,6 +206,20 @@ class TestHosts:
         assert answer.context["form"].errors["cpu_ratio"]
         assert Host.objects.get().cpu_ratio == 8
 
+    def test_the_address_for_other_hosts(self, world: World, admin: Client) -> None:
+        sent = {
+            "cpu_ratio": "8",
+            "memory_ratio": "1",
+            "memory_reserved_mib": "0",
+            "peer_uri": "qemu+ssh://root@one-b/system",
+        }
+        assert admin.post("/provider/hosts/one/", sent).status_code == 302
+        assert Host.objects.get().uri_for_peers == "qemu+ssh://root@one-b/system"
+        assert "one-b" in admin.get("/provider/hosts/one/").content.decode()
+        answer = admin.post("/provider/hosts/one/", {**sent, "peer_uri": "test:///default"})
+        assert answer.status_code == 422
+        assert answer.context["form"].errors["peer_uri"]
+
     def test_cordon_and_back(self, world: World, admin: Client) -> None:
         assert "cordoned" in words(admin.post("/provider/hosts/one/state/", {"state": "cordoned"}, follow=True))
         assert "Uncordon" in words(admin.get("/provider/hosts/one/"))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from hosts import pool_watch
 from hosts.driver.types import DomainFacts, Inventory
 from hosts.models import Host
 from vms import addresses
@@ -44,6 +45,7 @@ class Reconciler:
                     self._take(host, reading, rows)
 
     def _take(self, host: HostRow, inventory: Inventory, rows: Rows) -> None:
+        pool_watch.take_contents(host.id, inventory.pools)
         addresses.note_unknown(host.id, host.cluster_id, inventory, rows.names)
         Host.objects.filter(pk=host.id, is_unknown=True).update(is_unknown=False)
         findings = _with_lost_disks([*compare.findings(host, inventory, rows), *_power(host, inventory, rows)])

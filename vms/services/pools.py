@@ -55,7 +55,7 @@ def hosts_with(wanted: StorageClass | None) -> frozenset[UUID] | None:
     """The hosts that have a pool of that class; None for all, where no class is wanted."""
     if wanted is None:
         return None
-    return frozenset(StoragePool.objects.filter(storage_class=wanted).values_list("host_id", flat=True))
+    return frozenset(StoragePool.objects.filter(storage_class=wanted, error="").values_list("host_id", flat=True))
 
 
 def require_room(pool: StoragePool, gib: int) -> None:
@@ -106,7 +106,7 @@ def hold(host: Host, holder_id: UUID, wanted: Mapping[str, int]) -> None:
 
 
 def _takes(pool: StoragePool) -> bool:
-    return pool.takes_disks and (pool.is_ready or pool.is_default)
+    return pool.takes_disks and not pool.error and (pool.is_ready or pool.is_default)
 
 
 def _has_room(pool: StoragePool, gib: int) -> bool:

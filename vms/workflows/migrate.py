@@ -18,7 +18,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from hosts import reach
+from hosts import arrivals, reach
 from hosts.connections import fenced_driver
 from hosts.driver import errors
 from hosts.driver.base import Driver
@@ -41,6 +41,7 @@ from vms.workflows.common import machine, observe_now
 from vms.workflows.watch import Watch
 
 _ON = (PowerState.RUNNING, PowerState.PAUSED)
+FAILED = "migration_failed"
 _GONE = (errors.Unreachable, errors.Timeout)
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def go(context: StepContext) -> Output:
     if not _is_there(move):
         if facts.error:
             logger.warning("migration of %s failed: %s", move.vm.pk, facts.error)
-        raise StepFailed("migration_failed", "The hosts could not do it, and the machine stays where it was.")
+        raise StepFailed(FAILED, "The hosts could not do it, and the machine stays where it was.")
     return _take(move)
 
 
@@ -320,13 +321,22 @@ def settle(operation: Operation) -> None:
 def give_back(operation: Operation) -> None:
     """Where it was never begun, there are no files of the disks that were to be copied."""
     settle(operation)
+    if (operation.error or {}).get("code") == FAILED:
+        _tell_hosts(operation, has_arrived=False)
     if not operation.steps.filter(name="move").exclude(state=StepState.WAITING).exists():
         Layer.objects.filter(pk__in=[ids["to"] for ids in operation.params["disks"].values()]).delete()
+
+
+def _tell_hosts(operation: Operation, *, has_arrived: bool) -> None:
+    """Where nothing but the definition went, the hosts have not spoken to each other."""
+    if operation.params["is_transferred"]:
+        arrivals.note(operation.params["to"], operation.params["from"], has_arrived=has_arrived)
 
 
 def migrated(operation: Operation, outputs: Mapping[str, Any]) -> None:
     """Told with what it has cost, and without the names of hosts: its owner reads it."""
     settle(operation)
+    _tell_hosts(operation, has_arrived=True)
     cost = {name: outputs[name] for name in ("downtime_ms", "total_ms", "sent_bytes") if name in outputs}
     actor = operations.actor_of(operation)
     after = {"is_live": operation.params["is_live"], **cost}
