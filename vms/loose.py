@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -17,10 +21,11 @@ def of(host: Host) -> QuerySet[Volume]:
     return rows.filter(vm=None, layer__pool__host=host)
 
 
-def staying(host: Host) -> int:
-    """How many lie where no other host sees them."""
-    shared = [name for id, name in reach.sharers() if id == host.pk]
-    return of(host).exclude(layer__pool__name__in=shared).count()
+def staying(hosts: Iterable[Host]) -> Mapping[UUID, int]:
+    """By host how many lie where no other host sees them. As many queries for one host as for all."""
+    shared, rows = reach.sharers(), Volume.objects.unscoped("the provider's hosts").order_by()
+    places = rows.filter(vm=None, layer__pool__host__in=hosts).values_list("layer__pool__host", "layer__pool__name")
+    return Counter(place[0] for place in places if place not in shared)
 
 
 def take_to(volume: Volume, host: Host) -> bool:

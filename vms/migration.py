@@ -11,6 +11,7 @@ from hosts import placement, reach, service_class
 from hosts.choice import Choice, Constraint, Refusal, Wanted, choose
 from hosts.driver.types import Accelerator, Firmware
 from hosts.models import Host, StoragePool
+from hosts.service_class import Promise
 from vms import layers
 from vms.models import VM, Layer, Power, Snapshot, SnapshotState, Volume
 from vms.wanted import Bond, asked, bonds_of
@@ -121,9 +122,25 @@ class _Neighbours:
         self.pools: dict[UUID, list[StoragePool]] = defaultdict(list)
         for pool in StoragePool.objects.filter(host__in=self._hosts, error="").select_related("storage_class", "host"):
             self.pools[pool.host_id].append(pool)
+        self._reached: dict[tuple[UUID, frozenset[UUID]], Mapping[UUID, StoragePool]] = {}
+        self._promises: dict[tuple[UUID, Promise], str] = {}
 
     def of(self, vm: VM) -> list[Host]:
         return [host for host in self._hosts if host.cluster_id == vm.host.cluster_id and host.pk != vm.host_id]
+
+    def reached(self, pools: Sequence[StoragePool], host: Host) -> Mapping[UUID, StoragePool]:
+        """As reach.counterparts; once for all machines with files in the same pools."""
+        key = host.pk, frozenset(pool.pk for pool in pools)
+        if key not in self._reached:
+            self._reached[key] = reach.counterparts_among(pools, self.pools[host.pk])
+        return self._reached[key]
+
+    def why_not(self, promise: Promise, host: Host) -> str:
+        """Why it cannot be kept there; once for all machines with the same one."""
+        key = host.pk, promise
+        if key not in self._promises:
+            self._promises[key] = service_class.why_not(promise, host)
+        return self._promises[key]
 
 
 def _candidate(vm: VM, files: _Files, neighbours: _Neighbours, bonds: tuple[Bond, ...]) -> Candidate:
@@ -132,7 +149,8 @@ def _candidate(vm: VM, files: _Files, neighbours: _Neighbours, bonds: tuple[Bond
         "uses_reserve": True,
         "processor": processor_of(vm),
     }
-    targets = [_target(vm, host, files, neighbours.pools[host.pk]) for host in neighbours.of(vm)]
+    pools = files.pools(vm)
+    targets = [_target(vm, host, pools, files, neighbours) for host in neighbours.of(vm)]
     return Candidate(vm, asked(vm, bonds, more), bonds, files.beside(vm), tuple(targets))
 
 
@@ -164,15 +182,15 @@ def is_transferred(vm: VM, copied: Iterable[Volume]) -> bool:
     return is_live(vm) or bool(list(copied)) or vm.firmware == Firmware.UEFI
 
 
-def _target(vm: VM, host: Host, files: _Files, own: Sequence[StoragePool]) -> Target:
-    """`own` are the pools that the host has."""
-    pools = files.pools(vm)
-    reached = reach.counterparts_among(pools, own)
+def _target(vm: VM, host: Host, pools: Sequence[StoragePool], files: _Files, neighbours: _Neighbours) -> Target:
+    """`pools` are those that the machine has files in."""
+    reached = neighbours.reached(pools, host)
     copied = _copied(files.volumes[vm.pk], reached)
     obstacles = _of_processor(vm, host)
-    if reason := service_class.why_not(vm.promise, host):
+    if reason := neighbours.why_not(vm.promise, host):
         obstacles.append(f"It cannot keep what the machine is promised: {reason}.")
-    obstacles += _of_storage(copied, {pool.storage_class_id for pool in own})
+    if copied:
+        obstacles += _of_storage(copied, {pool.storage_class_id for pool in neighbours.pools[host.pk]})
     if files.points[vm.pk] and any(pool.pk not in reached for pool in pools):
         obstacles += _of_snapshots(files.points[vm.pk])
     if is_transferred(vm, copied) and not host.uri_for_peers:

@@ -158,6 +158,18 @@ def test_it_says_what_the_service_does(world: World, near: Host, far: Host) -> N
     assert Host.objects.get(pk=begun.params["to"]).name == planned[first.pk]
 
 
+def test_a_rolling_plan_leaves_out_what_is_not_rolled_over(world: World, near: Host) -> None:
+    Host.objects.filter(pk=near.pk).update(state="maintenance")
+    assert [each.host.name for each in reading.rolling_plan(SYSTEM, world.host.cluster)] == ["one"]
+
+
+def test_volumes_of_no_machine_that_would_stay_are_told(world: World, far: Host) -> None:
+    world.volume()
+    assert plan(world).loose_volumes == 1
+    answer = world.caller("admin").get(f"/api/v1/hosts/{world.host.name}/drain-plan")
+    assert answer.json()["loose_volumes"] == 1
+
+
 def test_a_rolling_plan_is_one_for_each_host(world: World, near: Host) -> None:
     plans = reading.rolling_plan(SYSTEM, world.host.cluster)
     assert [(found.host.name, len(found.moves), found.is_possible) for found in plans] == [

@@ -54,4 +54,4 @@ def test_others_stay(bench: Bench, change: str) -> None:
     loose.leave(here)
     assert bench.volume(str(volume.pk)).layer.pool.host_id == here.pk
     assert ledger.held(here.pk, volume.pk) == {"disk_gib": 2}
-    assert loose.staying(here) == (change == "unshared")
+    assert loose.staying([here])[here.pk] == (change == "unshared")

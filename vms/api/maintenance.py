@@ -49,6 +49,7 @@ class DrainPlanOut(serializers.Serializer[Any]):
     state = serializers.CharField(source="host.state")
     possible = serializers.BooleanField(source="is_possible", help_text="Every machine has a place to go.")
     copied_gib = serializers.IntegerField()
+    loose_volumes = serializers.IntegerField(help_text="Of no machine, where no other host sees them: they stay.")
     moves = MoveOut(many=True, help_text="In the order in which they go.")
 
 

@@ -55,10 +55,11 @@ class Move:
 
 @dataclass(frozen=True)
 class Plan:
-    """Of one host, in the order in which its machines go."""
+    """Of one host, in the order in which its machines go. `loose_volumes` of no machine stay."""
 
     host: Host
     moves: tuple[Move, ...]
+    loose_volumes: int = 0
 
     @property
     def staying(self) -> list[Move]:

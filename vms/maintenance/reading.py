@@ -8,13 +8,13 @@ from dataclasses import replace
 from uuid import UUID
 
 from hosts import placement
-from hosts.models import Cluster, Host
+from hosts.models import Cluster, Host, HostState
 from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.roles import Permission
-from vms import migration
+from vms import loose, migration
 from vms.maintenance.plan import Move, Plan, in_turn, simulate
-from vms.models import VM, Lifecycle, Volume
+from vms.models import VM, Lifecycle
 from vms.selectors import actions
 from vms.states import Action
 
@@ -33,14 +33,10 @@ def plan_of(actor: Actor, host: Host) -> Plan:
 
 
 def rolling_plan(actor: Actor, cluster: Cluster) -> list[Plan]:
-    """Each host by itself, onto the others as they are now; queries as for one."""
+    """Each host that a roll would drain by itself, onto the others as they are now; queries as for one."""
     actor.require(Permission.HOST_READ)
-    return _plans(list(cluster.hosts.select_related("cluster").order_by("name")))
-
-
-def loose_volumes(host: Host) -> int:
-    """How many volumes of no machine lie in its pools; they stay."""
-    return Volume.objects.unscoped("counted").filter(vm=None, layer__pool__host=host).count()
+    hosts = cluster.hosts.filter(state=HostState.ENABLED).select_related("cluster")
+    return _plans(list(hosts.order_by("name")))
 
 
 def why_stuck(vm: VM) -> str:
@@ -64,4 +60,8 @@ def _plans(hosts: list[Host]) -> list[Plan]:
         return replace(move, waits=operation.title) if operation else move
 
     plans = [simulate(host, candidates[host.pk], sites, why_not) for host in hosts]
-    return [replace(plan, moves=tuple(waiting(move) for move in plan.moves)) for plan in plans]
+    volumes = loose.staying(hosts)
+    return [
+        replace(plan, moves=tuple(waiting(move) for move in plan.moves), loose_volumes=volumes.get(plan.host.pk, 0))
+        for plan in plans
+    ]

@@ -223,6 +223,8 @@ def _parameters(domain: libvirt.virDomain, spec: DomainSpec, journey: Journey) -
         found[libvirt.VIR_MIGRATE_PARAM_MIGRATE_DISKS] = list(journey.copied)
     if journey.mib_per_second:
         found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = journey.mib_per_second
+        if journey.convergence is Convergence.POST_COPY:  # the one before does not bind after the switch
+            found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = journey.mib_per_second
     return found
 
 

@@ -54,8 +54,8 @@ def host_drain(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "form": form,
         "host": host,
-        "plan": _told(plan),
-        "loose_volumes": reading.loose_volumes(host),
+        "plan": {**_summary(plan), "moves": [_line(move) for move in plan.moves]},
+        "loose_volumes": plan.loose_volumes,
         "verdict": _verdict(actor, "host", host),
     }
     return render(request, "hosts/drain.html", context, status=status_of(form))
@@ -72,7 +72,7 @@ def cluster_roll(request: HttpRequest, slug: str) -> HttpResponse:
             with refusals_in(form):
                 begun = roll_cluster(actor=actor, cluster=cluster, **form.cleaned_data)
                 return redirect("operation-detail", begun.pk)
-    plans = [_told(plan) for plan in reading.rolling_plan(actor, cluster)]
+    plans = [_summary(plan) for plan in reading.rolling_plan(actor, cluster)]
     context = {"form": form, "cluster": cluster, "plans": plans, "verdict": _verdict(actor, "cluster", cluster)}
     return render(request, "hosts/roll.html", context, status=status_of(form))
 
@@ -84,7 +84,7 @@ def _verdict(actor: Actor, kind: str, target: Any) -> Verdict:
     return Verdict(False, f"“{operation.title}” is still under way.") if operation else ALLOWED
 
 
-def _told(plan: Plan) -> dict[str, Any]:
+def _summary(plan: Plan) -> dict[str, Any]:
     count, staying = len(plan.moves), len(plan.staying)
     if not count:
         words = "No machine is on it."
@@ -97,7 +97,6 @@ def _told(plan: Plan) -> dict[str, Any]:
         "words": words,
         "is_possible": plan.is_possible,
         "copied_gib": plan.copied_gib,
-        "moves": [_line(move) for move in plan.moves],
     }
 
 
