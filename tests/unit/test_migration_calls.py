@@ -10,7 +10,7 @@ import pytest
 
 from hosts.driver.kvm import migrate
 from hosts.driver.kvm.domains import _state
-from hosts.driver.types import DomainSpec, Journey
+from hosts.driver.types import Convergence, DomainSpec, Journey
 from tests.driver.guests import guest
 
 UNDER_WAY = {"operation": libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT, "type": libvirt.VIR_DOMAIN_JOB_UNBOUNDED}
@@ -44,6 +44,9 @@ class Domain:
 
     def jobStats(self) -> dict[str, int]:
         return self.jobs.pop(0) if len(self.jobs) > 1 else self.jobs[0]
+
+    def XMLDesc(self, flags: int) -> str:
+        return "<domain/>"
 
     def abortJob(self) -> None:
         self.aborted += 1
@@ -109,3 +112,16 @@ def test_what_an_earlier_attempt_has_left_is_begun_again(
 def test_a_guest_is_whole_unless_post_copy_owes_it_memory(reason: int, is_whole: bool) -> None:
     found: Any = Domain(guest(), NONE, state=[libvirt.VIR_DOMAIN_RUNNING, reason])
     assert _state(found).is_whole is is_whole
+
+
+@pytest.mark.parametrize("convergence", list(Convergence))
+def test_a_limit_binds_after_the_switch_to_post_copy_as_well(
+    monkeypatch: pytest.MonkeyPatch, convergence: Convergence
+) -> None:
+    monkeypatch.setattr(migrate, "destination_xml", lambda *_: "")
+    spec = guest()
+    domain: Any = Domain(spec, NONE)
+    found = migrate._parameters(domain, spec, Journey("", mib_per_second=7, convergence=convergence))
+    assert found[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] == 7
+    after = found.get(libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY)
+    assert after == (7 if convergence is Convergence.POST_COPY else None)
