@@ -22,6 +22,9 @@ class Host:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def is_up(self) -> bool:
+        return subprocess.run(["virsh", "-c", self.uri, "uri"], capture_output=True, timeout=60).returncode == 0
+
     def state(self, vm_id: str) -> str:
         return self.virsh("domstate", vm_id)
 
