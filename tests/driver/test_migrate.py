@@ -167,7 +167,7 @@ def test_what_should_be_off_and_runs_does_not_go(pair: Pair, machine: DomainSpec
 def test_one_that_is_ended_stays(pair: Pair, machine: DomainSpec) -> None:
     journey = pair.journey(copied=("vdb",), mib_per_second=1)
     pair.begin(there(machine), journey)
-    assert pair.source.end_migration(machine.uuid)
+    wait_until(lambda: pair.source.end_migration(machine.uuid))  # not at once where QEMU takes its time
     settle(pair, machine)
     assert pair.running_on() == ["source"]
 

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.service, pytest.mark.timeout(1200)]
 NAMES = ("local", "second")
 OWN = "own"
 COUNT = "{ (n=0; while :; do n=$((n+1)); echo $n >> /tmp/beats; sleep 0.1; done) & }"
+WRITE = "{ (while :; do dd if=/dev/zero of=/tmp/busy bs=1M count=20 conv=notrunc 2>/dev/null; done) & }"
 HASH = "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vdb bs=1M count=24 skip=100 2>/dev/null | sha256sum"
 
 
@@ -114,3 +116,21 @@ def test_cancelled_half_way_it_goes_on_where_it_was(cloud: Cloud, machine: str) 
     assert cloud.runs_on(machine) == [here]
     assert beats(cloud, machine) > before
     assert cloud.stack.manage("audit", "--json").strip() == "[]"
+
+
+def test_a_guest_that_writes_faster_than_is_sent_arrives_by_post_copy(cloud: Cloud) -> None:
+    """No number of passes would ever be enough."""
+    vm_id = str(cloud.stack.create(f"t-{secrets.token_hex(4)}")["id"])
+    with at_console(cloud, vm_id) as guest:
+        guest.command(WRITE)
+    cloud.set("PATCH", "/clusters/default", {"migration_mib_s": 8, "convergence": "post-copy"})
+    here = cloud.host_of(vm_id)
+    there = other_than(here)
+    begun = cloud.post(f"/vms/{vm_id}/actions/migrate", {"host": there})
+    reason = partial(cloud.view(here).virsh, "domstate", vm_id, "--reason")
+    wait_until(lambda: "post-copy" in reason(), PATIENCE, "the switch to post-copy")
+    assert cloud.stack.finished(begun, PATIENCE, user="admin")["status"] == "succeeded"
+    cloud.set("PATCH", "/clusters/default", {"migration_mib_s": 0, "convergence": "auto-converge"})
+    assert cloud.runs_on(vm_id) == [there]
+    with at_console(cloud, vm_id) as guest:
+        assert guest.command("pgrep -f of=/tmp/busy | wc -l") != "0"
