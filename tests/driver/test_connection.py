@@ -21,6 +21,7 @@ class Closed:
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Session:
     monkeypatch.setattr(Session, "__init__", lambda self: None)
+    libvirt.virResetLastError()  # the thread may hold one of another test's, which would take the place of those here
     session = Session()  # type: ignore[call-arg]
     session._connect, session._lock, session._users = Closed(), threading.Lock(), 1  # type: ignore[assignment]
     session._dropped, session._farewells, session._turn = False, [], threading.Lock()
