@@ -142,7 +142,7 @@ def signed_in(page: Page, stack: Stack, user: str) -> Page:
     page.goto(stack.url)
     page.locator("input[name=login]").fill(user)
     page.locator("input[name=password]").fill(stack.logins[user])
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_load_state()
     return page
 
