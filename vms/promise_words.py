@@ -91,7 +91,6 @@ FIRMWARE_FORGETS = (
     "disk offers by default."
 )
 _ON_SHARED_STORAGE = "Its disks lie on storage that other hosts reach too, so they outlive its host."
-_BY_ITSELF = "When its host fails that is switched off for certain, and by itself"
 _TURNS = {Priority.HIGH: "before others", Priority.NORMAL: "in its turn", Priority.LOW: "after all others"}
 
 
@@ -100,8 +99,8 @@ def on_shared_storage(policy: str, priority: str) -> str:
     begins = {
         Failover.OFF: "While that is down it is off. Once an administrator has made sure that its host is off,",
         Failover.MANUAL: "Once an administrator has confirmed that its host has failed,",
-        Failover.AUTOMATIC: _BY_ITSELF,
-        Failover.EAGER: _BY_ITSELF,
+        Failover.AUTOMATIC: "Once its host has failed and is off for certain, without anybody's asking",
+        Failover.EAGER: "When its host fails, that one is switched off for certain, and then without anybody's asking",
     }[Failover(policy)]
     turn = f"it starts again on another host, {_TURNS[Priority(priority)]}, as far as there is room"
     return f"{_ON_SHARED_STORAGE} {begins} {turn}. What was only in its memory is lost."

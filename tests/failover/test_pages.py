@@ -107,8 +107,8 @@ def test_the_card_says_what_firmware_forgets(world: World, firmware: str) -> Non
     ("shared", "policy", "words"),
     [
         (False, "automatic", "on its host alone"),
-        (True, "automatic", "by itself it starts again on another host, in its turn"),
-        (True, "eager", "by itself it starts again on another host, in its turn"),
+        (True, "automatic", "without anybody's asking it starts again on another host, in its turn"),
+        (True, "eager", "without anybody's asking it starts again on another host, in its turn"),
         (True, "manual", "administrator has confirmed"),
         (True, "off", "administrator has made sure"),
     ],

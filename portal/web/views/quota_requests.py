@@ -22,7 +22,7 @@ ANSWERS = {"approve": requests.approve, "refuse": requests.refuse}
 
 
 class RuleForm(forms.Form):
-    is_active = forms.BooleanField(label="Approve small requests by themselves", required=False)
+    is_active = forms.BooleanField(label="Approve small requests automatically", required=False)
     percent = forms.IntegerField(label="By at most (%)", help_text="Of what the limit is without a grant.")
     days = forms.IntegerField(label="For at most (days)")
 
