@@ -28,6 +28,7 @@ PAGES = {
     "storage": ("admin", "/provider/storage/"),
     "image-list": ("demo", "/t/demo/images/"),
     "image-detail": ("demo", "/t/demo/images/{image}/"),
+    "clusters": ("admin", "/provider/clusters/"),
     "host": ("admin", "/provider/hosts/local/"),
     "drift": ("admin", "/provider/drift/"),
     "audit": ("admin", "/provider/audit/?kind=vm"),

@@ -122,13 +122,18 @@ def cluster(cluster: Cluster, standings: Mapping[UUID, Standing], spare: Spare) 
         reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
         failover=cluster.get_failover_display(),
         spare_words=_spare_words(spare),
-        spare_look="attention" if spare.without_room else "running",
+        spare_look=_spare_look(spare),
         machines=sum(standings[host.pk].machines for host in hosts),
         change_url=reverse("cluster-change", args=[cluster.slug]),
         remove_url=reverse("cluster-remove", args=[cluster.slug]),
         bars=_bars(together) if len(hosts) > 1 else (),
         hosts=[_host(host, standings[host.pk], own) for host, own in zip(hosts, amounts, strict=True)],
     )
+
+
+def _spare_look(spare: Spare) -> str:
+    """Green only where nobody would be off."""
+    return "attention" if spare.without_room or spare.local else "running"
 
 
 def _spare_words(spare: Spare) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hosts import spare
 from hosts.models import Cluster, Host, StoragePool
 from hosts.spare import Spare
-from hosts.web.map import _spare_words
+from hosts.web.map import _spare_look, _spare_words
 from portal.quotas import ledger
 from tests.world import World, make_host
 from vms.models import VM, Layer
@@ -73,6 +73,7 @@ def test_those_on_local_disks_are_named_apart(world: World, hosts: dict[str, Hos
     Layer.objects.filter(volume__vm=local).update(pool=pool)
     told = found()
     assert told == Spare("one", machines=1, local=1)
+    assert _spare_look(told) == "attention"
     assert _spare_words(told) == (
         "If one failed now, the others would have room for one machine, and one machine on local disks would be off."
     )
