@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from hosts.driver import open_driver
 from tests.console import Console
 from tests.service.cloud import PATIENCE, Cloud, cloud_of
+from tests.service.guest import root_console
 from tests.stack import wait_until
 
 pytestmark = [pytest.mark.service, pytest.mark.timeout(1200)]
@@ -45,18 +44,9 @@ def machine(cloud: Cloud) -> str:
     return vm_id
 
 
-@contextmanager
-def at_console(cloud: Cloud, vm_id: str) -> Iterator[Console]:
+def at_console(cloud: Cloud, vm_id: str) -> AbstractContextManager[Console]:
     """Root in the guest, wherever it runs."""
-    driver = open_driver(cloud.hosts[cloud.host_of(vm_id)].uri)
-    try:
-        with driver.open_serial(UUID(vm_id)) as connection:
-            console = Console(connection)
-            console.become_root()
-            yield console
-            console.log_out()
-    finally:
-        driver.close()
+    return root_console(cloud.hosts[cloud.host_of(vm_id)].uri, vm_id)
 
 
 def beats(cloud: Cloud, vm_id: str) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from hosts.driver import open_driver
 from tests.console import Console
+from tests.service.guest import root_console
 from tests.service.host import Host
 from tests.stack import Stack
 
@@ -52,18 +51,9 @@ def no_volume_is_left(stack: Stack) -> Iterator[None]:
             delete(stack, left)
 
 
-@contextmanager
-def at_console(stack: Stack, vm: dict[str, Any]) -> Iterator[Console]:
+def at_console(stack: Stack, vm: dict[str, Any]) -> AbstractContextManager[Console]:
     """Root in the guest."""
-    driver = open_driver(stack.libvirt_uri)
-    try:
-        with driver.open_serial(UUID(vm["id"])) as connection:
-            console = Console(connection)
-            console.become_root()
-            yield console
-            console.log_out()
-    finally:
-        driver.close()
+    return root_console(stack.libvirt_uri, vm["id"])
 
 
 def volume(stack: Stack, **body: Any) -> dict[str, Any]:

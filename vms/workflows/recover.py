@@ -111,8 +111,11 @@ def _tried(vms: Iterable[VM]) -> Mapping[UUID, list[Operation]]:
     by_machine: dict[UUID, list[Operation]] = defaultdict(list)
     for operation in rows.filter(Q(kind=RECOVER.kind) | Q(state=State.SUCCEEDED)).order_by("-created_at", "-id"):
         by_machine[operation.target_id].append(operation)
-    has_failed: Callable[[Operation], bool] = lambda each: each.kind == RECOVER.kind and each.state == State.FAILED  # noqa: E731
-    return defaultdict(list, {id: list(takewhile(has_failed, those)) for id, those in by_machine.items()})
+    return defaultdict(list, {id: list(takewhile(_has_failed, those)) for id, those in by_machine.items()})
+
+
+def _has_failed(operation: Operation) -> bool:
+    return operation.kind == RECOVER.kind and operation.state == State.FAILED
 
 
 def _is_known_missing(vm: VM, last: Operation) -> bool:
