@@ -59,6 +59,19 @@ def is_same(pool: StoragePool, other: StoragePool) -> bool:
     return _key(pool) == _key(other)
 
 
+def are_two(token: str, other: str) -> bool:
+    """Whether these are the tokens of two storages for certain: only then may a file go because the other has it too.
+
+    Of a pool that was not recognised ("") nobody knows; under another path it is the same storage all the same.
+    """
+    return bool(token and other) and token != other
+
+
+def tokens() -> Mapping[tuple[UUID, str], str]:
+    """By host and name of each pool, the token that it was recognised by. One query."""
+    return {(host, name): token for host, name, token in StoragePool.objects.values_list("host", "name", "storage_id")}
+
+
 def sharers() -> Mapping[tuple[UUID, str], tuple[UUID, ...]]:
     """By host and name each pool that several hosts share, with all of these: those that answer first, then by name."""
     by_storage: dict[tuple[object, ...], list[StoragePool]] = defaultdict(list)

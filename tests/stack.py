@@ -103,7 +103,7 @@ class Stack:
             self.manage(*command)
         for part in PARTS:
             self.start_part(part)
-        wait_until(self.is_ready, 90, f"readyz of the portal\n{self.logs()}")
+        wait_until(self.is_ready, 300, f"readyz of the portal\n{self.logs()}")
         died = [name for name, process in self.parts.items() if process.poll() is not None]
         assert not died, f"{died} ended at once\n{self.logs()}"
 

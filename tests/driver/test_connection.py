@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from contextlib import suppress
+from weakref import ref as weakref
 
 import libvirt
 import pytest
 
 from hosts.driver import errors
 from hosts.driver.kvm.connection import Session
+from tests.stack import wait_until
 
 
 class Closed:
@@ -62,6 +66,28 @@ def test_calls_go_one_after_the_other_and_not_at_all_once_it_was_dropped(session
     go_on.set()
     waiting.join(10)
     assert ran == []
+
+
+def test_an_error_is_in_no_cycle_with_the_objects_of_the_call(session: Session) -> None:
+    """They would be freed at any moment, and the error of another call would be gone with that."""
+
+    class Domain:
+        pass
+
+    seen: list[weakref[Domain]] = []
+
+    def call(connect: libvirt.virConnect) -> None:
+        domain = Domain()
+        seen.append(weakref(domain))
+        raise libvirt.libvirtError("no such thing")
+
+    gc.disable()
+    try:
+        with suppress(errors.DriverError):
+            session.run(call)
+        wait_until(lambda: seen[0]() is None, 5, "the end of the call's objects")  # its thread may be a moment behind
+    finally:
+        gc.enable()
 
 
 def test_a_closed_connection_is_not_alive(session: Session) -> None:

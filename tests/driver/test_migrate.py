@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
@@ -53,9 +54,9 @@ class Pair:
     def to_the_end(self, spec: DomainSpec, journey: Journey, seconds: float = 240) -> MigrationFacts:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            facts = self.begin(spec, journey)
-            if facts.is_complete:
-                return facts
+            with suppress(errors.Timeout, errors.Unreachable):  # where a daemon is started anew
+                if (facts := self.begin(spec, journey)).is_complete:
+                    return facts
             time.sleep(0.2)
         raise AssertionError("it did not end")
 
@@ -176,7 +177,7 @@ def settle(pair: Pair, machine: DomainSpec) -> None:
     for _ in range(100):
         try:
             return pair.source.stay(machine.uuid)
-        except errors.Busy:
+        except (errors.Busy, errors.Timeout, errors.Unreachable):
             time.sleep(0.2)
     raise AssertionError("it does not come to an end")
 

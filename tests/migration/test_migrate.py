@@ -72,6 +72,18 @@ def move(vm: VM, host: Host | None = None) -> Operation:
     return run(migrate_vm(actor=SYSTEM, vm=fresh(vm), host=host.name if host else None))
 
 
+@pytest.mark.parametrize(
+    "change", [{"storage_id": ""}, {"path": "/mnt/elsewhere"}], ids=["not recognised", "another path"]
+)
+def test_the_seed_stays_where_both_hosts_may_see_the_same_file(
+    world: World, near: Host, change: dict[str, str]
+) -> None:
+    StoragePool.objects.filter(host=near).update(**change)
+    vm = world.machines["web"]
+    assert move(vm, near).state == "succeeded"
+    assert ("berth", vm.seed_volume) in memory.host(near.uri).volumes
+
+
 def runs_on(vm: VM, *hosts: Host) -> list[str]:
     states = [(host.name, driver_for(host).state(vm.pk)) for host in hosts]
     return [name for name, state in states if state is not None and state.power is PowerState.RUNNING]

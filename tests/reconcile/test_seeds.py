@@ -10,7 +10,7 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
-from hosts.models import Host
+from hosts.models import Host, StoragePool
 from portal.operations import engine
 from portal.operations import services as operations
 from portal.operations.models import Operation
@@ -68,6 +68,20 @@ def test_one_that_a_move_could_not_remove_goes_later(world: World, host: MemoryH
     Reconciler().turn()
     assert not has_seed(world.host, vm)
     assert has_seed(far, vm)
+
+
+@pytest.mark.parametrize(
+    "change", [{"storage_id": ""}, {"path": "/mnt/elsewhere"}], ids=["not recognised", "another path"]
+)
+def test_one_that_may_be_the_machines_own_stays(world: World, host: MemoryHost, change: dict[str, str]) -> None:
+    """A host that was just added sees the same directory, and nobody knows it yet."""
+    near = beside(world, "near")
+    StoragePool.objects.filter(host=near).update(**change)
+    driver_for(near).upload("berth", world.machines["web"].seed_volume, b"seed", "raw")
+    Host.objects.update(seen_at=timezone.now())
+    Reconciler().turn()
+    assert has_seed(near, world.machines["web"])
+    assert told() == set()
 
 
 def test_one_of_a_machine_that_moves_or_is_defined_there_stays(world: World, far: Host) -> None:

@@ -131,7 +131,7 @@ def test_who_stopped_it(
         wanted_power=wanted,
         off_since=None if off_for is None else NOW - off_for,
         spec=FULL,
-        seed_pool="berth",
+        seed_token="",
     )
     assert rule(machine, replace(REAL, power=power, reason=reason), NOW) is ruling
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from hosts.driver.types import Accelerator, DomainSpec
 from hosts.models import BackupTarget, Host, StoragePool, TargetReach
-from hosts.reach import TOKEN, sharers
+from hosts.reach import TOKEN, are_two, sharers, tokens
 from portal.billing import metering
 from portal.core import clocks
 from portal.core.connection import snapshot
@@ -60,7 +60,7 @@ class Machine:
     is_binned: bool
     wanted_power: str
     off_since: datetime | None
-    seed_pool: str
+    seed_token: str
     spec: DomainSpec
 
     @property
@@ -102,7 +102,7 @@ class HostRow:
     """`pool` is the default one of its `pools`. `is_checked`: its default pool and its network were made.
 
     `shared` has those of the pools that other hosts see as well, each with all of these hosts: what nobody has there is
-    told of the first one.
+    told of the first one. `tokens` are what its pools were recognised by, "" for nothing.
     """
 
     id: UUID
@@ -113,6 +113,7 @@ class HostRow:
     network: str
     is_checked: bool
     shared: Mapping[str, Sequence[UUID]] = field(default_factory=dict)
+    tokens: Mapping[str, str] = field(default_factory=dict)
     has_failed: bool = False
 
 
@@ -150,7 +151,7 @@ class Rows:
         if machine is None or machine.id in self.busy:
             return False
         host = next(host for host in self.hosts if host.id == host_id)
-        return pool != machine.seed_pool or machine.host_id not in host.shared.get(pool, [host_id])
+        return are_two(host.tokens.get(pool, ""), machine.seed_token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ def load(before: Before) -> Rows:
         images = list(Image.objects.unscoped("audit"))
         uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
         snapshots = list(Snapshot.objects.unscoped("audit").select_related("vm").prefetch_related("disks"))
-        pools, shared = pools_of(hosts.values()), sharers()
+        pools, shared, known = pools_of(hosts.values()), sharers(), tokens()
         backups = list(Backup.objects.unscoped("audit"))
         backup_files = _backup_files()
         unfinished = BackupDisk.objects.filter(backup__state=BackupState.RUNNING)
@@ -217,8 +218,8 @@ def load(before: Before) -> Rows:
     memories = {point.memory_volume for point in snapshots if point.vm_id in busy}
     return Rows(
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
-        hosts=[_host(host, pools[host.pk], shared) for host in hosts.values()],
-        machines={machine.id: machine for machine in map(_machine, vms)},
+        hosts=[_host(host, pools[host.pk], shared, known) for host in hosts.values()],
+        machines={machine.id: machine for machine in (_machine(vm, known) for vm in vms)},
         files=[*_files(layers, owners, boots, {vm.pk: vm for vm in vms}), *backup_files],
         unneeded={layer.pk: _place(layer, hosts) for layer in layers if not owners[layer.pk]},
         holdings={**dict(_holdings(vms, volumes, images, uploads, backups)), **dict(_of_snapshots(snapshots))},
@@ -257,7 +258,12 @@ def readers_of_targets() -> Mapping[UUID, list[BackupTarget]]:
     return found
 
 
-def _host(host: Host, pools: Sequence[str], shared: Mapping[tuple[UUID, str], Sequence[UUID]]) -> HostRow:
+def _host(
+    host: Host,
+    pools: Sequence[str],
+    shared: Mapping[tuple[UUID, str], Sequence[UUID]],
+    tokens: Mapping[tuple[UUID, str], str],
+) -> HostRow:
     return HostRow(
         id=host.pk,
         cluster_id=host.cluster_id,
@@ -267,6 +273,7 @@ def _host(host: Host, pools: Sequence[str], shared: Mapping[tuple[UUID, str], Se
         network=host.network_name,
         is_checked=host.checked_at is not None,
         shared={pool: shared[host.pk, pool] for pool in pools if (host.pk, pool) in shared},
+        tokens={pool: tokens.get((host.pk, pool), "") for pool in pools},
         has_failed=host.has_failed,
     )
 
@@ -394,7 +401,7 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> Iterator[tuple[UUID, Holding
         yield point.pk, Holding(point.name, wanted, point.vm_id)
 
 
-def _machine(vm: VM) -> Machine:
+def _machine(vm: VM, tokens: Mapping[tuple[UUID, str], str]) -> Machine:
     return Machine(
         id=vm.pk,
         name=vm.name,
@@ -405,7 +412,7 @@ def _machine(vm: VM) -> Machine:
         is_binned=vm.is_binned,
         wanted_power=vm.wanted_power,
         off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
-        seed_pool=vm.host.pool_name,
+        seed_token=tokens.get((vm.host_id, vm.host.pool_name), ""),
         spec=domain_spec(vm, vm.host, 0),
     )
 

@@ -81,9 +81,9 @@ class _Move:
         return VM.objects.unscoped("workflow").filter(pk=self.vm.pk, host=self.there.pk).exists()
 
     @property
-    def shares_seeds(self) -> bool:
-        own = self.here.default_pool
-        return own.pk in reach.counterparts([own], self.there)
+    def has_two_seeds(self) -> bool:
+        """For certain: what may be one file, seen from both hosts, is let be."""
+        return reach.are_two(self.here.default_pool.storage_id, self.there.default_pool.storage_id)
 
     def layer(self, volume: Volume, which: str) -> Layer | None:
         """Of a disk that is copied: the file that it has here ("from"), or there ("to")."""
@@ -129,7 +129,7 @@ def prepare(context: StepContext) -> Output:
         move.target.ensure_dhcp_host(move.there.network_name, nic.mac, nic.ip)
     if move.vm.image.is_iso:
         images.bring(context, move.target, move.vm.image, move.there.default_pool)
-    if not move.shares_seeds:
+    if not reach.is_same(move.here.default_pool, move.there.default_pool):
         _copy_seed(move)
     return None
 
@@ -144,7 +144,7 @@ def _copy_seed(move: _Move) -> None:
 def clear_there(context: StepContext) -> None:
     """Nobody waits for a host that does not answer: the reconciler removes the seed when it does."""
     move = _Move(context)
-    if move.has_arrived or move.shares_seeds or move.there.has_failed:
+    if move.has_arrived or not move.has_two_seeds or move.there.has_failed:
         return
     with suppress(*_GONE):
         move.target.delete_volume(move.there.pool_name, move.vm.seed_volume)
@@ -301,7 +301,7 @@ def clear_here(context: StepContext) -> Output:
             for old in Layer.objects.filter(pk=ids["from"]).select_related("pool", "parent__pool"):
                 layers.remove(move.source, old)
                 old.delete()
-        if not move.shares_seeds:
+        if move.has_two_seeds:
             move.source.delete_volume(move.here.pool_name, move.vm.seed_volume)
     except errors.DriverError as error:
         if error.transient and not isinstance(error, _GONE):

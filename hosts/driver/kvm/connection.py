@@ -7,6 +7,9 @@ the last thread to leave a dropped connection closes it. libvirt-python lets oth
 Calls on one connection go one after the other: libvirt before 9.9 keeps a pointer to the stack of a call that another
 thread's call has woken up, and follows it when a daemon that hung goes on (its commit "rpc: ensure temporary GSource is
 removed from client event loop"). Whatever takes long has a connection of its own.
+
+An error keeps the frames it came through, with libvirt's objects in them. It must be in no cycle of references: those
+are collected at any moment, also between a call that fails and the look at its error, which freeing an object clears.
 """
 
 from __future__ import annotations
@@ -43,15 +46,18 @@ def in_thread(work: Callable[[], T], name: str) -> Future[T]:
     The caller's context goes with it, so that what it logs belongs to the caller's request.
     """
     future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=copy_context().run, args=(run,), name=name, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(_run, [future], work), name=name, daemon=True).start()
     return future
+
+
+def _run(futures: list[Future[T]], work: Callable[[], T]) -> None:
+    """Of one future, which goes on to nobody: an error that holds this frame must not be held by what it holds."""
+    try:
+        result = work()
+    except BaseException as error:
+        futures.pop().set_exception(error)
+    else:
+        futures.pop().set_result(result)
 
 
 class Session:
@@ -89,10 +95,15 @@ class Session:
             self.drop()
             raise errors.Timeout(f"no answer from the host within {seconds:.1f} s") from None
         except libvirt.libvirtError as error:
-            ours = translate(error) if self.alive else errors.Unreachable(str(error))
-            if isinstance(ours, errors.Unreachable):
-                self.drop()
-            raise ours from error
+            raise self._in_our_words(error) from error
+        finally:
+            del future  # see the top
+
+    def _in_our_words(self, error: libvirt.libvirtError) -> errors.DriverError:
+        ours = translate(error) if self.alive else errors.Unreachable(str(error))
+        if isinstance(ours, errors.Unreachable):
+            self.drop()
+        return ours
 
     def drop(self) -> None:
         """Close the connection when nobody is inside a call on it any more. Never waits."""
@@ -192,6 +203,8 @@ def _result(opening: Future[Session], seconds: float) -> Session:
         raise errors.Timeout(f"the host did not let us connect within {seconds:.1f} s") from None
     except libvirt.libvirtError as error:
         raise unopened(error) from error
+    finally:
+        del opening
 
 
 def _drop(opening: Future[Session]) -> None:

@@ -102,4 +102,6 @@ def translate(error: libvirt.libvirtError) -> errors.DriverError:
     for part, kind in _BY_TEXT:
         if part in text:
             return kind(text)
+    if error.get_error_code() is None:  # it fails without a word while it clears up after something else
+        return errors.Busy(text)
     return _BY_CODE.get(error.get_error_code() or 0, errors.DriverError)(text)
