@@ -32,7 +32,7 @@ _POWER = {
     PowerState.CRASHED: Power.STOPPED,
 }
 # A machine that is off has its disks read by a QEMU in which it never runs: it is off to everybody but libvirt.
-_START_PAUSED = frozenset({"vm.backup", "vm.migrate"})
+LOADS_WHAT_IS_OFF = frozenset({"vm.backup", "vm.migrate"})
 # One that moves pauses for a moment, and is gone from its host before it is anywhere else: the operation tells.
 _LEAVES_ITS_HOST = "vm.migrate"
 _FIELDS = ("tenant_id", "name", "lifecycle", "binned_at", "observed_power", "observed_since", "is_missing")
@@ -97,7 +97,7 @@ def _news(rows: QuerySet[VM], told: Told, at: datetime, is_watched: bool) -> lis
 def _is_of(operation: Operation, news: _News, is_watched: bool) -> bool:
     """Whether it is the operation's own doing, and says nothing of the machine."""
     is_loaded = (_known(news.vm), news.power) == (Power.STOPPED, Power.PAUSED)
-    return (is_loaded and operation.kind in _START_PAUSED) or (is_watched and operation.kind == _LEAVES_ITS_HOST)
+    return (is_loaded and operation.kind in LOADS_WHAT_IS_OFF) or (is_watched and operation.kind == _LEAVES_ITS_HOST)
 
 
 def _is_news(news: _News, at: datetime) -> bool:

@@ -11,11 +11,13 @@ from django.utils import timezone
 from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryHost
-from hosts.driver.types import PowerState
+from hosts.driver.types import PowerState, Reason
+from hosts.observe import Reading
 from portal.events.models import Event
 from portal.operations.models import Operation
 from tests.reconcile.conftest import fresh
 from tests.world import World
+from vms import observed
 from vms.models import VM
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,6 +124,24 @@ def test_what_was_cut_by_hand_before_stays_off(world: World, host: MemoryHost, t
     host.reasons.clear()
     assert turn() == ["stopped_outside"]
     assert work() == []
+
+
+@pytest.mark.parametrize(("kind", "kinds"), [("vm.backup", {"vm.repair"}), ("vm.resize", set())])
+def test_a_backup_in_between_does_not_keep_it_from_coming_back(
+    world: World, host: MemoryHost, turn: Turn, work: Work, kind: str, kinds: set[str]
+) -> None:
+    """It was loaded for the backup, and what ended that is all that libvirt remembers."""
+    web = world.machines["web"]
+    host.lose_power()
+    observed.take_reading(world.host, Reading(timezone.now(), driver_for(world.host).list_domains(), []))
+    later(world, web)
+    a_moment_ago = timezone.now() - timedelta(seconds=20)
+    ended = {"kind": kind, "state": "succeeded", "finished_at": a_moment_ago}
+    Operation.objects.unscoped("test").filter(pk=world.operation(web).pk).update(**ended)
+    host.reasons[web.pk] = Reason.DESTROYED
+    turn()
+    turn()
+    assert {each.kind for each in work() if each.target_id == web.pk} == kinds
 
 
 def test_an_owner_who_is_faster_is_left_alone(world: World, host: MemoryHost, turn: Turn, work: Work) -> None:

@@ -132,6 +132,7 @@ def test_who_stopped_it(
         off_since=None if off_for is None else NOW - off_for,
         spec=FULL,
         seed_token="",
+        was_loaded=False,
     )
     assert rule(machine, replace(REAL, power=power, reason=reason), NOW) is ruling
 

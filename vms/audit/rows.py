@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -40,6 +40,7 @@ from vms.models import (
     Volume,
 )
 from vms.models.catalogue import image_file
+from vms.observed import LOADS_WHAT_IS_OFF
 
 Amounts = Mapping[str, int]
 
@@ -48,7 +49,8 @@ Amounts = Mapping[str, int]
 class Machine:
     """A machine and the domain it should be. `off_since` is when it was first seen off, None where it was last not.
 
-    `is_settled`: all of it should be on its host, and nobody changes that now but by an operation.
+    `is_settled`: all of it should be on its host, and nobody changes that now but by an operation. `was_loaded`: since
+    it is off, Berth itself has loaded it for its disks' sake, and ended that again.
     """
 
     id: UUID
@@ -61,6 +63,7 @@ class Machine:
     wanted_power: str
     off_since: datetime | None
     seed_token: str
+    was_loaded: bool
     spec: DomainSpec
 
     @property
@@ -200,6 +203,7 @@ def load(before: Before) -> Rows:
         held = OperationHold.objects.filter(operation__in=rows).values_list("object_id", flat=True)
         busy = frozenset([*held, *(operation.target_id for operation in lately)])
         vms, layers, named, claims = _vms(), list(Layer.objects.select_related("pool")), note().names, _claims()
+        loaded = _loaded(vms)
         volumes = list(Volume.objects.unscoped("audit").select_related("layer__pool"))
         images = list(Image.objects.unscoped("audit"))
         uploads = list(ImageUpload.objects.unscoped("audit").filter(finished_at=None))
@@ -219,7 +223,7 @@ def load(before: Before) -> Rows:
     return Rows(
         at=max((operation.now for operation in lately), default=before.at),  # the database's clock, as leases are
         hosts=[_host(host, pools[host.pk], shared, known) for host in hosts.values()],
-        machines={machine.id: machine for machine in (_machine(vm, known) for vm in vms)},
+        machines={machine.id: machine for machine in (_machine(vm, known, loaded) for vm in vms)},
         files=[*_files(layers, owners, boots, {vm.pk: vm for vm in vms}), *backup_files],
         unneeded={layer.pk: _place(layer, hosts) for layer in layers if not owners[layer.pk]},
         holdings={**dict(_holdings(vms, volumes, images, uploads, backups)), **dict(_of_snapshots(snapshots))},
@@ -281,6 +285,18 @@ def _host(
 def _vms() -> list[VM]:
     rows = VM.objects.unscoped("audit").defer("user_data", "ssh_keys")
     return list(rows.select_related("image").prefetch_related("volumes__layer__pool__storage_class", "nics"))
+
+
+def _loaded(vms: Iterable[VM]) -> frozenset[UUID]:
+    """Machines that are off, not by their owners' wish, and that an operation loaded to read their disks since."""
+    off = {vm.pk: vm.observed_since for vm in vms if _is_off_unasked(vm) and vm.observed_since}
+    rows = Operation.objects.unscoped("audit").filter(kind__in=LOADS_WHAT_IS_OFF, target_id__in=off)
+    ended = rows.exclude(finished_at=None).order_by().values_list("target_id").annotate(Max("finished_at"))
+    return frozenset(id for id, at in ended if at >= off[id])
+
+
+def _is_off_unasked(vm: VM) -> bool:
+    return vm.observed_power == Power.STOPPED and vm.wanted_power != Power.STOPPED
 
 
 def _owners(
@@ -401,7 +417,7 @@ def _of_snapshots(snapshots: Sequence[Snapshot]) -> Iterator[tuple[UUID, Holding
         yield point.pk, Holding(point.name, wanted, point.vm_id)
 
 
-def _machine(vm: VM, tokens: Mapping[tuple[UUID, str], str]) -> Machine:
+def _machine(vm: VM, tokens: Mapping[tuple[UUID, str], str], loaded: Collection[UUID]) -> Machine:
     return Machine(
         id=vm.pk,
         name=vm.name,
@@ -413,6 +429,7 @@ def _machine(vm: VM, tokens: Mapping[tuple[UUID, str], str]) -> Machine:
         wanted_power=vm.wanted_power,
         off_since=vm.observed_since if vm.observed_power == Power.STOPPED else None,
         seed_token=tokens.get((vm.host_id, vm.host.pool_name), ""),
+        was_loaded=vm.pk in loaded,
         spec=domain_spec(vm, vm.host, 0),
     )
 

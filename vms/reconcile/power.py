@@ -2,7 +2,8 @@
 
 A guest that powers itself off is obeyed, and so is an ACPI key pressed by hand: libvirt tells them apart from nothing.
 But a host that shuts down presses that key too, so the wish follows only when the host is still there a minute later.
-A machine that is off and that nobody stopped went down with its host: it is started again.
+A machine that is off and that nobody stopped went down with its host: it is started again. So is one whose disks
+Berth has read since: ending that takes the place of what libvirt knew before.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def _rule_off(machine: Machine, domain: DomainFacts, now: datetime) -> Ruling:
     if domain.reason is Reason.GUEST:
         is_settled = machine.off_since is not None and now - machine.off_since > OBEY_GUEST_AFTER
         return Ruling.OBEY_GUEST if is_settled else Ruling.AS_WANTED
-    return Ruling.BRING_BACK if domain.reason is Reason.UNKNOWN else Ruling.STOPPED_OUTSIDE
+    is_ours = domain.reason is Reason.DESTROYED and machine.was_loaded
+    return Ruling.BRING_BACK if is_ours or domain.reason is Reason.UNKNOWN else Ruling.STOPPED_OUTSIDE
 
 
 _WORDS = {
