@@ -13,7 +13,7 @@ class VmsConfig(AppConfig):
         from vms import health as of_vms
         from vms.maintenance import drain, roll  # noqa: F401  registers theirs
         from vms.reconcile.turn import Reconciler
-        from vms.scheduling import backups  # noqa: F401  registers how schedules make them
+        from vms.scheduling import backups, power  # noqa: F401  registers what schedules do
         from vms.services import failover, snapshots  # noqa: F401  registers what schedules can make
 
         observe.event_listeners.append(observed.take_event)

@@ -62,6 +62,12 @@ def test_it_is_shown_as_it_was_asked_for(world: World, call: Api) -> None:
         ({"every": "weekly"}, "weekday"),
         ({"every": "weekly", "weekday": "someday"}, "weekday"),
         ({"target": "nas"}, "target"),
+        ({"until": "18:00"}, "until"),
+        ({"kind": "power"}, "until"),
+        ({"kind": "power", "until": "18:00"}, "keep"),
+        ({"kind": "power", "until": "03:00", "keep": ...}, "until"),
+        ({"kind": "power", "until": "6 pm", "keep": ...}, "until"),
+        ({"kind": "power", "until": "18:00", "keep": ..., "every": "hourly"}, "every"),
         ({"kind": "backup"}, "target"),
         ({"kind": "backup", "target": "nowhere"}, "target"),
         ({"colour": "red"}, "colour"),
@@ -81,6 +87,16 @@ def test_backups_go_to_the_default_target_where_none_is_named(world: World, call
     assert call("member").patch(path, {"target": "nas"}).status_code == 200
     assert call("member").patch(path, {"at": "04:00"}).status_code == 200
     assert Schedule.objects.unscoped("test").get().target == nas.pk
+
+
+def test_office_hours(world: World, call: Api) -> None:
+    answer = create(world, call, kind="power", every="workdays", at="08:00", until="18:00", keep=...)
+    assert answer.status_code == 201, answer.content
+    assert {name: answer.json()[name] for name in ("kind", "every", "at", "until", "target")} == {
+        **{"kind": "power", "every": "workdays", "at": "08:00", "until": "18:00", "target": None}
+    }
+    later = call("member").patch(answer["Location"], {"until": "17:00"})
+    assert (later.status_code, later.json()["until"]) == (200, "17:00")
 
 
 def test_it_is_changed_in_part(world: World, call: Api) -> None:

@@ -32,7 +32,7 @@ class Shelf:
     deletions: list[UUID] = field(default_factory=list)
     refusal: Exception | None = None
 
-    def make(self, actor: Actor, schedule: Schedule) -> tuple[UUID, Operation]:
+    def make(self, actor: Actor, schedule: Schedule, now: datetime) -> tuple[UUID, Operation]:
         if self.refusal:
             raise self.refusal
         guard.require(actor, schedule.vm, Action.REBOOT)

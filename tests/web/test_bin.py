@@ -70,6 +70,7 @@ def test_another_machines_schedule_is_not_at_this_address(world: World, browser:
         ({"every": "weekly"}, "on which day"),
         ({"at": "25:00"}, "Enter a valid time"),
         ({"keep_last": "-1"}, "greater than or equal to 0"),
+        ({"kind": "power"}, "when it is switched off"),
     ],
 )
 def test_a_schedule_that_makes_no_sense(world: World, browser: Browser, wrong: dict[str, str], words: str) -> None:

@@ -1,4 +1,4 @@
-"""Snapshots and backups by the clock."""
+"""Snapshots, backups and office hours by the clock."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ _PERIODS = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "mont
 class ScheduleChange(Input):
     every = Choice([str(each) for each in Every], required=False)
     at = Clock(required=False, help_text="As the zone's clocks show it; an hourly one goes by its minutes.")
+    until = Clock(required=False, help_text="Of `power`: when it is switched off; before `at`, on the day after.")
     zone = Text(max_length=64, required=False, help_text='A time zone such as "Europe/Berlin".')
     weekday = Choice(WEEKDAYS, required=False, allow_null=True, help_text="Of a weekly one.")
-    keep = KeepIn(required=False, help_text="How many are kept; at least one.")
+    keep = KeepIn(required=False, help_text="How many are kept; at least one, and none of `power`.")
     target = Text(max_length=63, required=False, allow_null=True, help_text="Where backups go, if not to the default.")
     active = Boolean(required=False)
 
 
 class ScheduleNew(ScheduleChange):
-    kind = Choice([str(kind) for kind in ScheduleKind])
+    kind = Choice([str(kind) for kind in ScheduleKind], help_text="`power`: on at `at`, off at `until`.")
     every = Choice([str(each) for each in Every])
     at = Clock(help_text="As the zone's clocks show it; an hourly one goes by its minutes.")
-    keep = KeepIn(help_text="How many are kept; at least one.")
 
 
 class ScheduleFilter(Input):
@@ -93,7 +93,7 @@ class KeepOut(serializers.Serializer[Any]):
 
 
 class ScheduleOut(serializers.Serializer[Any]):
-    """Snapshots or backups by the clock."""
+    """Snapshots, backups or office hours by the clock."""
 
     # Context: `actor`, and `runs`: the latest of each, by id of schedule.
     id = serializers.UUIDField()
@@ -102,6 +102,7 @@ class ScheduleOut(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=[str(kind) for kind in ScheduleKind])
     every = serializers.ChoiceField(choices=[str(each) for each in Every])
     at = serializers.TimeField(format="%H:%M")
+    until = serializers.TimeField(format="%H:%M", allow_null=True)
     zone = serializers.CharField()
     weekday = serializers.SerializerMethodField()
     keep = KeepOut(source="*")
@@ -163,7 +164,7 @@ class VMSchedules(ApiView):
 
     @extend_schema(request=ScheduleNew, responses={201: ScheduleOut})
     def post(self, request: Request, id: UUID) -> Response:
-        """Snapshots or backups of it by the clock. Its counts delete what it made itself, and nothing else."""
+        """Snapshots, backups or office hours of it by the clock. Its counts delete only what it made itself."""
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         wanted = _as_request(self.body(ScheduleNew))
         schedule = schedules.create(actor=self.actor, vm=vm, request=ScheduleIn(**wanted))

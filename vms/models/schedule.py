@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 
 from portal.tenancy.models import TenantOwned
 from portal.tenancy.scoping import TenantQuerySet
+from vms import office_hours
 from vms.models.vm import VM
+from vms.office_hours import Hours
 from vms.retention import Policy
-from vms.rhythm import Every, Rhythm
+from vms.rhythm import Every, Rhythm, following
 
 
 class ScheduleKind(models.TextChoices):
     SNAPSHOT = "snapshot"
     BACKUP = "backup"
+    POWER = "power"
 
 
 class Outcome(models.TextChoices):
@@ -26,16 +31,18 @@ class Outcome(models.TextChoices):
 
 
 class Schedule(TenantOwned):
-    """Snapshots or backups of one machine by the clock, and how many of them are kept.
+    """Snapshots or backups of one machine by the clock, and how many of them are kept; or its power, by its hours.
 
     `due_at` is the time that comes next by its rhythm, `next_at` when it is looked at: that time, or a later one where
-    the machine was busy. `target` is the id of a backup target, null for snapshots.
+    the machine was busy. `target` is the id of a backup target, null for all else. Of its power, it is switched on at
+    `at` and off at `until`, and nothing is kept.
     """
 
     vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="schedules")
     kind = models.CharField(max_length=10, choices=ScheduleKind.choices)
     every = models.CharField(max_length=10, choices=[(each.value, each.value) for each in Every])
     at = models.TimeField()
+    until = models.TimeField(null=True)
     weekday = models.PositiveSmallIntegerField(null=True)
     zone = models.CharField(max_length=64, default="UTC")
     keep_last = models.PositiveIntegerField(default=0)
@@ -61,11 +68,25 @@ class Schedule(TenantOwned):
 
     @property
     def name(self) -> str:
-        return f"{self.every.capitalize()} {self.kind} of {self.vm.name}"
+        return f"{self.title} of {self.vm.name}"
+
+    @property
+    def title(self) -> str:
+        words = {ScheduleKind.POWER: "office hours"}.get(ScheduleKind(self.kind), self.kind)
+        return f"{self.every.removesuffix('s').capitalize()} {words}"
 
     @property
     def rhythm(self) -> Rhythm:
         return Rhythm(Every(self.every), self.at, self.zone, self.weekday)
+
+    @property
+    def hours(self) -> Hours | None:
+        """Of one of its power: when it is on."""
+        return Hours(self.rhythm, self.until) if self.until is not None else None
+
+    def following(self, after: datetime) -> datetime:
+        """The first time after `after`, in UTC."""
+        return following(self.rhythm, after) if self.hours is None else office_hours.following(self.hours, after).at
 
     @property
     def policy(self) -> Policy:

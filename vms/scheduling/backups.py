@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
 from hosts.models import BackupTarget
@@ -16,7 +17,7 @@ from vms.scheduling.makers import Maker, register
 from vms.services import backups
 
 
-def make(actor: Actor, schedule: Schedule) -> tuple[UUID, Operation]:
+def make(actor: Actor, schedule: Schedule, now: datetime) -> tuple[UUID, Operation]:
     target = BackupTarget.objects.filter(pk__in=[schedule.target]).first()
     if target is None:
         raise Conflict("Its backup target is gone.", code="no_backup_target")

@@ -22,8 +22,8 @@ from portal.operations.states import FINAL, State
 from portal.tenancy.gate import SYSTEM
 from vms.models import Outcome, Schedule, ScheduleRun
 from vms.retention import keep
-from vms.rhythm import LONGEST, following
-from vms.scheduling.makers import maker_of
+from vms.rhythm import LONGEST
+from vms.scheduling.makers import ALREADY, maker_of
 
 LATE_AFTER = timedelta(minutes=10)
 TRY_AGAIN = timedelta(minutes=1)
@@ -31,6 +31,7 @@ LONGEST_PAUSE_MINUTES = 24 * 60
 MOST_AT_ONCE = 500
 RUNS_KEPT = 50  # of those that made nothing that is still there
 _BUSY, _NO_STATE_FOR_IT = "operation_in_progress", "wrong_state"
+_SKIPPED = (_BUSY, _NO_STATE_FOR_IT, ALREADY)
 logger = logging.getLogger(__name__)
 
 
@@ -66,7 +67,7 @@ def _from_another_clock(now: datetime) -> QuerySet[Schedule]:
 @transaction.atomic
 def _set_right(id: UUID, now: datetime) -> None:
     schedule = _schedules().select_for_update().get(pk=id)
-    due_at = following(schedule.rhythm, now)
+    due_at = schedule.following(now)
     _schedules().filter(pk=id).update(due_at=due_at, next_at=due_at)
 
 
@@ -80,16 +81,16 @@ def _fire(id: UUID, now: datetime) -> None:
     schedule = rows.filter(pk=id, is_active=True, next_at__lte=now).first()
     if schedule is None:
         return
-    then = following(schedule.rhythm, now)
+    then = schedule.following(now)
     try:
         with transaction.atomic():
-            made, operation = _make(schedule)
+            made, operation = maker_of(schedule.kind).make(SYSTEM, schedule, now)
     except DomainError as refusal:
         if refusal.code == _BUSY and now + TRY_AGAIN < then:
             _schedules().filter(pk=id).update(next_at=now + TRY_AGAIN)
             return
-        outcome = Outcome.SKIPPED if refusal.code in (_BUSY, _NO_STATE_FOR_IT) else Outcome.FAILED
-        _note(schedule, now, outcome, refusal.detail)
+        outcome = Outcome.SKIPPED if refusal.code in _SKIPPED else Outcome.FAILED
+        _note(schedule, now, outcome, refusal.detail, is_news=refusal.code != ALREADY)
     except Exception:
         logger.exception("schedule %s", id)
         _note(schedule, now, Outcome.FAILED, "Something went wrong inside Berth.")
@@ -98,16 +99,14 @@ def _fire(id: UUID, now: datetime) -> None:
     _schedules().filter(pk=id).update(due_at=then, next_at=then)
 
 
-def _make(schedule: Schedule) -> tuple[UUID, Operation]:
-    return maker_of(schedule.kind).make(SYSTEM, schedule)
-
-
-def _note(schedule: Schedule, now: datetime, outcome: Outcome, words: str = "", **made: UUID) -> None:
+def _note(
+    schedule: Schedule, now: datetime, outcome: Outcome, words: str = "", *, is_news: bool = True, **made: UUID | None
+) -> None:
     is_late = now - schedule.due_at > LATE_AFTER
     run = ScheduleRun(schedule=schedule, due_at=schedule.due_at, at=now, is_late=is_late, outcome=outcome, **made)
     run.words = words[:300]
     run.save(force_insert=True)
-    if outcome in (Outcome.FAILED, Outcome.SKIPPED):
+    if is_news and outcome in (Outcome.FAILED, Outcome.SKIPPED):
         log.record(f"schedule.{outcome}", actor=SYSTEM, target=schedule, detail=words)
     _tell(schedule)
 

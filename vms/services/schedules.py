@@ -14,9 +14,9 @@ from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import live, log
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms.models import VM, Schedule
+from vms.models import VM, Schedule, ScheduleKind
 from vms.retention import MOST
-from vms.rhythm import Every, following, zones
+from vms.rhythm import Every, zones
 from vms.scheduling import makers
 
 COUNTS = ("last", "hourly", "daily", "weekly", "monthly")
@@ -26,12 +26,16 @@ MOST_OF_A_VM = 20
 
 @dataclass(frozen=True)
 class ScheduleIn:
-    """A schedule as it is to be. `keep` has counts by `COUNTS`; of what it leaves out none are kept for its sake."""
+    """A schedule as it is to be. `keep` has counts by `COUNTS`; of what it leaves out none are kept for its sake.
+
+    `until` is when power is switched off again, for schedules of that alone.
+    """
 
     kind: str
     every: str
     at: time
     zone: str = "UTC"
+    until: time | None = None
     weekday: int | None = None
     keep: Mapping[str, int] = field(default_factory=dict)
     target: str | None = None
@@ -85,6 +89,7 @@ def as_request(schedule: Schedule, **changes: Any) -> ScheduleIn:
         kind=schedule.kind,
         every=schedule.every,
         at=schedule.at,
+        until=schedule.until,
         zone=schedule.zone,
         weekday=schedule.weekday,
         keep={name: getattr(schedule, f"keep_{name}") for name in COUNTS},
@@ -99,13 +104,13 @@ def _set(actor: Actor, schedule: Schedule, request: ScheduleIn) -> None:
     maker = makers.maker_of(request.kind)
     schedule.kind = request.kind
     schedule.every, schedule.at, schedule.zone = request.every, request.at, request.zone
-    schedule.weekday = request.weekday
+    schedule.weekday, schedule.until = request.weekday, request.until
     for name in COUNTS:
         setattr(schedule, f"keep_{name}", request.keep.get(name, 0))
     if maker.needs_target and request.target != str(schedule.target):
         schedule.target = maker.target(actor, schedule.tenant, request.target or None)
     schedule.is_active = request.active
-    schedule.due_at = schedule.next_at = following(schedule.rhythm, timezone.now())
+    schedule.due_at = schedule.next_at = schedule.following(timezone.now())
 
 
 def _check(request: ScheduleIn) -> None:
@@ -120,11 +125,30 @@ def _check(request: ScheduleIn) -> None:
         raise Invalid(words, field="weekday")
     if request.weekday is not None and not 0 <= request.weekday <= 6:
         raise Invalid("Use 0 (Monday) to 6 (Sunday).", field="weekday")
-    _check_counts(request.keep)
+    _check_hours(request)
+    _check_counts(request)
     _check_target(request)
 
 
-def _check_counts(keep: Mapping[str, int]) -> None:
+def _check_hours(request: ScheduleIn) -> None:
+    if request.kind != ScheduleKind.POWER:
+        if request.until is not None:
+            raise Invalid("Only office hours have an end.", field="until")
+        return
+    if request.every == Every.HOUR:
+        raise Invalid("Office hours are daily, on workdays or weekly.", field="every")
+    if request.until is None:
+        raise Invalid("Say when it is switched off.", code="required", field="until")
+    if request.until == request.at:
+        raise Invalid("It would be switched off when it is switched on.", field="until")
+
+
+def _check_counts(request: ScheduleIn) -> None:
+    keep = request.keep
+    if not makers.maker_of(request.kind).keeps:
+        if any(keep.values()):
+            raise Invalid("Nothing is made that could be kept.", field="keep")
+        return
     if not all(0 <= keep.get(name, 0) <= MOST for name in COUNTS):
         raise Invalid(f"Keep 0 to {MOST} of each.", field="keep")
     if not any(keep.get(name, 0) for name in COUNTS):
@@ -133,7 +157,7 @@ def _check_counts(keep: Mapping[str, int]) -> None:
 
 def _check_target(request: ScheduleIn) -> None:
     if request.target and not makers.maker_of(request.kind).needs_target:
-        raise Invalid("Snapshots lie with the machine; leave this out.", field="target")
+        raise Invalid("Only backups go somewhere; leave this out.", field="target")
 
 
 def _locked(vm: VM) -> VM:
@@ -158,5 +182,7 @@ def _told(schedule: Schedule) -> dict[str, Any]:
     """For the log."""
     kept = {f"keep {name}": count for name in COUNTS if (count := getattr(schedule, f"keep_{name}"))}
     times = {"every": schedule.every, "at": f"{schedule.at:%H:%M}", "zone": schedule.zone}
+    if schedule.until is not None:
+        times["until"] = f"{schedule.until:%H:%M}"
     day = {} if schedule.weekday is None else {"weekday": WEEKDAYS[schedule.weekday]}
     return {**times, **day, **kept, "active": schedule.is_active}

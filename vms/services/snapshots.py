@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -216,7 +217,7 @@ def _ids(layers: dict[Volume, Layer]) -> dict[str, str]:
 # -- by schedule -----------------------------------------------------------------------------------------------------
 
 
-def _by_schedule(actor: Actor, schedule: Schedule) -> tuple[UUID, Operation]:
+def _by_schedule(actor: Actor, schedule: Schedule, now: datetime) -> tuple[UUID, Operation]:
     """Named after the time at which it was due, in UTC."""
     name = f"{schedule.every} {schedule.due_at:%Y-%m-%d %H:%M}"
     snapshot, operation = take_snapshot(actor=actor, vm=schedule.vm, name=name)

@@ -11,7 +11,7 @@ from django import forms
 from django.urls import reverse
 
 from hosts.models import BackupTarget
-from vms.models import Outcome, Schedule, ScheduleRun
+from vms.models import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.retention import MOST
 from vms.rhythm import Every
 from vms.scheduling import makers
@@ -23,6 +23,8 @@ LOOKS = {
     Outcome.FAILED: "failed",
     Outcome.SKIPPED: "attention",
 }
+_EVERY = {Every.WORKDAY: "Monday to Friday"}
+_KINDS = {ScheduleKind.POWER: "Office hours"}
 _NOT_WEEKLY = ("", "Only for weekly ones")
 _OF = {"hourly": "hours", "daily": "days", "weekly": "weeks", "monthly": "months"}
 _WORDS = {"last": "The last ones", **{name: f"Of the last {unit}, one each" for name, unit in _OF.items()}}
@@ -40,7 +42,7 @@ class Last:
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """`rhythm` and `kept` in words; `next_at` None where it is paused."""
+    """`rhythm` and `kept` in words, where any are; `next_at` None where it is paused."""
 
     id: UUID
     title: str
@@ -54,7 +56,7 @@ class ScheduleRow:
 def row(schedule: Schedule, run: ScheduleRun | None) -> ScheduleRow:
     return ScheduleRow(
         id=schedule.pk,
-        title=f"{schedule.every.capitalize()} {schedule.kind}",
+        title=schedule.title,
         rhythm=_rhythm(schedule),
         kept=_kept(schedule),
         next_at=schedule.next_at if schedule.is_active else None,
@@ -67,6 +69,8 @@ def _rhythm(schedule: Schedule) -> str:
     if schedule.every == Every.HOUR:
         return f"at minute {schedule.at.minute} of each hour"
     day = f"on {WEEKDAYS[schedule.weekday].capitalize()}s " if schedule.weekday is not None else ""
+    if schedule.until is not None:
+        return f"{day}on at {schedule.at:%H:%M}, off at {schedule.until:%H:%M}, {schedule.zone}"
     return f"{day}at {schedule.at:%H:%M}, {schedule.zone}"
 
 
@@ -94,10 +98,19 @@ class ScheduleForm(forms.Form):
 
     kind = forms.ChoiceField(label="What")
     every = forms.ChoiceField(
-        label="How often", initial=Every.DAY.value, choices=[(each.value, each.capitalize()) for each in Every]
+        label="How often",
+        initial=Every.DAY.value,
+        choices=[(each.value, _EVERY.get(each, each.capitalize())) for each in Every],
     )
     at = forms.TimeField(
         label="At", initial="03:00", input_formats=["%H:%M"], widget=forms.TimeInput(attrs={"type": "time"})
+    )
+    until = forms.TimeField(
+        label="Off at",
+        required=False,
+        input_formats=["%H:%M"],
+        widget=forms.TimeInput(attrs={"type": "time"}),
+        help_text="Of office hours: it is switched on at the time above, and off at this one.",
     )
     weekday = forms.ChoiceField(
         label="Day",
@@ -112,7 +125,7 @@ class ScheduleForm(forms.Form):
     def __init__(self, data: object = None, *, targets: Sequence[BackupTarget]) -> None:
         super().__init__(data, auto_id="id_schedule_%s")  # type: ignore[arg-type]
         kinds = [kind for kind in makers.kinds() if targets or not makers.maker_of(kind).needs_target]
-        self.fields["kind"].choices = [(str(kind), str(kind.label)) for kind in kinds]  # type: ignore[attr-defined]
+        self.fields["kind"].choices = [(str(kind), _KINDS.get(kind, str(kind.label))) for kind in kinds]  # type: ignore[attr-defined]
         self.fields["target"].choices = [  # type: ignore[attr-defined]
             ("", "The default place for backups"),
             *((target.slug, target.name) for target in targets),

@@ -15,7 +15,7 @@ from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_as_notice, refusals_in, status_of
 from vms import backup_selectors, selectors
-from vms.models import VM, Schedule
+from vms.models import VM, Schedule, ScheduleKind
 from vms.services import schedules
 from vms.services.schedules import COUNTS, ScheduleIn
 from vms.web.fetch import vm_of
@@ -66,9 +66,10 @@ def _asked(wanted: dict[str, Any]) -> ScheduleIn:
         kind=wanted["kind"],
         every=wanted["every"],
         at=wanted["at"],
+        until=wanted["until"],
         zone=wanted["zone"],
         weekday=int(wanted["weekday"]) if wanted["weekday"] else None,
-        keep={name: wanted[f"keep_{name}"] or 0 for name in COUNTS},
+        keep={} if wanted["kind"] == ScheduleKind.POWER else {name: wanted[f"keep_{name}"] or 0 for name in COUNTS},
         target=wanted["target"] or None,
     )
 
