@@ -63,6 +63,14 @@ class TestWritingOff:
         assert write_off(actor=SYSTEM, host=failed, typed="one") == 0
         assert VM.objects.unscoped("test").count() == len(world.machines)
 
+    def test_a_volume_of_no_machine_is_another_hosts_then(self, world: World, failed: Host, spare: Host) -> None:
+        """It was worked on when the host failed, and stayed."""
+        volume = world.volume()
+        StoragePool.objects.filter(host=failed).update(storage_id="one")
+        write_off(actor=SYSTEM, host=failed, typed="one")
+        layer = Volume.objects.unscoped("test").get(pk=volume.pk).layer
+        assert layer.pool.host == spare
+
     def test_only_a_failed_one_by_its_name_with_nothing_under_way(self, world: World, failed: Host) -> None:
         with pytest.raises(Invalid):
             write_off(actor=SYSTEM, host=failed, typed="two")

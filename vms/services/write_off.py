@@ -15,7 +15,7 @@ from portal.operations.selectors import active_on_each
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import storage
+from vms import loose, storage
 from vms.models import VM, Layer, Volume
 from vms.workflows.create import forget_machine
 
@@ -44,6 +44,7 @@ def write_off(*, actor: Actor, host: Host, typed: str) -> int:
         log.record("vm.written-off", actor=actor, target=vm)
         forget_machine(vm.pk, removed=())
     _forget_disks(actor, volumes, pools)
+    loose.leave(host)  # what was worked on when it failed
     told = {"machines": len(lost), "volumes": len(volumes)}
     log.record("host.written-off", actor=actor, target=host, detail=f"{actor.label} typed {typed}", after=told)
     return len(lost)

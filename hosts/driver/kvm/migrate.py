@@ -7,6 +7,7 @@ itself why it failed, if its process lives as long.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +29,7 @@ from hosts.driver.xml.element import render
 from hosts.driver.xml.migrate import destination_xml
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 NAMESPACE = "urn:berth:migrate:1"
 MIGRATE_SECONDS = 60.0
 BEGIN_SECONDS = 2.0  # what is refused is refused by then
@@ -167,8 +169,10 @@ def _so_far(job: dict[str, Any]) -> MigrationFacts:
 def _hurry(domain: libvirt.virDomain, job: dict[str, Any], journey: Journey) -> None:
     """All of the memory was sent, and what was written since twice: what is left is fetched by the guest itself."""
     if journey.convergence is Convergence.POST_COPY and job.get("memory_iteration", 0) > POST_COPY_AFTER_PASSES:
-        with suppress(libvirt.libvirtError):  # it is done by now, or was switched already
+        try:
             domain.migrateStartPostCopy()
+        except libvirt.libvirtError as error:  # it is done by now, or was switched already
+            logger.info("%s goes on as it was: %s", domain.name(), error)
 
 
 def _announce(connect: libvirt.virConnect, spec: DomainSpec, journey: Journey) -> None:
