@@ -5,6 +5,7 @@ For tests/service, tests/browser and tests/bench. Nothing here is faked; a part 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -13,12 +14,15 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +59,34 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise AssertionError("no free port")
+
+
+@cache
+def migrated() -> bytes:
+    """An empty database in SQLite. Making it takes longer than the rest of a start; each process does it once."""
+    with tempfile.TemporaryDirectory() as data:
+        manage("migrate", "-v0", BERTH_DATA=data)
+        with contextlib.closing(sqlite3.connect(Path(data) / "berth.sqlite3")) as connection:
+            return connection.serialize()
+
+
+@cache
+def collected() -> Path:
+    """A directory with the static files."""
+    data = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, data)
+    manage("collectstatic", "-v0", "--noinput", BERTH_DATA=data)
+    return Path(data) / "static"
+
+
+def manage(*arguments: str, **environment: str) -> str:
+    """`environment` is added to this process's, over what it may have of a portal of its own."""
+    own = {"DJANGO_SETTINGS_MODULE": "portal.settings", "PYTHONPATH": str(ROOT), **environment}
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments], cwd=ROOT, env={**os.environ, **own}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @dataclass
@@ -99,8 +131,12 @@ class Stack:
         shutil.copyfile(self.tiny, self.data / "images" / "tiny.qcow2")
         self.start_part("redis")
         wait_until((self.data / "redis.sock").exists, 10, "redis")
-        for command in (["migrate", "-v0"], ["collectstatic", "-v0", "--noinput"], ["seed"]):
-            self.manage(*command)
+        if self.database_url:
+            self.manage("migrate", "-v0")
+        else:
+            (self.data / "berth.sqlite3").write_bytes(migrated())
+        shutil.copytree(collected(), self.data / "static", dirs_exist_ok=True)
+        self.manage("seed")
         for part in PARTS:
             self.start_part(part)
         wait_until(self.is_ready, 300, f"readyz of the portal\n{self.logs()}")
@@ -204,11 +240,7 @@ class Stack:
             return False
 
     def manage(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return manage(*arguments, **self.environment)
 
     def add_member(self, username: str, password: str, tenant: str, role: str) -> None:
         """A person who can sign in, as a member of the tenant."""
