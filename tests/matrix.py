@@ -173,6 +173,17 @@ ROUTES: dict[str, Route] = {
     "api/v1/vms/<uuid:id>/actions/purge": Route(
         lambda world: f"/api/v1/vms/{world.binned().pk}/actions/purge", {"POST": _call(_MEMBERS.format(202), _nothing)}
     ),
+    "api/v1/vms/<uuid:id>/actions/extend": Route(
+        lambda world: f"/api/v1/vms/{world.leased('web').pk}/actions/extend",
+        {"POST": _call(_MEMBERS.format(200), _nothing)},
+    ),
+    "api/v1/tenants/<slug:tenant>/lease-policy": Route(
+        _at("tenants/acme/lease-policy"),
+        {
+            "GET": ACME_READS,
+            "PUT": _call(_ADMINS_IN_ACME.format(200), lambda world: {"demand": "demanded", "longest_days": 30}),
+        },
+    ),
     "api/v1/vms/<uuid:id>/actions/resize": _action("resize", "cold", lambda world: {"flavor": "large"}),
     "api/v1/vms/<uuid:id>/actions/clone": _action("clone", "cold", lambda world: {"name": "copy"}),
     "api/v1/vms/<uuid:id>/actions/migrate": Route(

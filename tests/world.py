@@ -202,6 +202,14 @@ class World:
         VM.objects.unscoped("test").filter(pk=vm.pk).update(observed_power=Power.STOPPED)
         return vm
 
+    def leased(self, name: str = "web", days: float = 10, **more: Any) -> VM:
+        """That machine, whose lease ends in so many days."""
+        vm = self.machines[name]
+        values = {"expires_at": timezone.now() + timedelta(days=days), **more}
+        VM.objects.unscoped("test").filter(pk=vm.pk).update(**values)
+        vm.refresh_from_db()
+        return vm
+
     def schedule(self, name: str = "web", **more: Any) -> Schedule:
         """Daily snapshots at 03:00 UTC, of which three are kept."""
         vm, due_at = self.machines[name], timezone.now() + timedelta(hours=5)

@@ -83,6 +83,8 @@ def actions(actor: Actor, vm: VM, operation: Operation | None) -> Mapping[Action
         is_protected=vm.is_protected,
         is_binned=vm.is_binned,
         has_host_failed=vm.host.has_failed,
+        has_lease=vm.expires_at is not None,
+        is_lease_over=vm.is_lease_over,
     )
     return {action: _with_role(actor, vm, action, verdict) for action, verdict in verdicts(facts).items()}
 

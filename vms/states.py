@@ -26,6 +26,7 @@ class Action(StrEnum):
     CONSOLE = "console"
     PROTECT = "protect"
     UNPROTECT = "unprotect"
+    EXTEND = "extend"
     DELETE = "delete"
     RESTORE = "restore"
     PURGE = "purge"
@@ -44,7 +45,7 @@ class Facts:
     """All that decides: the public status, what runs and whether it only reads the machine, and the flags.
 
     `is_binned`: it was deleted, and can still be brought back, unless its status is error: then its end was begun.
-    `has_host_failed`: nothing is asked of its host.
+    `has_host_failed`: nothing is asked of its host. `has_lease`: it has an expiry date. `is_lease_over`: that is past.
     """
 
     status: str
@@ -53,6 +54,8 @@ class Facts:
     is_protected: bool = False
     is_binned: bool = False
     has_host_failed: bool = False
+    has_lease: bool = False
+    is_lease_over: bool = False
 
 
 ALLOWED = Verdict(True)
@@ -76,6 +79,7 @@ _WHEN: Mapping[Action, tuple[frozenset[str], str]] = {
     Action.CONSOLE: (frozenset({"running", "paused"}), "Start it first: a console needs a running machine."),
     Action.PROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
     Action.UNPROTECT: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built."),
+    Action.EXTEND: (frozenset({"building", "running", "paused", "stopped", "error"}), ""),
     Action.DELETE: (frozenset({"running", "paused", "stopped", "error"}), "Wait until it is built, or cancel that."),
 }
 # What the machine is when the action has done its work.
@@ -89,9 +93,9 @@ _AIM: Mapping[Action, str] = {
 _IN_THE_BIN = frozenset({Action.RESTORE, Action.PURGE})
 _IN_THE_BIN_WHOLE = frozenset({Action.RESTORE, Action.MIGRATE})  # its host may have to be emptied
 # These change no machine on a host, so a running operation is no obstacle.
-_BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME})
+_BESIDE_OTHERS = frozenset({Action.CONSOLE, Action.PROTECT, Action.UNPROTECT, Action.RENAME, Action.EXTEND})
 # These ask nothing of its host; what a deleted one left there is removed when that is back.
-_WITHOUT_HOST = frozenset({Action.PROTECT, Action.UNPROTECT, Action.RENAME, Action.DELETE, Action.PURGE})
+_WITHOUT_HOST = frozenset({Action.PROTECT, Action.UNPROTECT, Action.RENAME, Action.EXTEND, Action.DELETE, Action.PURGE})
 # These only read it as well.
 _BESIDE_READERS = frozenset({Action.CLONE, Action.PUBLISH})
 
@@ -138,6 +142,14 @@ def _flags(action: Action, facts: Facts) -> Verdict:
         return Verdict(False, "It is protected already.")
     if action is Action.UNPROTECT and not facts.is_protected:
         return Verdict(False, "It is not protected.")
+    return _of_lease(action, facts)
+
+
+def _of_lease(action: Action, facts: Facts) -> Verdict:
+    if action is Action.EXTEND and not facts.has_lease:
+        return Verdict(False, "It has no expiry date.")
+    if action in (Action.START, Action.RESUME) and facts.is_lease_over:
+        return Verdict(False, "Its lease has ended; extend it first.")
     return ALLOWED
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from vms import usage
+from vms import lease_mail, usage
 from vms.scheduling.turn import turn
-from vms.services import bin, copies, failover, tenants, uploads
+from vms.services import bin, copies, failover, lease_clock, tenants, uploads
 from vms.workflows import clear_up
 
 
@@ -42,6 +42,14 @@ def recover_waiting() -> None:
 def follow_tenants() -> None:
     """Stop, bin and purge what belongs to suspended and closed tenants."""
     tenants.follow(timezone.now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def follow_leases() -> None:
+    """Bring leases on by what is due, and tell people."""
+    now = timezone.now()
+    lease_clock.follow(now)
+    lease_mail.send(now)
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -24,7 +24,7 @@ Api = Callable[..., Caller]
 NEW = {"name": "new", "image": "tiny", "flavor": "small"}
 SHOWN = {"id", "name", "tenant", "status", "flavor", "image", "vcpus", "memory_mib", "disk_gib", "addresses"} | {
     *("actions", "operation", "error", "nics", "ssh", "protected", "host", "created_by", "created_at"),
-    *("observed_at", "observed_since", "purge_at", "service_class"),
+    *("observed_at", "observed_since", "purge_at", "service_class", "expires_at", "lease"),
 }
 OPERATION = {"id", "kind", "status", "progress", "step", "steps", "resource", "error", "created_at", "started_at"} | {
     *("finished_at", "title", "tenant", "waiting_for", "cancellable", "deadline_at", "needs_attention", "created_by"),

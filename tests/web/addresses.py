@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.urls import reverse
+from django.utils import timezone
 
 from portal.operations.models import Operation
 from portal.operations.services import active_on
@@ -131,6 +133,14 @@ def volume_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
     }
 
 
+def in_twenty_days() -> str:
+    return (timezone.now() + timedelta(days=20)).date().isoformat()
+
+
+def leased(world: World) -> list[Any]:
+    return ["acme", world.leased("web").pk]
+
+
 def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]:
     return {
         "rename": (MEMBERS_DO, lambda world: {"intent": "rename", "name": "renamed"}),
@@ -138,6 +148,7 @@ def settings_posts() -> dict[str, tuple[str, Callable[[World], dict[str, Any]]]]
         "clone": (MEMBERS_DO, lambda world: {"intent": "clone", "name": "copy", "mode": "full"}),
         "publish": (MEMBERS_DO, lambda world: {"intent": "publish", "name": "Golden"}),
         "protect": (MEMBERS_DO, lambda world: {"intent": "protect", "protected": "on"}),
+        "lease": (MEMBERS_DO, lambda world: {"intent": "lease", "expires_at": in_twenty_days()}),
         "delete": (MEMBERS_DO, lambda world: {"intent": "delete", "confirmation": "cold"}),
     }
 
@@ -245,6 +256,7 @@ PAGES: dict[str, Page] = {
     "vm-restore": Page(binned, ACME_WRITES, send(MEMBERS_DO)),
     "vm-purge": Page(binned, posts=send(MEMBERS_DO)),
     "vm-detail": Page(machine("web"), ACME_READS),
+    "vm-extend": Page(leased, posts=send(MEMBERS_DO)),
     "vm-row": Page(machine("web"), ACME_READS),
     "vm-header": Page(machine("web"), ACME_READS),
     "vm-metrics": Page(machine("web"), ACME_READS),
@@ -389,6 +401,11 @@ PAGES: dict[str, Page] = {
     "provider-tenant-close-month": Page(acme, posts=send(ADMINS_IN, month="2026-01")),
     "provider-tenant": Page(acme, "302 403 403 403 404 200 200", send(ADMINS_IN, vms="5", vcpus="", disk_gib="9")),
     "provider-tenant-clusters": Page(acme, "302 403 403 403 404 200 403", send(ADMINS_IN, clusters="default")),
+    "provider-tenant-leases": Page(
+        acme,
+        "302 403 403 403 404 200 403",
+        send(ADMINS_IN, demand="demanded", longest_days="", warn_days="7", off_days="3"),
+    ),
     "provider-tenant-state": Page(
         acme,
         posts={

@@ -68,6 +68,8 @@ def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tu
     yield "placement", browser("admin").get(f"/t/acme/vms/{web[0]}/").content
     yield "bulk delete", owner.post("/t/acme/vms/bulk/", {"action": "delete", "vm": web}).content
     yield "operation under way", owner.get(f"/t/acme/vms/{world.machines['busy'].pk}/").content
+    leased = world.leased("paused", days=3, lease_stage="warned", lease_since=timezone.now())
+    yield "lease that ends soon", owner.get(f"/t/acme/vms/{leased.pk}/").content
     yield "refused", owner.post("/t/acme/vms/create/", {"name": "x"}).content
     Operation.objects.unscoped("test").update(state="failed", error={"code": "x", "title": "x", "detail": "x"})
     operation = Operation.objects.unscoped("test").get()

@@ -11,10 +11,11 @@ from rest_framework import serializers
 from hosts.service_class import ServiceClass
 from portal.api.operations import OperationBrief, OperationOut
 from portal.api.problems import ProblemSerializer
-from portal.api.serializers import Boolean, Choice, Id, Input, Text
+from portal.api.serializers import Boolean, Choice, Id, Input, Moment, Text
 from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
 from vms import selectors
+from vms.lease import Stage
 from vms.migration import Target
 from vms.models import VM, Lifecycle
 from vms.services import bulk, clone, console, create, groups
@@ -37,6 +38,11 @@ class VMIn(Input):
     )
     network = Text(max_length=63, required=False, allow_null=True, help_text='"default" is the only one yet.')
     protected = Boolean(required=False, default=False, help_text="Against deletion.")
+    expires_at = Moment(
+        required=False,
+        allow_null=True,
+        help_text="At least a day ahead. Left out: as the tenant's policy has it, the usual date or none.",
+    )
     storage_class = Text(
         max_length=63, required=False, allow_null=True, help_text="Slug; the default storage of its host if left out."
     )
@@ -51,6 +57,11 @@ class VMIn(Input):
 class VMChange(Input):
     name = Text(max_length=63, required=False)
     protected = Boolean(required=False)
+    expires_at = Moment(required=False, allow_null=True, help_text="At least a day ahead; null: it has no expiry date.")
+
+
+class ExtendIn(Input):
+    expires_at = Moment(required=False, help_text="Left out: as far ahead as is usual for the tenant.")
 
 
 class VMFilter(Input):
@@ -157,6 +168,13 @@ class NicOut(serializers.Serializer[Any]):
     seen_at = serializers.DateTimeField(allow_null=True, help_text="When the guest last took the address.")
 
 
+class LeaseOut(serializers.Serializer[Any]):
+    """How the lease goes on. It is over from `ended` on: the machine is kept off, and goes to the bin after `kept`."""
+
+    stage = serializers.ChoiceField(choices=[str(stage) for stage in Stage])
+    since = serializers.DateTimeField(allow_null=True, help_text="When that began; null while nothing has happened.")
+
+
 class VMOut(serializers.Serializer[Any]):
     """A virtual machine."""
 
@@ -184,6 +202,8 @@ class VMOut(serializers.Serializer[Any]):
     purge_at = serializers.DateTimeField(
         allow_null=True, help_text="Until then it lies in the bin and can be restored; null where it does not."
     )
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="When its lease ends; null where it has none.")
+    lease = LeaseOut(allow_null=True)
     created_by = serializers.CharField()
     created_at = serializers.DateTimeField()
     observed_at = serializers.SerializerMethodField(help_text="When it was last seen; null while it is being built.")

@@ -30,6 +30,7 @@ from vms.api.serializers import (
     ConsoleIn,
     ConsoleOut,
     DeleteFilter,
+    ExtendIn,
     MigrateIn,
     PrecheckOut,
     PublishIn,
@@ -44,7 +45,7 @@ from vms.api.serializers import (
 from vms.console import bridge
 from vms.migration import precheck
 from vms.models import VM
-from vms.services import bulk, change, console
+from vms.services import bulk, change, console, leases
 from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm
 from vms.services.delete import delete_vm, purge_vm, restore_vm
@@ -93,13 +94,15 @@ class VMDetail(ApiView):
     @extend_schema(request=VMChange, responses=VMOut)
     @transaction.atomic
     def patch(self, request: Request, id: UUID) -> Response:
-        """Rename it, or set and clear its protection against deletion."""
+        """Rename it, set and clear its protection against deletion, or its expiry date."""
         vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
         wanted = self.body(VMChange)
         if "name" in wanted:
             change.rename(actor=self.actor, vm=vm, name=wanted["name"])
         if "protected" in wanted:
             change.protect(actor=self.actor, vm=vm, protected=wanted["protected"])
+        if "expires_at" in wanted:
+            leases.change(actor=self.actor, vm=vm, expires_at=wanted["expires_at"])
         return Response(vm_data(self.actor, vm))
 
     @extend_schema(parameters=[DeleteFilter], responses={202: AcceptedOut})
@@ -147,6 +150,17 @@ class VMPurge(ApiView):
         self.body()
         operation = purge_vm(actor=self.actor, vm=vm)
         return self.accepted(operation, vm=vm_data(self.actor, vm, operation))
+
+
+class VMExtend(ApiView):
+    permissions = {"POST": Permission.VM_WRITE}
+
+    @extend_schema(request=ExtendIn, responses=VMOut)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Let its lease end later, and begin anew: what was stopped at its end can be started again."""
+        vm = selectors.vm(self.actor, id, Permission.VM_WRITE)
+        leases.extend(actor=self.actor, vm=vm, **self.body(ExtendIn))
+        return Response(vm_data(self.actor, vm))
 
 
 class VMResize(ApiView):

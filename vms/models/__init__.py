@@ -12,6 +12,7 @@ from vms.models.catalogue import (
 from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.group import AffinityGroup, GroupPolicy
+from vms.models.lease import LeaseNotice, LeasePolicy
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
@@ -41,6 +42,8 @@ __all__ = [
     "ImageState",
     "ImageUpload",
     "Layer",
+    "LeaseNotice",
+    "LeasePolicy",
     "Lifecycle",
     "Nic",
     "Outcome",

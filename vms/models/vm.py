@@ -13,6 +13,7 @@ from hosts.service_class import Promise, ServiceClass, amounts
 from portal.billing.metered import Metered, MeteredQuerySet, MeteredTenantQuerySet
 from portal.core.ids import uuid7
 from portal.tenancy.models import TenantOwned
+from vms.lease import OVER, Lease, Stage
 from vms.models.catalogue import SERVICE_CLASSES, Flavor, Image, ImageFirmware
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class VM(Metered, TenantOwned):
     taken as or returned to.
     One that its owner deleted lies in the bin since `binned_at`, off, with all that it has, until `purge_at`; its name
     is free meanwhile, and `desired_power` is what it comes back to.
+    One with an `expires_at` is on a lease, which has been in its stage since `lease_since` (vms.lease).
     What it is promised was taken from its flavor when it was placed, and stays: the class, floor and ceiling (percent
     of a CPU for each vCPU), and `tuning`, the hosts.driver.types.Tuning by which its host keeps that. A machine from
     before there were classes has no floor and no tuning.
@@ -77,6 +79,11 @@ class VM(Metered, TenantOwned):
     current_snapshot = models.ForeignKey("vms.Snapshot", null=True, on_delete=models.SET_NULL, related_name="+")
     binned_at = models.DateTimeField(null=True)
     purge_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    lease_stage = models.CharField(
+        max_length=10, choices=[(each.value, each.value) for each in Stage], default=Stage.RUNNING
+    )
+    lease_since = models.DateTimeField(null=True)
 
     objects = VMQuerySet.as_manager()
 
@@ -95,6 +102,7 @@ class VM(Metered, TenantOwned):
         indexes = [
             models.Index(fields=["tenant", "-created_at", "-id"], name="vm_by_tenant"),
             models.Index(fields=["host"], name="vm_by_host"),
+            models.Index(fields=["expires_at"], condition=~Q(expires_at=None), name="vm_by_expiry"),
             models.Index(fields=["purge_at"], condition=~Q(binned_at=None), name="vm_by_purge"),
         ]
 
@@ -124,6 +132,17 @@ class VM(Metered, TenantOwned):
     @property
     def is_binned(self) -> bool:
         return self.binned_at is not None
+
+    @property
+    def lease(self) -> Lease | None:
+        if self.expires_at is None:
+            return None
+        return Lease(self.expires_at, Stage(self.lease_stage), self.lease_since)
+
+    @property
+    def is_lease_over(self) -> bool:
+        """It is to be off, until it is extended."""
+        return self.expires_at is not None and self.lease_stage in OVER
 
     @property
     def is_settled(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,7 @@ from portal.tenancy.roles import Permission
 from vms import promises, selectors
 from vms.addresses import give_address
 from vms.models import VM, Flavor, Image, Layer, Volume
-from vms.services import pools
+from vms.services import leases, pools
 from vms.services.groups import groups_named
 from vms.wanted import wanted_of
 from vms.workflows.create import CREATE
@@ -49,6 +50,7 @@ class CreateVM:
     storage_class: str | None = None
     protected: bool = False
     groups: list[str] = field(default_factory=list)
+    expires_at: datetime | None = None
 
 
 @transaction.atomic
@@ -79,6 +81,7 @@ def create_vm(*, actor: Actor, request: CreateVM) -> tuple[VM, Operation]:
         memory_mib=flavor.memory_mib,
         disk_gib=flavor.disk_gib,
         is_protected=request.protected,
+        expires_at=request.expires_at,
         ssh_keys=keys,
         user_data=request.user_data,
     )
@@ -104,9 +107,10 @@ def new_machine(
 ) -> VM:
     """Write a machine with its address, after quota and capacity are claimed for it. Its disks are the caller's.
 
-    `fields` are those of the row; `place` claims what it takes of a host. The name's uniqueness is the database's to
-    decide.
+    `fields` are those of the row, with `expires_at` as it is wanted; `place` claims what it takes of a host. The name's
+    uniqueness is the database's to decide.
     """
+    fields["expires_at"] = leases.end_for_new(tenant, fields.get("expires_at"))
     vm = VM(tenant=tenant, name=text.hostname(name), observed_since=timezone.now(), created_by=actor.label, **fields)
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field=field)
     vm.host = place(vm)

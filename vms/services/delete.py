@@ -14,7 +14,7 @@ from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.tenancy.gate import Actor
 from vms.models import VM, Lifecycle
-from vms.services import guard
+from vms.services import guard, leases
 from vms.states import Action
 from vms.workflows.delete import DELETE
 from vms.workflows.purge import PURGE
@@ -43,6 +43,7 @@ def delete_vm(*, actor: Actor, vm: VM, purge: bool = False, until: datetime | No
 def restore_vm(*, actor: Actor, vm: VM, name: str | None = None) -> Operation:
     """Out of the bin with id, addresses, disks and power state; under another name where its own was taken meanwhile.
 
+    A lease that has ended begins anew.
     Raises Forbidden, Invalid at the name, or Conflict: "duplicate" at the name, or the reason.
     """
     guard.require(actor, vm, Action.RESTORE)
@@ -58,6 +59,7 @@ def restore_vm(*, actor: Actor, vm: VM, name: str | None = None) -> Operation:
     except IntegrityError as error:
         words = f"Another machine has the name {vm.name} by now; give this one another."
         raise Conflict(words, code="duplicate", field="name") from error
+    leases.renew(actor, vm)
     title = f"Restore {vm.name} from the bin"
     return operations.submit(RESTORE, actor=actor, target=vm, title=title, params=before, lane=vm.host_id)
 

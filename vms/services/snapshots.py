@@ -37,10 +37,11 @@ MOST_OF_A_VM = 50  # each is a file more between a guest and its data
 
 @transaction.atomic
 def take_snapshot(
-    *, actor: Actor, vm: VM, name: str, description: str = "", memory: bool = False
+    *, actor: Actor, vm: VM, name: str, description: str = "", memory: bool = False, safety: bool = False
 ) -> tuple[Snapshot, Operation]:
     """Keep its disks as they are now, with the memory of a running guest where it is asked for.
 
+    `safety`: Berth itself takes it, before something is lost.
     As much as it may take at most is held now, and what it takes is once it is taken. Raises Invalid at the field,
     Forbidden, Exceeded (quota), NoCapacity, or Conflict (name taken, too many, or the machine's state is in the way).
     """
@@ -51,6 +52,7 @@ def take_snapshot(
     snapshot = _new(actor, vm, text.label(name, longest=LONGEST_NAME), volumes)
     snapshot.description = text.label(description, "description", LONGEST_DESCRIPTION) if description else ""
     snapshot.memory_pool = volumes[0].layer.pool if memory else None
+    snapshot.is_safety = safety
     _save(snapshot, volumes)
     fresh = {volume: fresh_on(volume.layer, volume.size_gib) for volume in volumes}
     operation = operations.submit(

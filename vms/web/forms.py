@@ -11,9 +11,11 @@ from django import forms
 from hosts.service_class import WHOLE, ServiceClass
 from hosts.web.forms import LabelsField
 from portal.accounts.models import SshKey
+from vms.lease import Terms
 from vms.models.catalogue import Priority
 from vms.services.clone import MODES
 from vms.services.create import LONGEST_USER_DATA
+from vms.web.leases import ExpiryField, help_on
 
 MOST_AT_ONCE = 100
 UUID_FIELD = forms.UUIDField()
@@ -51,6 +53,7 @@ class CreateForm(forms.Form):
     storage_class = forms.ChoiceField(
         label="Storage", required=False, help_text="Where its disk lies, and what it may do in a second."
     )
+    expires_at = ExpiryField()
     protected = forms.BooleanField(
         label="Protect against deletion",
         required=False,
@@ -67,9 +70,11 @@ class CreateForm(forms.Form):
         keys: list[SshKey],
         classes: Sequence[tuple[str, str]] = (),
         groups: Sequence[tuple[str, str]] = (),
+        terms: Terms,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["expires_at"].help_text = help_on(terms)
         self.fields["groups"].choices = groups  # type: ignore[attr-defined]
         self.fields["storage_class"].choices = [("", "The host's own"), *classes]  # type: ignore[attr-defined]
         if not keys:

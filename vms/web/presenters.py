@@ -98,6 +98,8 @@ class VmRow:
     flavor: str
     image: str
     created_at: datetime
+    expires_at: datetime | None
+    is_lease_over: bool
     is_protected: bool
     buttons: list[Button]
     console: Verdict
@@ -261,6 +263,8 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
         "flavor": vm.flavor.name,
         "image": vm.image.name,
         "created_at": vm.created_at,
+        "expires_at": vm.expires_at,
+        "is_lease_over": vm.is_lease_over,
         "is_protected": vm.is_protected,
         "buttons": _buttons(verdicts, own),
         "console": verdicts[Action.CONSOLE],

@@ -36,8 +36,9 @@ def lay_into_bin(operation: Operation, outputs: Mapping[str, Any]) -> None:
         purge.forget(operation, outputs)
         return
     now = timezone.now()
-    until = now + timedelta(hours=settings.BIN_HOURS)
-    VM.objects.unscoped("workflow").filter(pk=operation.target_id).update(binned_at=now, purge_at=until)
+    rows = VM.objects.unscoped("workflow").filter(pk=operation.target_id)
+    asked = rows.values_list("purge_at", flat=True).get() or now
+    rows.update(binned_at=now, purge_at=max(asked, now + timedelta(hours=settings.BIN_HOURS)))
 
 
 def keep(operation: Operation) -> None:

@@ -20,6 +20,7 @@ from portal.web.actor import actor_of
 from portal.web.forms import refusals_in, status_of
 from portal.web.tenant import tenant_of
 from vms import group_selectors
+from vms.lease_selectors import terms_of
 from vms.services.create import CreateVM, create_vm
 from vms.web import create_page, volumes
 from vms.web.forms import CreateForm
@@ -33,7 +34,7 @@ def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
     classes = volumes.class_choices(hosts.storage_classes(actor).filter(is_active=True))
     own = group_selectors.groups(actor, tenant).prefetch_related(None)
     groups = [(group.name, f"{group.name}: {group.get_policy_display().lower()}") for group in own]
-    offered: dict[str, Any] = {"keys": keys, "classes": classes, "groups": groups}
+    offered: dict[str, Any] = {"keys": keys, "classes": classes, "groups": groups, "terms": terms_of(tenant.pk)}
     if request.method == "POST":
         form = CreateForm(request.POST, **offered)
         if form.is_valid():
@@ -63,7 +64,7 @@ def _create(actor: Actor, tenant: Tenant, wanted: dict[str, Any]) -> str:
     keys = list(wanted["ssh_keys"])
     if wanted["new_key"]:
         keys.append(str(remember_key(actor=actor, public_key=wanted["new_key"], field="new_key").pk))
-    names = ("name", "image", "flavor", "user_data", "protected", "storage_class", "groups")
+    names = ("name", "image", "flavor", "user_data", "protected", "storage_class", "groups", "expires_at")
     asked = {name: wanted[name] for name in names}
     vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked))
     return reverse("vm-detail", args=[tenant.slug, vm.pk])

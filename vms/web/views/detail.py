@@ -26,7 +26,7 @@ from vms.failover_selectors import one_stranded
 from vms.models import VM
 from vms.services import power
 from vms.states import Action
-from vms.web import failover, placement, presenters
+from vms.web import failover, leases, placement, presenters
 from vms.web.fetch import vm_of
 from vms.web.guarantee import card
 from vms.web.presenters import TABS
@@ -44,6 +44,7 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
     return {
         "failed": failover.row(actor, one_stranded(vm)) if vm.host.has_failed else None,
         "cloned": presenters.cloned(vm, last) if last else None,
+        "lease": leases.card(actor, vm, operation),
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),
         "card": card(guarantee.of_vm(vm)) if tab in WITH_CARD else None,

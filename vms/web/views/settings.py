@@ -19,14 +19,16 @@ from portal.tenancy.gate import Actor
 from portal.web.actor import actor_of
 from portal.web.forms import refusals_in
 from vms import selectors
+from vms.lease_selectors import terms_of
 from vms.models import VM
-from vms.services import change, clone, delete, publish
+from vms.services import change, clone, delete, leases, publish
 from vms.states import Action
 from vms.web import size_choice
 from vms.web.bin import bin_words
 from vms.web.fetch import vm_of
 from vms.web.forms import CloneForm, DeleteForm, ProtectForm, RenameForm, ResizeForm
 from vms.web.image_forms import PublishForm
+from vms.web.leases import LeaseForm, help_on
 from vms.web.views.detail import context_of
 from vms.workflows.purge import PURGE
 
@@ -56,6 +58,11 @@ def _protect(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
     return "It is protected against deletion." if wanted["protected"] else "The protection was removed."
 
 
+def _lease(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
+    leases.change(actor=actor, vm=vm, expires_at=wanted["expires_at"])
+    return f"It expires on {vm.expires_at:%Y-%m-%d}." if vm.expires_at else "It has no expiry date."
+
+
 def _delete(actor: Actor, vm: VM, wanted: dict[str, Any]) -> str:
     if wanted["confirmation"] != vm.name:
         raise Invalid("This is not its name; nothing was deleted.", field="confirmation")
@@ -78,6 +85,7 @@ INTENTS: dict[str, tuple[type[forms.Form], Callable[[Actor, VM, dict[str, Any]],
     "clone": (CloneForm, _clone),
     "publish": (PublishForm, _publish),
     "protect": (ProtectForm, _protect),
+    "lease": (LeaseForm, _lease),
     "delete": (DeleteForm, _delete),
 }
 
@@ -108,6 +116,9 @@ def _context(request: HttpRequest, vm: VM, operation: Operation | None, bound: d
         "resize": bound.get("resize") or ResizeForm(),
         "clone": bound.get("clone") or CloneForm(),
         "publish": bound.get("publish") or PublishForm(),
+        "lease_form": bound.get("lease") or LeaseForm(initial={"expires_at": vm.expires_at}),
+        "lease_help": help_on(terms_of(vm.tenant_id)),
+        "can_lease": selectors.may_schedule(actor, vm.tenant_id),
         "delete": bound.get("delete") or DeleteForm(),
         "sizes": size_choice.cards(vm, list(selectors.flavors()), quotas.usage(actor, vm.tenant)),
         "can_rename": verdicts[Action.RENAME],

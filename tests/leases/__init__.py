@@ -1,0 +1,1 @@
+"""Leases: until when machines are there."""
