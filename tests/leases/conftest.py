@@ -11,11 +11,15 @@ from django.utils import timezone
 from portal.events.models import Event
 from portal.operations.models import Operation
 from portal.operations.states import ACTIVE, State
+from tests.reconcile.conftest import host, reconciler, turn
+from tests.snapshots.conftest import work
 from tests.world import World
 from vms import lease_mail
 from vms.models import VM, Lifecycle, Power, Snapshot, SnapshotState
 from vms.services import lease_clock
 from vms.workflows.delete import DELETE, lay_into_bin
+
+__all__ = ["host", "reconciler", "turn", "work"]
 
 DAY = timedelta(days=1)
 _POWER = {"vm.stop": Power.STOPPED, "vm.force-off": Power.STOPPED, "vm.start": Power.RUNNING}

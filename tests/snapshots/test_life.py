@@ -493,7 +493,7 @@ def test_what_a_clone_stands_on_stays(
 def test_a_schedule_takes_and_deletes_them(world: World, web: VM, host: MemoryHost, owner: Actor, work: Work) -> None:
     maker = makers.maker_of(ScheduleKind.SNAPSHOT)
     schedule = Schedule(vm=again(web), tenant=world.acme, every="daily", due_at=timezone.now())
-    made, _ = maker.make(SYSTEM, schedule)
+    made, _ = maker.make(SYSTEM, schedule, timezone.now())
     assert maker.whole([made]) == set()
     work()
     assert maker.whole([made]) == {made}
