@@ -22,6 +22,7 @@ from hosts import fencing
 from hosts.failure import Power, Signs, Verdict, is_cut_off, is_long, judge, words
 from hosts.models import Failover, FenceAgent, Host, HostState
 from hosts.observe import silence_of
+from hosts.uris import DEFAULT_PORTS
 from portal.core.connection import release, released
 from portal.events import live, log
 from portal.tenancy.gate import SYSTEM
@@ -29,7 +30,6 @@ from portal.tenancy.gate import SYSTEM
 ROUND_SECONDS = 5.0
 CONNECT_SECONDS = 3.0
 TEST_EVERY = timedelta(minutes=10)
-_PORTS = {"qemu+ssh": 22, "qemu+tls": 16514, "qemu+tcp": 16509}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _NOBODY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
 Listener = Callable[[Host], None]
@@ -123,7 +123,7 @@ def _tell(listeners: Iterable[Listener], host: Host) -> None:
 def answers(host: Host) -> bool | None:
     """Whether its address takes connections, or at least refuses them: its kernel lives. None where it has none."""
     parts = urlsplit(host.uri)
-    port = parts.port or _PORTS.get(parts.scheme)
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     if not parts.hostname or port is None:
         return None
     try:

@@ -54,12 +54,18 @@ def tuning(promise: Promise, host: Host, pins: Sequence[int] = ()) -> Tuning:
 
 
 def _io_weight(promise: Promise, unit: int) -> int | None:
-    """Twice that of others, or a fifth; libvirt takes no less than 100 of a scale that begins there."""
+    """Twice that of others, or a fifth. `unit` is what a guest has on the host by itself, 0 where there is no weight.
+
+    libvirt takes 100 to 1000. So where guests have less than 500 by themselves, the others are given that.
+    """
     if not unit:
         return None
+    others = max(unit, 500)
     if promise.reserves_memory:
-        return 2 * unit
-    return unit // 5 if promise.service_class is ServiceClass.BEST_EFFORT else None
+        return min(2 * others, 1000)
+    if promise.service_class is ServiceClass.BEST_EFFORT:
+        return others // 5
+    return others if others > unit else None
 
 
 def _cdroms(vm: VM, host: Host) -> tuple[CdromSpec, ...]:

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hosts import selectors, spare
+from hosts.api.serializers import Ratio
 from hosts.models import Cluster, Convergence, Failover, Spread
 from hosts.service_class import SHARING
 from hosts.services import clusters as services
@@ -24,9 +25,8 @@ class ClassRatios(serializers.DictField):
     """By service class how many of its vCPUs a CPU may carry; the whole of it, each time."""
 
     def __init__(self, **kwargs: Any) -> None:
-        ratio = serializers.DecimalField(max_digits=5, decimal_places=2, coerce_to_string=False, allow_null=True)
         words = f"vCPUs on one CPU, for {', '.join(SHARING)}; without one a class goes by its own floor."
-        super().__init__(child=ratio, help_text=words, **kwargs)
+        super().__init__(child=Ratio(allow_null=True), help_text=words, **kwargs)
 
 
 class ClusterChange(Input):

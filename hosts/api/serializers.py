@@ -56,6 +56,11 @@ class Ratio(serializers.DecimalField):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_digits=5, decimal_places=2, coerce_to_string=False, **kwargs)
 
+    def to_internal_value(self, data: Any) -> Any:
+        if not str(data).isascii():  # digits of other scripts are no way to write one
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
 
 class PolicyIn(Input):
     """What is left out stays as it is."""

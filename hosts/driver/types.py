@@ -236,6 +236,8 @@ class PoolFacts:
 class HostFacts:
     """What a host is. Versions as "9.0.0". `huge_pages_mib`: memory that is set aside in pages of 2 MiB.
 
+    `uuid` is what libvirt knows the host by, "" where it tells none: two URIs may lead to one host.
+
     `cpu_models` are by accelerator the processors that guests can be shown, by libvirt's names and in its order.
     """
 
@@ -250,6 +252,7 @@ class HostFacts:
     pools: tuple[PoolFacts, ...] = field(default_factory=tuple)
     huge_pages_mib: int = 0
     cpu_models: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from hosts import uris
@@ -45,6 +46,7 @@ class Host(Row):
     `dedicated_cpus` is too: the last so many CPUs are for dedicated machines alone. `controls` are those of
     hosts.driver.types.Controls, as the preflight's guest found them. `suspected_at` is since when it seems to have
     failed, and `suspicion` by which signs (hosts.failure); `failed_at` is when it was certain that it was off.
+    `libvirt_id` is the UUID that libvirt knows it by, "" where it tells none.
     `arrival` is how the last migration to it ended (hosts.arrivals); {} before the first.
     """
 
@@ -63,6 +65,7 @@ class Host(Row):
     pool_path = models.CharField(max_length=300)
     network_name = models.CharField(max_length=63)
     # observed
+    libvirt_id = models.CharField(max_length=36, blank=True)
     hostname = models.CharField(max_length=255, blank=True)
     cpu_model = models.CharField(max_length=100, blank=True)
     cpus = models.PositiveIntegerField(default=0)
@@ -89,6 +92,9 @@ class Host(Row):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["libvirt_id"], condition=~Q(libvirt_id=""), name="one_row_per_libvirt_host")
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -24,6 +24,8 @@ from portal.tenancy.roles import Permission
 MOST_RESERVED = 16
 SOONEST_FAILOVER, LATEST_FAILOVER = 30, 3600  # seconds
 WIDEST_NETWORK, NARROWEST_NETWORK = 16, 28
+# RFC 1918: what Python calls private has loopback, link-local and reserved addresses as well.
+_PRIVATE = tuple(ipaddress.IPv4Network(each) for each in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 _CPU_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}|")
 FASTEST_MIB_S = 1_000_000
 MOST_VCPUS = 64  # that a CPU may carry
@@ -53,7 +55,7 @@ def add_cluster(*, actor: Actor, slug: str, name: str = "", **policy: Any) -> Cl
     Raises Invalid at the field, or Conflict where the slug is taken.
     """
     actor.require(Permission.HOST_WRITE)
-    cluster = Cluster(slug=text.slug(slug), name=text.label(name or slug))
+    cluster = Cluster(slug=text.no_id(text.slug(slug), "slug"), name=text.label(name or slug))
     _set_policy(cluster, policy)
     try:
         with transaction.atomic():
@@ -175,10 +177,14 @@ def _set_network(cluster: Cluster, cidr: str) -> None:
         network = ipaddress.IPv4Network(cidr) if cidr else None
     except ValueError as error:
         raise Invalid("Use an IPv4 network, such as 10.75.0.0/20, or none.", field="network_cidr") from error
-    if network and not (network.is_private and WIDEST_NETWORK <= network.prefixlen <= NARROWEST_NETWORK):
+    if network and not (_is_private(network) and WIDEST_NETWORK <= network.prefixlen <= NARROWEST_NETWORK):
         words = f"Use a private network of /{WIDEST_NETWORK} to /{NARROWEST_NETWORK}."
         raise Invalid(words, field="network_cidr")
     cluster.network_cidr = str(network or "")
+
+
+def _is_private(network: ipaddress.IPv4Network) -> bool:
+    return any(network.subnet_of(each) for each in _PRIVATE)
 
 
 def _facts(cluster: Cluster) -> dict[str, Any]:

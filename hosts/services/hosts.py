@@ -16,7 +16,7 @@ from hosts.labels import checked
 from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostAccess, HostState
 from hosts.services.clusters import default_cluster
 from hosts.services.pools import add_default_pool
-from hosts.uris import why_refused
+from hosts.uris import normal, why_refused
 from hosts.workflows.preflight import PREFLIGHT
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
@@ -43,9 +43,10 @@ def add_host(
     Without `access` a host that is reached over the network is shown what Berth's user has on the portal's machine.
     """
     actor.require(Permission.HOST_WRITE)
-    text.hostname(name)
+    text.no_id(text.hostname(name))
     if refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP):
         raise Invalid(refused, field="uri")
+    uri = normal(uri)
     host = Host(
         name=name,
         uri=uri,

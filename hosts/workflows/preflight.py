@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from hosts.connections import fenced_driver
@@ -32,11 +33,26 @@ def _host(context: StepContext) -> Host:
 
 def read_facts(context: StepContext) -> Output:
     facts = fenced_driver(_host(context), context.check).facts()
+    _know(context, facts.uuid)
     values = asdict(facts)
     values["firmwares"] = [str(firmware) for firmware in facts.firmwares]
     values["cpu_models"] = {str(accelerator): models for accelerator, models in facts.cpu_models.items()}
     values["accelerators"] = [str(accelerator) for accelerator in facts.accelerators]
     return {"facts": values}
+
+
+def _know(context: StepContext, libvirt_id: str) -> None:
+    """Whoever empties a host that has two rows would end what the other one has there."""
+    try:
+        with transaction.atomic():
+            Host.objects.filter(pk=context.operation.target_id).update(libvirt_id=libvirt_id)
+    except IntegrityError as error:
+        other = Host.objects.filter(libvirt_id=libvirt_id).first()
+        raise StepFailed(
+            "same_host",
+            f"libvirt there has the UUID of the host {other or 'that was just added'}. If it is the same one under "
+            "another URI, remove it; if it is not, set host_uuid in its libvirtd.conf.",
+        ) from error
 
 
 def prepare_pool(context: StepContext) -> Output:

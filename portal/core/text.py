@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
+from uuid import UUID
 
 from portal.core.errors import Invalid
 
 HOSTNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def no_id(value: str, field: str = "name") -> str:
+    """For what is found by its id as well as by name. Raises Invalid at `field` for a name that could be an id."""
+    with suppress(ValueError):
+        UUID(value)
+        raise Invalid("This looks like an id; choose another name.", code="invalid_name", field=field)
+    return value
 
 
 def hostname(value: str, field: str = "name") -> str:

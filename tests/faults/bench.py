@@ -169,7 +169,8 @@ class Bench:
             self.stack.start_part("beat")
         if "web" not in self.stack.parts:
             self.start_web()
-        self.known = self._findings() if self.is_suspect else []
+        if self.is_suspect:
+            self.known, self.vm_id = self._findings(), ""
         self.is_suspect = True
 
     def keep_running(self, stop: threading.Event) -> None:

@@ -82,6 +82,8 @@ class TestChanges:
             ("failure_reserve", 17),
             ("cpu_model", "<qemu64/>"),
             ("network_cidr", "8.8.8.0/24"),
+            ("network_cidr", "127.0.0.0/16"),
+            ("network_cidr", "169.254.0.0/16"),
             ("network_cidr", "10.0.0.0/8"),
             ("network_cidr", "10.0.0.1/24"),
             ("network_cidr", "fd00::/64"),

@@ -37,7 +37,14 @@ def test_each_class(promise: Promise, tuned: Tuning) -> None:
 
 
 def test_weights_are_in_the_scale_of_the_host() -> None:
-    assert tuning(GUARANTEED, host(SECOND)) == Tuning(1000, io_weight=200, memory_limit_mib=3072, is_memory_locked=True)
+    tuned = Tuning(1000, io_weight=1000, memory_limit_mib=3072, is_memory_locked=True)
+    assert tuning(GUARANTEED, host(SECOND)) == tuned
+
+
+def test_where_guests_weigh_too_little_for_a_fifth_of_it_all_weigh_more() -> None:
+    """libvirt's schema takes 100 to 1000."""
+    weights = [tuning(each, host(SECOND)).io_weight for each in (GUARANTEED, BURSTABLE, BEST_EFFORT)]
+    assert weights == [1000, 500, 100]
 
 
 def test_a_vcpu_with_the_floor_of_one_weighs_as_much_as_a_machine_from_before() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hosts.uris import why_refused
+from hosts.uris import normal, why_refused
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,13 @@ def test_taken(uri: str) -> None:
         "qemu+ssh://-oProxyCommand=id/system",
         "qemu+ssh://a@-b/system",
         "qemu+ssh://node/system#x",
+        "qemu+ssh://node/system#",
+        "qemu+ssh://node/sys\ttem",
+        "\x01qemu:///system",
+        "qemu+ssh://r\N{LATIN SMALL LETTER O WITH DIAERESIS}ot@node/system",
+        "qemu+ssh://node:0/system",
+        "qemu+ssh://node:99999/system",
+        "qemu+unix:///system?socket=/a/../../x",
         "qemu+ssh://node/../x",
         "qemu+ssh://[::1/system",
         "qemu+ssh://node/system?socket=/" + "a" * 300,
@@ -51,6 +58,12 @@ def test_taken(uri: str) -> None:
 )
 def test_refused(uri: str) -> None:
     assert why_refused(uri)
+
+
+@pytest.mark.parametrize("uri", ["qemu+tls://ROOT@Box.example/system", "QEMU+TLS://ROOT@box.example:16514/system"])
+def test_one_spelling_is_kept(uri: str) -> None:
+    assert why_refused(uri) == ""
+    assert normal(uri) == "qemu+tls://ROOT@box.example/system"
 
 
 def test_plain_tcp_only_where_it_is_allowed() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -41,18 +42,27 @@ def roll(context: StepContext) -> Output:
     ids: Sequence[str] = context.params["hosts"]
     hosts = Host.objects.in_bulk(ids)
     for done, id in enumerate(ids):
-        host = next((host for host in hosts.values() if str(host.pk) == id), None)
+        host = hosts.get(UUID(id))
         if host is None:
             continue  # removed meanwhile
-        context.progress(done / len(ids), f"{done} of {len(ids)} hosts are done; {host.name} is next")
-        _look_after(context, host)
+        last = _drain_of(context.operation, host)
+        if last is None or not _is_back(last, host):
+            context.progress(done / len(ids), f"{done} of {len(ids)} hosts are done; {host.name} is next")
+            _look_after(context, host, last)
     return None
 
 
-def _look_after(context: StepContext, host: Host) -> None:
-    """Returns once the host was drained and is back."""
+def _drain_of(operation: Operation, host: Host) -> Operation | None:
     rows = Operation.objects.unscoped("workflow").filter(kind=DRAIN.kind, target_id=host.pk)
-    last = rows.filter(created_at__gte=context.operation.created_at).first()
+    return rows.filter(created_at__gte=operation.created_at).first()
+
+
+def _is_back(last: Operation, host: Host) -> bool:
+    return last.state == State.SUCCEEDED and host.state == HostState.ENABLED
+
+
+def _look_after(context: StepContext, host: Host, last: Operation | None) -> None:
+    """It is not drained and back yet, so this does not return."""
     if last is None:
         _drain(context, host)
     elif last.is_active:
@@ -60,7 +70,7 @@ def _look_after(context: StepContext, host: Host) -> None:
     elif last.state != State.SUCCEEDED:
         detail = (last.error or {}).get("detail", "")
         raise StepFailed("drain_failed", f"{host.name} could not be drained, so no more were begun. {detail}")
-    elif host.state != HostState.ENABLED:
+    else:
         raise LookAgain(LOOK_AGAIN_SECONDS, f"{host.name} is empty and may be worked on; uncordon it to go on")
 
 

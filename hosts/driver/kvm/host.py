@@ -45,6 +45,7 @@ def _facts(connect: libvirt.virConnect) -> HostFacts:
     # not getInfo's memory: that adds up NUMA cells, and misses memory that was plugged in later
     memory_kib = connect.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)["total"]
     return HostFacts(
+        uuid=offered.uuid,
         hostname=connect.getHostname(),
         cpu_model=offered.cpu_model,
         cpus=cpus,

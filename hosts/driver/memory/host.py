@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
 
 from hosts.driver import errors
 from hosts.driver.memory.state import Calls
@@ -26,6 +27,7 @@ class HostCalls(Calls):
     def facts(self) -> HostFacts:
         with self._call("facts") as host:
             return HostFacts(
+                uuid=str(uuid5(NAMESPACE_URL, self.uri)),
                 hostname=self.uri.partition("://")[2],
                 cpu_model="Memory",
                 cpus=8,

@@ -20,6 +20,7 @@ from hosts.driver.xml.domain import NAMESPACE, UEFI
 class Capabilities:
     """What a host offers; an accelerator that is offered need not work."""
 
+    uuid: str
     cpu_model: str
     accelerators: tuple[Accelerator, ...]
     huge_pages_mib: int = 0
@@ -46,7 +47,8 @@ def capabilities(xml: str) -> Capabilities:
     }
     offered = tuple(accelerator for accelerator in Accelerator if accelerator.value in types)
     huge = root.iterfind("host/topology/cells/cell/pages[@size='2048']")
-    return Capabilities(root.findtext("host/cpu/model", ""), offered, 2 * sum(int(each.text or "0") for each in huge))
+    huge_pages_mib = 2 * sum(int(each.text or "0") for each in huge)
+    return Capabilities(root.findtext("host/uuid", ""), root.findtext("host/cpu/model", ""), offered, huge_pages_mib)
 
 
 def pool(xml: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ VOLUME = """
 
 def test_capabilities() -> None:
     both = (Accelerator.KVM, Accelerator.TCG)
-    assert parse.capabilities(CAPABILITIES) == parse.Capabilities("Skylake-Client", both)
+    assert parse.capabilities(CAPABILITIES) == parse.Capabilities("x", "Skylake-Client", both)
     without_kvm = CAPABILITIES.replace("<domain type='kvm'/>", "")
     assert parse.capabilities(without_kvm).accelerators == (Accelerator.TCG,)
     pages = (
@@ -38,7 +38,7 @@ def test_capabilities() -> None:
     )
     with_pages = CAPABILITIES.replace("</cpu></host>", f"</cpu>{pages}</cells></topology></host>")
     assert parse.capabilities(with_pages).huge_pages_mib == 1024
-    assert parse.capabilities("<capabilities/>") == parse.Capabilities("", ())
+    assert parse.capabilities("<capabilities/>") == parse.Capabilities("", "", ())
 
 
 def test_volume() -> None:

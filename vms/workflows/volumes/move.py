@@ -76,18 +76,27 @@ def _take(context: StepContext) -> None:
 
 
 def end(context: StepContext) -> None:
-    """A machine that is on the new file by now stays there, for it has written to it since."""
+    """A machine that is on the new file by now stays there, for it has written to it since; the old one goes."""
+    if _has_switched(context):
+        remove_old(context)
+        return
+    volume, new = volume_of(context.operation), _layer(context.operation, "to")
+    driver_of(context, volume).delete_volume(new.pool.name, new.file_name)
+
+
+def _has_switched(context: StepContext) -> bool:
+    """What copies is ended; where that was too late, the row follows."""
     volume, new = volume_of(context.operation), _layer(context.operation, "to")
     if volume.layer_id == new.pk:
-        return
+        return True
     driver = driver_of(context, volume)
     driver.end_copy(new.pk)
-    if volume.vm is not None and driver.end_move(volume.vm.pk, disk_spec(volume, new)):
-        if _is_on(context, volume):
-            _copy_under_guest(context, volume, new)
-        _take(context)
-        return
-    driver.delete_volume(new.pool.name, new.file_name)
+    if volume.vm is None or not driver.end_move(volume.vm.pk, disk_spec(volume, new)):
+        return False
+    if _is_on(context, volume):
+        _copy_under_guest(context, volume, new)
+    _take(context)
+    return True
 
 
 def remove_old(context: StepContext) -> Output:
@@ -122,7 +131,7 @@ MOVE = register(
         done="moved",
         permission=Permission.VM_WRITE,
         steps=(
-            Step("copy", "Copying it, and switching to the copy", copy, undo=end, weight=8),
+            Step("copy", "Copying it, and switching to the copy", copy, undo=end, weight=8, seals=True),
             Step("remove", "Removing the old file", remove_old),
         ),
         succeeded=moved,
