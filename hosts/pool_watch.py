@@ -20,14 +20,12 @@ from hosts.driver.types import PoolContents
 from hosts.models import Host, StoragePool
 from hosts.models.storage import FILE_KINDS
 from hosts.reach import TOKEN
-from hosts.workflows.tokens import text_in
+from hosts.workflows.tokens import OTHER, UNMOUNTED, trouble_with
 from portal.core.connection import release
 
 READ_SECONDS = 300.0
 MOST_AT_ONCE = 16
 MISSING = "The host does not have it any more, or it is off."
-UNMOUNTED = "The file that it was recognised by is gone. Is its storage mounted?"
-OTHER = "Another storage lies there than when it was last checked."
 _OURS = (MISSING, UNMOUNTED, OTHER)
 logger = logging.getLogger(__name__)
 
@@ -72,11 +70,9 @@ def _read(host: Host, pools: Sequence[StoragePool]) -> list[tuple[StoragePool, s
     told = []
     for pool in pools:
         try:
-            token = text_in(driver_for(host), pool.name, TOKEN)
+            told.append((pool, trouble_with(driver_for(host), pool)))
         except DriverError as error:
             logger.warning("token of %s on %s: %s", pool.name, host.name, error)
-            continue
-        told.append((pool, UNMOUNTED if token is None else "" if token == pool.storage_id else OTHER))
     return told
 
 

@@ -16,7 +16,7 @@ from hosts.driver.errors import DriverError
 from hosts.driver.types import PoolFacts
 from hosts.errors import translate
 from hosts.models import Host, StoragePool
-from hosts.workflows.tokens import token_in
+from hosts.workflows.tokens import recognise, token_in
 from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.tenancy.roles import Permission
@@ -56,10 +56,15 @@ def define_others(driver: Driver, host: Host) -> dict[str, str]:
     return errors
 
 
-def tokens_of(driver: Driver, host: Host, without: Collection[str] = ()) -> dict[str, str]:
-    """What tells the storage of each of its pools, by name; not of those `without`, which it does not have."""
+def tokens_of(driver: Driver, host: Host, without: Collection[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
+    """What tells the storage of each of its pools, and what is wrong with it, by name.
+
+    Not of those `without`, which it does not have.
+    """
     pools = StoragePool.objects.filter(Q(is_default=True) | Q(checked_at__isnull=False), host=host)
-    return {pool.name: token_in(driver, pool) for pool in pools if pool.name not in without}
+    found = {pool.name: recognise(driver, pool) for pool in pools if pool.name not in without}
+    tokens = {name: token for name, (token, _) in found.items()}
+    return tokens, {name: trouble for name, (_, trouble) in found.items() if trouble}
 
 
 def forget_on_host(context: StepContext) -> None:
@@ -78,15 +83,18 @@ def note(
     errors: Mapping[str, str] | None = None,
     tokens: Mapping[str, str] | None = None,
 ) -> None:
-    """What a host said of its pools, which of them it could not have, and by which token each is known."""
-    now, tokens = timezone.now(), tokens or {}
+    """What a host said of its pools, what is wrong with some, and by which token each is known from now on.
+
+    A token that one has already stays: whoever wants another has it registered anew.
+    """
+    now, tokens, errors = timezone.now(), tokens or {}, errors or {}
     seen = {facts.name: facts for facts in found}
     for pool in StoragePool.objects.filter(host=host):
         if facts := seen.get(pool.name):
             pool.capacity_bytes, pool.available_bytes = facts.capacity_bytes, facts.available_bytes
-            pool.checked_at, pool.error = now, ""
-            pool.storage_id = tokens.get(pool.name, pool.storage_id)
-        elif errors and pool.name in errors:
+            pool.checked_at, pool.error = now, errors.get(pool.name, "")[:300]
+            pool.storage_id = pool.storage_id or tokens.get(pool.name, "")
+        elif pool.name in errors:
             pool.error = errors[pool.name][:300]
         pool.save(update_fields=["capacity_bytes", "available_bytes", "checked_at", "error", "storage_id"])
     count(host, seen.values())

@@ -60,8 +60,9 @@ def prepare_pool(context: StepContext) -> Output:
     driver = fenced_driver(host, context.check)
     driver.ensure_pool(host.pool_name, Path(host.pool_path))
     errors = of_pools.define_others(driver, host)
-    tokens = of_pools.tokens_of(driver, host, without=errors)
-    return {"pools": [asdict(pool) for pool in driver.facts().pools], "pool_errors": errors, "tokens": tokens}
+    tokens, troubles = of_pools.tokens_of(driver, host, without=errors)
+    pools = [asdict(pool) for pool in driver.facts().pools]
+    return {"pools": pools, "pool_errors": errors | troubles, "tokens": tokens}
 
 
 def prepare_network(context: StepContext) -> Output:

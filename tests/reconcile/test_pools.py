@@ -13,7 +13,10 @@ from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
 from hosts.models import Host, StoragePool
 from hosts.pool_watch import MISSING, OTHER, UNMOUNTED, TokenRounds
-from hosts.services.pools import REMOVING
+from hosts.services.hosts import preflight
+from hosts.services.pools import REMOVING, RegisterPool, register_pool, remove_pool
+from portal.operations import engine
+from portal.tenancy.gate import SYSTEM
 from tests.audit.mirror import beside
 from tests.world import World
 
@@ -34,6 +37,13 @@ def error_on(host: Host) -> str:
 def reaches(host: Host, world: World) -> bool:
     """Whether it is a way to what lies in the pool of the world's host."""
     return bool(reach.counterparts([world.host.default_pool], host))
+
+
+def check(host: Host) -> None:
+    operation = preflight(actor=SYSTEM, host=host)
+    engine.run(operation.pk)
+    operation.refresh_from_db()
+    assert operation.state == "succeeded"
 
 
 def unmount(host: Host) -> None:
@@ -80,9 +90,55 @@ def test_another_storage_at_its_path(world: World, turn: Turn, near: Host) -> No
     assert error_on(near) == ""
 
 
+@pytest.mark.parametrize("there", ["nothing", "another"])
+def test_a_check_blesses_no_other_storage(world: World, near: Host, there: str) -> None:
+    """An empty directory is where the storage was mounted, or another disk is."""
+    found, storage_id = memory.host(near.uri), near.default_pool.storage_id
+    volumes, contents = found.volumes, found.contents
+    unmount(near)
+    if there == "another":
+        driver_for(near).upload("berth", reach.TOKEN, b"f" * 32, "raw")
+    before = set(found.volumes)
+    check(near)
+    assert error_on(near) == (UNMOUNTED if there == "nothing" else OTHER)
+    assert near.default_pool.storage_id == storage_id
+    assert set(found.volumes) == before
+    assert not reaches(near, world)
+    found.volumes, found.contents = volumes, contents
+    check(near)
+    assert error_on(near) == ""
+    assert reaches(near, world)
+
+
+def test_a_check_that_cannot_read_the_token_says_so(world: World, near: Host) -> None:
+    storage_id = near.default_pool.storage_id
+    memory.host(near.uri).fail_next("download", errors.DriverError("no permission"))
+    check(near)
+    assert "no permission" in error_on(near)
+    assert near.default_pool.storage_id == storage_id
+    check(near)
+    assert error_on(near) == ""
+
+
+def test_another_disk_is_had_by_adding_the_pool_anew(world: World, near: Host) -> None:
+    request = RegisterPool(name="fast", storage_class="standard", path="/srv/fast")
+    pool, operation = register_pool(actor=SYSTEM, host=near, request=request)
+    engine.run(operation.pk)
+    pool.refresh_from_db()
+    memory.host(near.uri).volumes.pop(("fast", reach.TOKEN))
+    check(near)
+    assert StoragePool.objects.get(pk=pool.pk).error == UNMOUNTED
+    engine.run(remove_pool(actor=SYSTEM, pool=pool).pk)
+    again, operation = register_pool(actor=SYSTEM, host=near, request=request)
+    engine.run(operation.pk)
+    again.refresh_from_db()
+    assert again.is_ready
+    assert again.storage_id not in ("", pool.storage_id)
+
+
 def test_tokens_are_read_every_few_minutes(world: World, near: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
-    monkeypatch.setattr(pool_watch, "text_in", lambda driver, pool, name: reads.append(pool))
+    monkeypatch.setattr(pool_watch, "trouble_with", lambda driver, pool: reads.append(pool.name) or "")
     rounds = TokenRounds()
     rounds.turn()
     rounds.turn()
