@@ -54,6 +54,13 @@ def hosts_of_each(pools: Iterable[StoragePool]) -> Mapping[UUID, frozenset[UUID]
     return {id: frozenset(hosts[key]) for id, key in wanted.items()}
 
 
+def other_ways(host: Host, name: str) -> list[StoragePool]:
+    """The pools of other hosts by which files in that pool of a host can be got at now."""
+    pool = host.storage_pools.get(name=name)
+    rows = same_storage(pool).exclude(host=host).filter(error="").select_related("host__access")
+    return [other for other in rows if other.host.is_reachable and not other.host.has_failed]
+
+
 def is_same(pool: StoragePool, other: StoragePool) -> bool:
     """Whether what lies in the one is found in the other, on whichever host."""
     return _key(pool) == _key(other)

@@ -11,8 +11,10 @@ from hosts.driver import memory
 from hosts.driver.memory import MemoryHost
 from hosts.models import Host, HostState, StoragePool
 from hosts.services.hosts import preflight, remove_host
+from hosts.workflows.tokens import UNMOUNTED
 from portal.core.errors import Conflict, Forbidden, Invalid
 from portal.events.models import Event
+from portal.operations import engine
 from portal.operations.models import Operation
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM, Actor
@@ -22,6 +24,7 @@ from vms.models import VM, Layer, Nic, Volume
 from vms.services import failover
 from vms.services.delete import delete_vm, purge_vm
 from vms.services.write_off import write_off
+from vms.workflows import purge
 
 pytestmark = pytest.mark.django_db
 Work = Callable[[], list[Operation]]
@@ -93,8 +96,8 @@ class TestDeleting:
         files = {("berth", web.boot_volume.layer.file_name), ("berth", web.seed_volume)}
         assert files <= host.volumes.keys()
         delete_vm(actor=SYSTEM, vm=fresh(web), purge=True)
-        (purge,) = work()
-        assert purge.state == "succeeded"
+        (operation,) = work()
+        assert operation.state == "succeeded"
         assert not VM.objects.unscoped("test").filter(pk=web.pk).exists()
         assert (ledger.held(failed.pk, web.pk), ledger.held(world.acme.pk, web.pk)) == ({}, {})
         assert files <= host.volumes.keys()
@@ -134,3 +137,64 @@ class TestDeleting:
         assert [each.state for each in work()] == ["succeeded"]
         assert web.pk not in powers(failed)
         assert ("berth", disk) not in host.volumes
+
+    def test_a_host_that_is_cleared_in_the_middle(
+        self, world: World, host: MemoryHost, failed: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before the machine's row is gone; the purge has noted already what the host keeps."""
+        web = world.machines["web"]
+        files = {("berth", web.boot_volume.layer.file_name), ("berth", web.seed_volume)}
+
+        def clear(moment: str, step: str) -> None:
+            if (moment, step) == ("after", "volumes"):
+                monkeypatch.setattr(engine, "step_hook", None)
+                comes_back(host)
+                engine.run(failover.clear(actor=SYSTEM, host=failed).pk)
+
+        monkeypatch.setattr(engine, "step_hook", clear)
+        delete_vm(actor=SYSTEM, vm=fresh(web), purge=True)
+        assert {each.state for each in work()} == {"succeeded"}
+        assert Host.objects.get(pk=failed.pk).state == HostState.CORDONED
+        assert web.pk not in powers(failed)
+        assert not files & host.volumes.keys()
+
+    @pytest.mark.parametrize("moment", ["before", "after"])
+    def test_a_machine_that_is_deleted_while_its_host_is_cleared(
+        self, world: World, host: MemoryHost, failed: Host, work: Work, monkeypatch: pytest.MonkeyPatch, moment: str
+    ) -> None:
+        """The host has been looked at already where it is `after`: it is cleared once more."""
+        web = world.machines["web"]
+        files = {("berth", web.boot_volume.layer.file_name), ("berth", web.seed_volume)}
+
+        def delete(now: str, step: str) -> None:
+            if (now, step) == (moment, "clear"):
+                monkeypatch.setattr(engine, "step_hook", None)
+                engine.run(delete_vm(actor=SYSTEM, vm=fresh(web), purge=True).pk)
+
+        comes_back(host)
+        monkeypatch.setattr(engine, "step_hook", delete)
+        failover.clear(actor=SYSTEM, host=failed)
+        work()
+        was_missed = moment == "after"
+        assert Host.objects.get(pk=failed.pk).has_failed is was_missed
+        if was_missed:
+            failover.clear(actor=SYSTEM, host=failed)
+            work()
+        assert Host.objects.get(pk=failed.pk).state == HostState.CORDONED
+        assert web.pk not in powers(failed)
+        assert not files & host.volumes.keys()
+
+    @pytest.mark.parametrize("is_well", [True, False])
+    def test_another_host_that_sees_its_files_deletes_them(
+        self, world: World, host: MemoryHost, failed: Host, spare: Host, work: Work, is_well: bool
+    ) -> None:
+        """The failed one may never come back. Where the other one has lost its mount, nobody sees them now."""
+        web = world.machines["web"]
+        files = {("berth", web.boot_volume.layer.file_name), ("berth", web.seed_volume)}
+        StoragePool.objects.filter(host=failed).update(storage_id="one")
+        StoragePool.objects.filter(host=spare).update(error="" if is_well else UNMOUNTED)
+        delete_vm(actor=SYSTEM, vm=fresh(web), purge=True)
+        assert [each.state for each in work()] == ["succeeded"]
+        assert (files & host.volumes.keys()) == (set() if is_well else files)
+        left = purge.left_on(failed)
+        assert {tuple(file) for file in left[web.pk]} == (set() if is_well else files)

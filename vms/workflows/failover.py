@@ -222,17 +222,23 @@ def clear(context: StepContext) -> Output:
             driver.destroy(domain.uuid)
             driver.undefine(domain.uuid)
             cleared += 1
-    for vm_id, files in purge.left_on(host).items():
+    left = purge.left_on(host)
+    for vm_id, files in left.items():
         driver.destroy(vm_id)
         driver.undefine(vm_id)
         for pool, name in files:
             driver.delete_volume(pool, name)
-    return {"cleared": cleared}
+    return {"cleared": cleared, "deleted": [str(vm_id) for vm_id in left]}
 
 
 def let_in(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    """It may run what it still has; new machines only when somebody has looked at it."""
+    """It may run what it still has; new machines only when somebody has looked at it.
+
+    Where a machine was deleted while it was cleared, it is cleared once more.
+    """
     ledger.lock(operation.target_id)
+    if {str(vm_id) for vm_id in purge.left_on(_host(operation))} - set(outputs.get("deleted", ())):
+        return
     rows = Host.objects.filter(pk=operation.target_id, state=HostState.FAILED)
     if rows.update(state=HostState.CORDONED, failed_at=None):
         words = f"{outputs['cleared']} machines that run elsewhere were removed"
