@@ -176,6 +176,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "forget-plans": {"task": "vms.tasks.forget_plans", "schedule": 600.0, "options": {"expires": 600}},
     "reap-uploads": {"task": "vms.tasks.reap_uploads", "schedule": 60.0, "options": {"expires": 60}},
     "deliver-webhooks": {"task": "portal.webhooks.tasks.deliver", "schedule": 2.0, "options": {"expires": 2}},
     "forget-deliveries": {"task": "portal.webhooks.tasks.forget_deliveries", "schedule": 3600.0},

@@ -76,6 +76,10 @@ _OWN = "    401 403 {0} {0} {0} {0} {0} {0}"
 _ONLY_OWNERS_OWN = "401 403 404 404 {0} 404 404 404"
 
 
+def _new(world: World) -> dict[str, Any]:
+    return {"name": "new", "image": "tiny", "flavor": "small", "tenant": "acme"}
+
+
 def _machine(name: str, tail: str = "") -> Callable[[World], str]:
     return lambda world: f"/api/v1/vms/{world.machines[name].pk}{tail}"
 
@@ -139,7 +143,7 @@ ROUTES: dict[str, Route] = {
             # another's tenant is an unknown one; a viewer may create nowhere
             "POST": _call(
                 "401 403 403 202 202 400 202 403",
-                lambda world: {"name": "new", "image": "tiny", "flavor": "small", "tenant": "acme"},
+                _new,
             ),
         },
     ),
@@ -221,6 +225,18 @@ ROUTES: dict[str, Route] = {
     ),
     "api/v1/vms/<uuid:id>/user-data": Route(
         _machine("web", "/user-data"), {"GET": _call("401 403 403 200 200 404 403 403")}
+    ),
+    # -- plans
+    "api/v1/plans": Route(
+        _at("plans"),
+        {"POST": _call("401 403 403 201 201 400 201 403", lambda world: {"action": "vm.create", "body": _new(world)})},
+    ),
+    "api/v1/plans/<uuid:id>": Route(
+        lambda world: f"/api/v1/plans/{world.plan().pk}", {"GET": _call(_ONLY_OWNERS_OWN.format(200))}
+    ),
+    "api/v1/plans/<uuid:id>/actions/apply": Route(
+        lambda world: f"/api/v1/plans/{world.plan().pk}/actions/apply",
+        {"POST": _call(_ONLY_OWNERS_OWN.format(202), _nothing)},
     ),
     # -- volumes
     "api/v1/volumes": Route(

@@ -38,7 +38,7 @@ from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.quotas import ledger
 from portal.quotas.models import IncreaseRequest
-from portal.tenancy.gate import SYSTEM
+from portal.tenancy.gate import SYSTEM, actor_for
 from portal.tenancy.models import Invitation, Tenant
 from portal.tenancy.roles import Role
 from portal.tenancy.services import create_tenant, set_member
@@ -57,12 +57,14 @@ from vms.models import (
     ImageUpload,
     Layer,
     Lifecycle,
+    Plan,
     Power,
     Schedule,
     Snapshot,
     SnapshotDisk,
     Volume,
 )
+from vms.planning import services as planning
 from vms.states import Action
 from vms.workflows.create import forget_machine
 from vms.workflows.power import WORKFLOWS
@@ -209,6 +211,12 @@ class World:
         VM.objects.unscoped("test").filter(pk=vm.pk).update(**values)
         vm.refresh_from_db()
         return vm
+
+    def plan(self, action: str = "vm.create", target: str = "", **body: Any) -> Plan:
+        """The owner's, of a new machine unless told otherwise."""
+        new = {"name": "planned", "image": "tiny", "flavor": "small", "tenant": "acme"}
+        actor = actor_for(self.people["owner"])
+        return planning.plan(actor=actor, action=action, target=target, body=body or new)
 
     def schedule(self, name: str = "web", **more: Any) -> Schedule:
         """Daily snapshots at 03:00 UTC, of which three are kept."""

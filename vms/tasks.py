@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from vms import lease_mail, usage
+from vms.planning import services as plans
 from vms.scheduling.turn import turn
 from vms.services import bin, copies, failover, lease_clock, tenants, uploads
 from vms.workflows import clear_up
@@ -61,3 +62,8 @@ def empty_bin() -> None:
 def roll_up_usage() -> None:
     """Sum minutes up to quarters of an hour, and forget what is older than is kept."""
     usage.roll_up(timezone.now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def forget_plans() -> None:
+    plans.forget(timezone.now())

@@ -88,6 +88,7 @@ TAGS = {
     "webhooks": "Signed messages to other programs",
     "tenants": "Tenants and their members",
     "invitations": "Offers of a role in a tenant, sent by mail",
+    "plans": "What a change would come to, before it is made",
     "quotas": "What tenants may use, and what they use",
     "quota-requests": "Tenants that ask for more, and the answers",
     "quota-rule": "What is given without anybody looking",

@@ -186,17 +186,17 @@ class QuotaDetail(ApiView):
     def get(self, request: Request, tenant: str) -> Response:
         """What the tenant may use, and what it uses."""
         found = selectors.tenant(self.actor, tenant, Permission.QUOTA_READ)
-        return Response(_quota_of(self.actor, found))
+        return Response(quota_of(self.actor, found))
 
     @extend_schema(request=LimitsIn, responses=QuotaOut)
     def put(self, request: Request, tenant: str) -> Response:
         """Set limits. Below present use is allowed: it blocks growth and harms nothing that exists."""
         found = selectors.tenant(self.actor, tenant, Permission.QUOTA_WRITE)
         set_limits(actor=self.actor, tenant=found, limits=self.body(LimitsIn))
-        return Response(_quota_of(self.actor, found))
+        return Response(quota_of(self.actor, found))
 
 
-def _quota_of(actor: Actor, tenant: Tenant) -> dict[str, Any]:
+def quota_of(actor: Actor, tenant: Tenant) -> dict[str, Any]:
     (usage,) = quotas.usages(actor, [tenant])
     return _quota(tenant, usage)
 

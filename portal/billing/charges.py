@@ -40,10 +40,13 @@ class Tariff:
     currency: str
     tiers: Mapping[tuple[str, str], Sequence[Tier]]
 
-    def key_of(self, usage: Usage) -> tuple[str, str]:
+    def key_of(self, meter: str, grade: str) -> tuple[str, str]:
         """By which of its prices that is charged: of its grade, or of any."""
-        own = (usage.meter, usage.grade)
-        return own if own in self.tiers else (usage.meter, "")
+        return (meter, grade) if (meter, grade) in self.tiers else (meter, "")
+
+    def tiers_of(self, key: tuple[str, str]) -> Sequence[Tier]:
+        """What has no price costs nothing."""
+        return self.tiers.get(key) or (Tier(Decimal(0), Decimal(0)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,8 @@ def charge(used: Iterable[Usage], tariff: Tariff) -> Iterator[Charge]:
     """Lines in the order of what was used, which fills the tiers of each price one after the other."""
     so_far: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
     for usage in used:
-        key = tariff.key_of(usage)
-        tiers = tariff.tiers.get(key) or (Tier(Decimal(0), Decimal(0)),)
-        for tier, part in split(so_far[key], usage.quantity, tiers):
+        key = tariff.key_of(usage.meter, usage.grade)
+        for tier, part in split(so_far[key], usage.quantity, tariff.tiers_of(key)):
             yield _line(usage, tariff, tier, part)
         so_far[key] += usage.quantity
 
@@ -98,7 +100,12 @@ def rounded(amount: Fraction, decimals: int = DECIMALS) -> Decimal:
 
 def total(costs: Iterable[Decimal], currency: str) -> Decimal:
     """The sum, in the currency's smallest unit."""
-    return rounded(sum(map(Fraction, costs), Fraction(0)), _SMALLEST.get(currency, 2))
+    return rounded(sum(map(Fraction, costs), Fraction(0)), smallest(currency))
+
+
+def smallest(currency: str) -> int:
+    """How many decimals its smallest unit has."""
+    return _SMALLEST.get(currency, 2)
 
 
 def _line(usage: Usage, tariff: Tariff, tier: Tier, part: Fraction) -> Charge:

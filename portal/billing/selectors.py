@@ -11,7 +11,7 @@ from itertools import pairwise
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
 
 from portal.billing import usage
 from portal.billing.charges import Charge, Tariff, Tier, charge, total
@@ -140,6 +140,13 @@ def totals(lines: Iterable[Charge]) -> dict[str, Decimal]:
     for line in lines:
         costs[line.currency] += line.cost
     return {currency: total([cost], currency) for currency, cost in sorted(costs.items())}
+
+
+def held(tenant_id: UUID) -> dict[tuple[str, str], int]:
+    """What a tenant is charged for at this moment: amounts by meter and grade. One query."""
+    rows = Interval.objects.unscoped("charging").filter(tenant=tenant_id, until=None).order_by()
+    sums = rows.values_list("meter", "grade").annotate(total=Sum("amount"))
+    return {(meter, grade): total for meter, grade, total in sums}
 
 
 # -- prices ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ _ADVICE = {
 _SMALLER = "Choose a smaller size, delete a machine, or ask for more."
 
 
+def name(resource: str) -> str:
+    return _NAMES[resource]
+
+
 def amount(resource: str, value: int) -> str:
     """A number with the unit people think in: `3`, `256 MiB`, `1.5 GiB`, `20 GiB`."""
     if resource.endswith("_mib"):

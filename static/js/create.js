@@ -1,21 +1,5 @@
-// The create page: the summary and the curl line follow what is chosen. The server decides; this only shows.
+// The create page: the names and the curl line follow what is chosen. What it comes to, plan.js asks the server.
 const form = document.querySelector("[data-create]");
-const THIN_SPACE = "\u202f";
-
-function amount(resource, value) {
-  if (resource === "memory_mib") {
-    return value < 1024 ? `${value}${THIN_SPACE}MiB` : `${Number((value / 1024).toFixed(1))}${THIN_SPACE}GiB`;
-  }
-  return resource === "disk_gib" ? `${value}${THIN_SPACE}GiB` : String(value);
-}
-
-function showMeter(meter, takes) {
-  const { resource, used, limit } = meter.dataset;
-  const after = Number(used) + takes;
-  meter.querySelector("[data-after]").textContent = amount(resource, after);
-  const bar = meter.querySelector("[data-meter-added]");
-  if (bar) bar.setAttribute("width", Number(limit) ? Math.min(100, Math.round((100 * after) / Number(limit))) : 0);
-}
 
 // Sizes that are too small for the chosen image are told apart before the server has to refuse them.
 function markTooSmall(image) {
@@ -48,9 +32,6 @@ function show() {
   if (size) {
     form.querySelector("[data-sum=flavor]").textContent = size.dataset.name;
     form.querySelector("[data-sum=words]").textContent = size.dataset.words;
-    for (const meter of form.querySelectorAll("[data-resource]")) {
-      showMeter(meter, meter.dataset.resource === "vms" ? 1 : Number(size.dataset[meter.dataset.resource]));
-    }
   }
   curl(image, size);
 }

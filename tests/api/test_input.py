@@ -33,6 +33,7 @@ FIELDS = [
         ("api/v1/vms/<uuid:id>/console", "POST", ("kind",)),
         ("api/v1/flavors", "POST", ("slug", "name", "vcpus", "memory_mib", "disk_gib", *CLASS)),
         ("api/v1/flavors/<slug:flavor>", "PATCH", ("active", *CLASS)),
+        ("api/v1/plans", "POST", ("action", "target", "body")),
         ("api/v1/tenants", "POST", ("name", "slug")),
         ("api/v1/hosts", "POST", ("name", "uri")),
         ("api/v1/hosts/<slug:host>", "PATCH", ("cpu_ratio", "memory_ratio", "memory_reserved_mib", "dedicated_cpus")),
@@ -186,6 +187,7 @@ def check_accepted(name: str, accepted: list[Any]) -> None:
         "user_data": ("", " ", "4", "\u202e"),
         "name": ("4", ""),
         "slug": (),
+        "target": ("",),
         "cpu_ratio": (1.5, "4"),
         "memory_ratio": (1.5, "4"),
     }

@@ -43,6 +43,7 @@ ACME_READS = " 302 200 200 200 404 200 200"
 ACME_WRITES = "302 403 200 200 404 200 403"
 STAFF = "      302 403 403 403 403 200 200"
 ADMINS = "     302 403 403 403 403 200 403"
+PLANS = "      302 403 200 200 404 200 403"
 MEMBERS_DO = " 302 403 302 302 404 302 403"
 OWNERS_DO = "  302 403 403 302 404 302 403"
 ADMINS_DO = "  302 403 403 403 403 302 403"
@@ -244,6 +245,7 @@ PAGES: dict[str, Page] = {
     "member-remove": Page(removable, posts=send(OWNERS_DO)),
     "vm-list": Page(acme, ACME_READS),
     "vm-create": Page(acme, ACME_WRITES, {"": (MEMBERS_DO, create_body)}),
+    "vm-create-plan": Page(acme, posts={"": (PLANS, create_body)}),
     "vm-bulk": Page(acme, ACME_READS, {"": (MEMBERS_DO, stop_web)}),
     "vm-schedules": Page(
         machine("web"),
@@ -314,6 +316,7 @@ PAGES: dict[str, Page] = {
     "backup-delete": Page(backup, posts=send(MEMBERS_DO)),
     "vm-activity": Page(machine("web"), ACME_READS),
     "vm-settings": Page(machine("cold"), ACME_READS, settings_posts()),
+    "vm-plan": Page(machine("cold"), posts=send(PLANS, intent="clone", name="copy", mode="full")),
     "vm-action": Page(machine("web", "stop"), posts=send(MEMBERS_DO)),
     "vm-console": Page(machine("web"), "302 403 200 200 404 200 403"),
     "vm-console-ticket": Page(machine("web"), posts=send("302 403 200 200 404 200 403", kind="serial")),

@@ -17,7 +17,7 @@ from django.utils import timezone
 from hosts.models import Host, Placement
 from portal.accounts.models import User
 from portal.operations.models import Operation
-from tests.web.addresses import PAGES
+from tests.web.addresses import PAGES, create_body
 from tests.web.conftest import Browser
 from tests.world import World, forget_machines
 from vms.models import VM
@@ -70,6 +70,7 @@ def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tu
     yield "operation under way", owner.get(f"/t/acme/vms/{world.machines['busy'].pk}/").content
     leased = world.leased("paused", days=3, lease_stage="warned", lease_since=timezone.now())
     yield "lease that ends soon", owner.get(f"/t/acme/vms/{leased.pk}/").content
+    owner.post("/t/acme/vms/create/plan/", create_body(world))  # a part of a page
     yield "refused", owner.post("/t/acme/vms/create/", {"name": "x"}).content
     Operation.objects.unscoped("test").update(state="failed", error={"code": "x", "title": "x", "detail": "x"})
     operation = Operation.objects.unscoped("test").get()

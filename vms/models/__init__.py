@@ -13,6 +13,7 @@ from vms.models.console import ConsoleTicket
 from vms.models.drift import Comparison, Drift, DriftState
 from vms.models.group import AffinityGroup, GroupPolicy
 from vms.models.lease import LeaseNotice, LeasePolicy
+from vms.models.plan import Plan
 from vms.models.schedule import Outcome, Schedule, ScheduleKind, ScheduleRun
 from vms.models.snapshot import Consistency, Snapshot, SnapshotDisk, SnapshotState
 from vms.models.upload import ImageUpload
@@ -47,6 +48,7 @@ __all__ = [
     "Lifecycle",
     "Nic",
     "Outcome",
+    "Plan",
     "Power",
     "Schedule",
     "ScheduleKind",

@@ -59,7 +59,7 @@ class FlavorCard:
 
 @dataclass(frozen=True)
 class SummaryLine:
-    """One resource: before, after and the limit, in words; numbers for the script that keeps it up to date."""
+    """One resource: before, after and the limit, in words."""
 
     resource: str
     name: str
@@ -201,10 +201,10 @@ def _summary(usage: Usage, card: FlavorCard | None) -> list[SummaryLine]:
     takes = {"vms": 0, "vcpus": 0, "memory_mib": 0, "disk_gib": 0}
     if card:
         takes = {"vms": 1, "vcpus": card.vcpus, "memory_mib": card.memory_mib, "disk_gib": card.disk_gib}
-    return [_line(name, usage.used[name], usage.limits[name], takes.get(name, 0)) for name in takes]
+    return [summary_line(name, usage.used[name], usage.limits[name], takes.get(name, 0)) for name in takes]
 
 
-def _line(resource: str, used: int, limit: int | None, takes: int) -> SummaryLine:
+def summary_line(resource: str, used: int, limit: int | None, takes: int) -> SummaryLine:
     return SummaryLine(
         resource=resource,
         name=NAMES[resource],

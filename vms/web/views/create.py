@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
@@ -29,6 +30,16 @@ from vms.web.forms import CreateForm
 @require_http_methods(["GET", "HEAD", "POST"])
 def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
     actor, tenant = actor_of(request), tenant_of(request, slug, Permission.VM_WRITE)
+    form = create_form(request, tenant)
+    if form.is_valid():
+        with refusals_in(form):
+            return redirect(_create(actor, tenant, form.cleaned_data))
+    return render(request, "vms/create.html", _context(request, tenant, form), status=status_of(form))
+
+
+def create_form(request: HttpRequest, tenant: Tenant) -> CreateForm:
+    """With what was sent, or what is preselected."""
+    actor = actor_of(request)
     assert actor.user is not None
     keys = list(actor.user.ssh_keys.all())
     classes = volumes.class_choices(hosts.storage_classes(actor).filter(is_active=True))
@@ -36,13 +47,14 @@ def vm_create(request: HttpRequest, slug: str) -> HttpResponse:
     groups = [(group.name, f"{group.name}: {group.get_policy_display().lower()}") for group in own]
     offered: dict[str, Any] = {"keys": keys, "classes": classes, "groups": groups, "terms": terms_of(tenant.pk)}
     if request.method == "POST":
-        form = CreateForm(request.POST, **offered)
-        if form.is_valid():
-            with refusals_in(form):
-                return redirect(_create(actor, tenant, form.cleaned_data))
-    else:
-        form = CreateForm(**offered, initial=_initial(request, actor, tenant, keys))
-    return render(request, "vms/create.html", _context(request, tenant, form), status=status_of(form))
+        return CreateForm(request.POST, **offered)
+    return CreateForm(**offered, initial=_initial(request, actor, tenant, keys))
+
+
+def asked_for(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what the form says that which the use case takes as it is."""
+    names = ("name", "image", "flavor", "user_data", "protected", "storage_class", "groups", "expires_at")
+    return {name: wanted[name] for name in names}
 
 
 def _initial(request: HttpRequest, actor: Actor, tenant: Tenant, keys: list[SshKey]) -> dict[str, Any]:
@@ -64,7 +76,5 @@ def _create(actor: Actor, tenant: Tenant, wanted: dict[str, Any]) -> str:
     keys = list(wanted["ssh_keys"])
     if wanted["new_key"]:
         keys.append(str(remember_key(actor=actor, public_key=wanted["new_key"], field="new_key").pk))
-    names = ("name", "image", "flavor", "user_data", "protected", "storage_class", "groups", "expires_at")
-    asked = {name: wanted[name] for name in names}
-    vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked))
+    vm, _ = create_vm(actor=actor, request=CreateVM(tenant=tenant.slug, ssh_keys=keys, **asked_for(wanted)))
     return reverse("vm-detail", args=[tenant.slug, vm.pk])
