@@ -204,8 +204,8 @@ class _Run:
     # -- back ----------------------------------------------------------------------------------------------------
 
     def _back(self) -> None:
-        for row, step in reversed(self.pairs):
-            if row.state in (StepState.WAITING, StepState.UNDONE):
+        for row, step in reversed(self.pairs):  # what a step without an undo did stays, and is not told as undone
+            if row.state in (StepState.WAITING, StepState.UNDONE) or not step.has_undo:
                 continue
             self.heartbeat.check()
             if is_shutting_down():

@@ -78,6 +78,10 @@ class Step:
     is_final: bool = False
     seals: bool = False
 
+    @property
+    def has_undo(self) -> bool:
+        return self.undo is not _nothing
+
     def is_past_return(self, state: str) -> bool:
         """Whether there is no way back from it in that state (StepState)."""
         return (self.is_final and state in BEGUN) or (self.seals and state == StepState.DONE)

@@ -63,19 +63,19 @@ class TestSteps:
         step = fresh(operation).steps.get(name="one")
         assert (step.amount, step.seconds_left, step.progress) == (Amount(GIB, 4 * GIB), None, 0.25)
 
-        step.measured_at -= timedelta(seconds=10)
+        step.measured_at -= timedelta(minutes=10)  # so that the seconds of a busy machine do not matter
         step.save(update_fields=["measured_at"])
         expire_lease(operation)
         engine.run(operation.pk)
         waiting = fresh(operation)
         step = waiting.steps.get(name="one")
-        assert step.seconds_left == pytest.approx(20, rel=0.1), "by what another worker wrote"
+        assert step.seconds_left == pytest.approx(1200, rel=0.1), "by what another worker wrote"
         assert (waiting.state, waiting.status) == (State.QUEUED, "running")
         assert selectors.operations(SYSTEM, status="running").filter(pk=operation.pk).exists()
         assert not selectors.operations(SYSTEM, status="queued").filter(pk=operation.pk).exists()
         view = present.view(SYSTEM, waiting, list(waiting.steps.all()), "")
         assert (view.word, view.waiting_for) == ("under way", "")
-        assert view.steps[0].detail == "2\u202fGiB of 4\u202fGiB, 20 s left"
+        assert view.steps[0].detail == "2\u202fGiB of 4\u202fGiB, 20 min left"
 
         expire_lease(operation)
         engine.run(operation.pk)
