@@ -1,4 +1,4 @@
-"""How many machines there are, and how many consoles are open."""
+"""How many machines there are, how many consoles are open, and who is still to be told of leases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models import Count
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from vms.console.bridge import open_consoles
-from vms.models import VM
+from vms.models import VM, LeaseNotice
 from vms.selectors import STATUSES
 
 
@@ -22,4 +22,6 @@ def metrics() -> Iterable[Metric]:
     for status in STATUSES:
         machines.add_metric([status], counts[status])
     consoles = GaugeMetricFamily("berth_console_sessions", "Consoles open in this process.", value=open_consoles())
-    return machines, consoles
+    untold = LeaseNotice.objects.filter(told_at=None, refusal="").count()
+    notices = GaugeMetricFamily("berth_lease_mails_waiting", "Mails on leases that no server took yet.", value=untold)
+    return machines, consoles, notices

@@ -47,7 +47,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """`since` is when its stage began: for WARNED, when the last mail about that went out."""
+    """`since` is when its stage began: for RUNNING, when its date was set, where that is known."""
 
     expires_at: datetime
     stage: Stage
@@ -58,7 +58,7 @@ def next_at(lease: Lease, terms: Terms) -> datetime | None:
     """When the stage after this one is due; None for the last, which is left to the bin."""
     match lease.stage:
         case Stage.RUNNING:
-            return lease.expires_at - timedelta(days=terms.warn_days)
+            return _warning_at(lease, terms)
         case Stage.WARNED:
             return max(lease.expires_at, _since(lease) + NOTICE)
         case Stage.ENDED:
@@ -67,6 +67,15 @@ def next_at(lease: Lease, terms: Terms) -> datetime | None:
             return _since(lease) + timedelta(days=terms.off_days)
         case Stage.BINNED:
             return None
+
+
+def _warning_at(lease: Lease, terms: Terms) -> datetime:
+    """In its second half, where it is so short that it would be warned at its beginning."""
+    at = lease.expires_at - timedelta(days=terms.warn_days)
+    if lease.since is None:
+        return at
+    half = lease.since + (lease.expires_at - lease.since) / 2
+    return max(at, min(half, lease.expires_at - NOTICE))
 
 
 def furthest(terms: Terms, now: datetime) -> datetime:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from portal.events.models import Event
 from tests.world import Caller, World
 from vms.models import VM
+from vms.services import lease_clock
 
 Api = Callable[..., Caller]
 NEW = {"name": "new", "image": "tiny", "flavor": "small", "tenant": "acme"}
@@ -41,7 +42,7 @@ def test_it_is_set_changed_extended_and_removed(world: World, call: Api) -> None
     member = call("member")
     vm = member.post("vms", {**NEW, "expires_at": in_days(3)}).json()["vm"]
     assert ends_in(vm) == pytest.approx(3, abs=0.01)
-    assert vm["lease"] == {"stage": "running", "since": None}
+    assert vm["lease"]["stage"] == "running"
     path = f"vms/{vm['id']}"
     assert ends_in(member.patch(path, {"expires_at": in_days(5)}).json()) == pytest.approx(5, abs=0.01)
     assert ends_in(member.post(f"{path}/actions/extend", {}).json()) == pytest.approx(30, abs=0.01)
@@ -96,6 +97,15 @@ class TestPolicy:
         far = call("member").patch(web(world), {"expires_at": in_days(15)})
         assert far.json()["errors"][0]["code"] == "too_far"
         assert Event.objects.unscoped("test").filter(kind="tenant.lease-policy-changed").count() == 1
+
+    def test_one_that_was_made_while_it_was_changed_gets_one_by_the_clock(self, world: World, call: Api) -> None:
+        call("admin").put(POLICY, {"demand": "demanded"})
+        VM.objects.unscoped("test").filter(name="cold").update(expires_at=None)
+        for _ in range(2):
+            lease_clock.follow(timezone.now())
+        assert ends_in(call("member").get(f"vms/{world.machines['cold'].pk}").json()) == pytest.approx(30, abs=0.01)
+        told = Event.objects.unscoped("test").filter(kind="vm.lease-changed", source="lease")
+        assert told.count() == 1
 
     def test_clones_have_one_too(self, world: World, call: Api) -> None:
         call("admin").put(POLICY, {"demand": "demanded", "longest_days": 14})

@@ -211,6 +211,13 @@ class TestAfterwards:
         assert leased.look(10 * DAY) == "running"
         assert leased.look(14 * DAY) == "warned"
 
+    def test_the_same_date_again_changes_nothing(self, leased: Leased) -> None:
+        """As a program says it that says each day what is to be."""
+        leased.look(4 * DAY)
+        leases.change(actor=SYSTEM, vm=leased.web, expires_at=leased.web.expires_at)
+        assert leased.look() == "warned"
+        assert leased.told == ["warned"]
+
     def test_back_from_the_bin_it_has_a_lease_again(self, leased: Leased) -> None:
         to_its_end(leased)
         for _ in range(3):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.test_rhythm import SOME_ZONES, at, moments
@@ -60,6 +60,7 @@ def test_following(hours: Hours, after: str, then: str, on: bool) -> None:
     assert following(hours, at(after)) == Switch(at(then), on=on)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(some_hours, moments)
 def test_switches_alternate_and_none_is_passed_over(hours: Hours, moment: datetime) -> None:
     """What a machine should be is what the last switch made it, until the next."""
@@ -71,6 +72,7 @@ def test_switches_alternate_and_none_is_passed_over(hours: Hours, moment: dateti
     assert latest(hours, then.at - timedelta(microseconds=1)) == last
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(some_hours, moments)
 def test_on_days_of_the_rhythm_alone(hours: Hours, moment: datetime) -> None:
     found = following(hours, moment)

@@ -172,7 +172,9 @@ class LeaseOut(serializers.Serializer[Any]):
     """How the lease goes on. It is over from `ended` on: the machine is kept off, and goes to the bin after `kept`."""
 
     stage = serializers.ChoiceField(choices=[str(stage) for stage in Stage])
-    since = serializers.DateTimeField(allow_null=True, help_text="When that began; null while nothing has happened.")
+    since = serializers.DateTimeField(
+        allow_null=True, help_text="When that began; for `running`, when its date was set."
+    )
 
 
 class VMOut(serializers.Serializer[Any]):

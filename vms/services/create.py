@@ -111,7 +111,9 @@ def new_machine(
     uniqueness is the database's to decide.
     """
     fields["expires_at"] = leases.end_for_new(tenant, fields.get("expires_at"))
-    vm = VM(tenant=tenant, name=text.hostname(name), observed_since=timezone.now(), created_by=actor.label, **fields)
+    now = timezone.now()
+    own = {"name": text.hostname(name), "observed_since": now, "lease_since": now, "created_by": actor.label}
+    vm = VM(tenant=tenant, **own, **fields)
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field=field)
     vm.host = place(vm)
     try:

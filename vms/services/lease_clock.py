@@ -29,6 +29,7 @@ from vms.lease import LEAST_IN_BIN, NOTICE, Stage, Terms, next_at
 from vms.lease_selectors import terms_of, terms_of_each
 from vms.models import VM, LeaseNotice, Lifecycle, Power, Snapshot, SnapshotState
 from vms.models.vm import VMQuerySet
+from vms.services import leases
 from vms.services.delete import delete_vm
 from vms.services.power import change_power
 from vms.services.snapshots import take_snapshot
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 def follow(now: datetime) -> None:
     """What is busy, or refused for another reason, is passed over and looked at the next time."""
+    leases.apply_policies(LEASER, now)
     _stand_still(now)
     begun = 0
     for id in _due(now):

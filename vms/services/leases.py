@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -43,7 +44,7 @@ def end_for_new(tenant: Tenant, wanted: datetime | None) -> datetime | None:
 
 @transaction.atomic
 def change(*, actor: Actor, vm: VM, expires_at: datetime | None) -> VM:
-    """Another date, or none. The lease goes on from its beginning: it is warned again, and may be started.
+    """Another date, or none. With another one it begins anew: it is warned again, and may be started.
 
     Raises Invalid at the field, Forbidden, or Conflict where it is in the bin.
     """
@@ -57,7 +58,7 @@ def change(*, actor: Actor, vm: VM, expires_at: datetime | None) -> VM:
         expires_at = _checked(terms, expires_at, now)
     elif terms.demand == Demand.DEMANDED:
         raise Invalid("Machines of this tenant need an expiry date.", code="required", field=FIELD)
-    if expires_at != vm.expires_at or vm.lease_stage != Stage.RUNNING:
+    if expires_at != vm.expires_at:
         _set(actor, vm, expires_at)
     return vm
 
@@ -74,7 +75,7 @@ def extend(*, actor: Actor, vm: VM, expires_at: datetime | None = None) -> VM:
         expires_at = _checked(terms, expires_at, now)
         if expires_at < vm.expires_at:
             raise Invalid("That is before its present end. Change its date instead.", field=FIELD)
-    if expires_at != vm.expires_at or vm.lease_stage != Stage.RUNNING:
+    if expires_at != vm.expires_at:
         _set(actor, vm, expires_at)
     return vm
 
@@ -100,12 +101,23 @@ def set_policy(*, actor: Actor, tenant: Tenant, terms: Terms) -> Terms:
     facts = _facts(terms)
     LeasePolicy.objects.update_or_create(tenant=tenant, defaults=facts)
     log.record("tenant.lease-policy-changed", actor=actor, target=tenant, before=_facts(before), after=facts)
-    machines = VM.objects.unscoped("of a tenant in hand").filter(tenant=tenant)
+    _apply(actor, tenant.pk, terms, timezone.now())
+    return terms
+
+
+def apply_policies(actor: Actor, now: datetime) -> None:
+    """To machines that were made at the moment when a policy was changed."""
+    for policy in LeasePolicy.objects.exclude(demand=Demand.OPTIONAL):
+        _apply(actor, policy.tenant_id, policy.terms, now)
+
+
+@transaction.atomic
+def _apply(actor: Actor, tenant_id: UUID, terms: Terms, now: datetime) -> None:
+    machines = VM.objects.unscoped("of a tenant in hand").filter(tenant_id=tenant_id)
     if terms.demand == Demand.NONE:
         _set_all(actor, list(machines.exclude(expires_at=None)), None)
     elif terms.demand == Demand.DEMANDED:
-        _set_all(actor, list(machines.filter(expires_at=None, binned_at=None)), usual_end(terms, timezone.now()))
-    return terms
+        _set_all(actor, list(machines.filter(expires_at=None, binned_at=None)), usual_end(terms, now))
 
 
 def _checked(terms: Terms, wanted: datetime, now: datetime) -> datetime:
@@ -135,13 +147,16 @@ def _set(actor: Actor, vm: VM, expires_at: datetime | None) -> None:
 
 def _set_all(actor: Actor, machines: list[VM], expires_at: datetime | None) -> None:
     """What was to be told of the lease until now is true no more."""
+    if not machines:
+        return
+    now = timezone.now()
     changes = [Change(vm, _told(vm.expires_at), _told(expires_at)) for vm in machines]
     log.record_all("vm.lease-changed", actor=actor, changes=changes)
     LeaseNotice.objects.filter(vm__in=machines).delete()
-    values: dict[str, Any] = {"expires_at": expires_at, "lease_stage": Stage.RUNNING, "lease_since": None}
+    values: dict[str, Any] = {"expires_at": expires_at, "lease_stage": Stage.RUNNING, "lease_since": now}
     VM.objects.unscoped("machines in hand").filter(pk__in=[vm.pk for vm in machines]).update(**values)
     for vm in machines:
-        vm.expires_at, vm.lease_stage, vm.lease_since = expires_at, Stage.RUNNING, None
+        vm.expires_at, vm.lease_stage, vm.lease_since = expires_at, Stage.RUNNING, now
 
 
 def _told(moment: datetime | None) -> dict[str, str | None]:
