@@ -16,7 +16,8 @@ from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import storage
+from vms import loss, storage
+from vms.loss import Loss
 from vms.models import VM, Backup, BackupState
 from vms.workflows.failover import FAILOVER, UNFENCED
 
@@ -72,6 +73,12 @@ def why_not_fenced(actor: Actor, host: Host) -> str:
     last = rows.order_by("-created_at", "-id").first()
     error = (last.error or {}) if last is not None and not host.has_failed else {}
     return str(error.get("detail", "")) if error.get("code") == UNFENCED else ""
+
+
+def lost(actor: Actor, host: Host) -> Loss | None:
+    """What writing it off would lose; None while it has not failed."""
+    actor.require(Permission.HOST_READ)
+    return loss.of(host) if host.has_failed else None
 
 
 def under_way(actor: Actor, host: Host) -> Operation | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
+from hosts.connections import driver_for
 from hosts.driver import memory
 from hosts.driver.memory import MemoryHost
-from hosts.models import Host, HostState, StoragePool
+from hosts.models import Cluster, Host, HostState, StoragePool
 from hosts.services.hosts import preflight, remove_host
 from hosts.workflows.tokens import UNMOUNTED
 from portal.core.errors import Conflict, Forbidden, Invalid
@@ -20,9 +22,12 @@ from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM, Actor
 from tests.failover.conftest import comes_back, fresh, goes_silent, powers
 from tests.world import World
+from vms import storage
+from vms.layers import chains, unneeded
 from vms.models import VM, Layer, Nic, Volume
 from vms.services import failover
 from vms.services.delete import delete_vm, purge_vm
+from vms.services.volumes import delete_volume
 from vms.services.write_off import write_off
 from vms.workflows import purge
 
@@ -39,6 +44,16 @@ def failed(world: World, host: MemoryHost) -> Host:
     goes_silent(host)
     world.host.refresh_from_db()
     return world.host
+
+
+def put_into_shared_pool(volume: Volume, *hosts: Host) -> None:
+    """Its files lie where all of these hosts see it, in a pool of the first one; nothing else does."""
+    own = hosts[0].default_pool
+    values = {"name": "nfs", "path": "/mnt/nfs", "storage_class": own.storage_class, "storage_id": "nfs"}
+    pools = [StoragePool.objects.create(host=host, checked_at=timezone.now(), **values) for host in hosts]
+    for host in hosts:
+        driver_for(host).ensure_pool("nfs", Path("/mnt/nfs"))
+    Layer.objects.filter(pk__in=[layer.pk for layer in chains([volume.layer])]).update(pool=pools[0])
 
 
 class TestWritingOff:
@@ -73,6 +88,72 @@ class TestWritingOff:
         write_off(actor=SYSTEM, host=failed, typed="one")
         layer = Volume.objects.unscoped("test").get(pk=volume.pk).layer
         assert layer.pool.host == spare
+
+    def test_a_lost_machines_volume_on_shared_storage_is_another_hosts(
+        self, world: World, host: MemoryHost, failed: Host, spare: Host, work: Work
+    ) -> None:
+        web = world.machines["web"]
+        volume = world.volume(vm=web)
+        put_into_shared_pool(volume, failed, spare)
+        assert write_off(actor=SYSTEM, host=failed, typed="one") == len(world.machines)
+        volume = Volume.objects.unscoped("test").get(pk=volume.pk)
+        assert (volume.vm, volume.layer.pool.host) == (None, spare)
+        assert ledger.held(spare.pk, volume.pk) == {"disk_gib": volume.size_gib}
+        remove_host(actor=SYSTEM, host=failed)
+        delete_volume(actor=SYSTEM, volume=volume)
+        assert {each.state for each in work()} == {"succeeded"}
+        assert not Volume.objects.unscoped("test").filter(pk=volume.pk).exists()
+
+    def test_a_machine_that_starts_from_shared_storage_stays_without_what_is_lost(
+        self, world: World, host: MemoryHost, failed: Host, spare: Host, work: Work
+    ) -> None:
+        web = world.machines["web"]
+        volume, point = world.volume(vm=web), world.snapshot()
+        boot = web.boot_volume
+        put_into_shared_pool(boot, failed, spare)
+        assert write_off(actor=SYSTEM, host=failed, typed="one") == len(world.machines) - 1
+        assert not Volume.objects.unscoped("test").filter(pk=volume.pk).exists()
+        assert Layer.objects.filter(pk=boot.layer_id).exists()
+        assert boot.layer_id not in {layer.pk for layer in unneeded()}
+        assert fresh(web).desired_power == "stopped"
+        point.refresh_from_db()
+        assert point.state == "broken", "a disk of it is lost"
+        assert storage.elsewhere_of([fresh(web)]) == {web.pk: {spare.pk}}
+        told = Event.objects.unscoped("test").filter(kind="vm.disks-written-off")
+        assert [event.target_id for event in told] == [web.pk]
+        failover.recover_waiting()
+        assert fresh(web).host == spare
+        remove_host(actor=SYSTEM, host=failed)
+
+    def test_what_a_host_of_another_cluster_sees_is_not_lost(self, world: World, failed: Host, spare: Host) -> None:
+        StoragePool.objects.filter(host=failed).update(storage_id="one")
+        Host.objects.filter(pk=spare.pk).update(cluster=Cluster.objects.create(slug="other", name="Other"))
+        assert write_off(actor=SYSTEM, host=failed, typed="one", machines=0) == 0
+        assert VM.objects.unscoped("test").count() == len(world.machines)
+        assert unneeded() == []
+
+    @pytest.mark.parametrize("trouble", ["error", "silent", "failed"])
+    def test_what_nobody_sees_for_the_moment_is_not_lost(
+        self, world: World, failed: Host, spare: Host, trouble: str
+    ) -> None:
+        StoragePool.objects.filter(host=failed).update(storage_id="one")
+        if trouble == "error":
+            StoragePool.objects.filter(host=spare).update(error=UNMOUNTED)
+        elif trouble == "silent":
+            Host.objects.filter(pk=spare.pk).update(seen_at=None)
+        else:
+            Host.objects.filter(pk=spare.pk).update(state=HostState.FAILED)
+        with pytest.raises(Conflict, match="spare shares its storage berth") as refused:
+            write_off(actor=SYSTEM, host=failed, typed="one")
+        assert refused.value.code == "storage_unseen"
+        assert VM.objects.unscoped("test").count() == len(world.machines)
+
+    def test_not_more_than_was_said_before(self, world: World, failed: Host) -> None:
+        with pytest.raises(Conflict, match="would be lost, and not 1") as refused:
+            write_off(actor=SYSTEM, host=failed, typed="one", machines=1)
+        assert refused.value.code == "changed"
+        count = len(world.machines)
+        assert write_off(actor=SYSTEM, host=failed, typed="one", machines=count) == count
 
     def test_only_a_failed_one_by_its_name_with_nothing_under_way(self, world: World, failed: Host) -> None:
         with pytest.raises(Invalid):

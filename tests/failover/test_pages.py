@@ -71,6 +71,18 @@ def test_only_a_failed_host_is_written_off(world: World, failed: Host) -> None:
     assert address not in page(world, "admin", "host-failover", "one")
 
 
+def test_what_would_be_lost_is_said_before(world: World, failed: Host) -> None:
+    world.volume(vm=world.machines["web"])
+    count = len(world.machines)
+    assert f"now {count} machines and 1 other disk." in page(world, "admin", "host-failover", "one")
+    client = Client()
+    client.force_login(world.people["admin"])
+    for number in (count - 1, "²", "9" * 5000):
+        answer = client.post(reverse("host-write-off", args=["one"]), {"confirmation": "one", "machines": number})
+        assert answer.status_code == 302
+        assert VM.objects.unscoped("test").count() == count
+
+
 def test_a_silent_host_asks_for_confirmation(world: World, agent: Agent) -> None:
     world.silent_host()
     assert "data-confirm-name" in page(world, "admin", "host-failover", "silent")

@@ -13,7 +13,7 @@ from hosts import selectors as hosts
 from hosts.api.serializers import HostAcceptedOut
 from hosts.api.views import host_data
 from hosts.models import Host
-from portal.api.serializers import Input, Text
+from portal.api.serializers import Input, Integer, Text
 from portal.api.views import ApiView
 from portal.operations.models import Operation
 from portal.tenancy.roles import Permission
@@ -28,6 +28,9 @@ class ConfirmIn(Input):
 
 class WriteOffIn(Input):
     name = Text(max_length=63, help_text="The host's name, typed by whoever knows that it never comes back.")
+    machines = Integer(
+        required=False, help_text="How many are expected to be lost; 409 where it would be another number."
+    )
 
 
 class WrittenOffOut(serializers.Serializer[Any]):
@@ -87,8 +90,9 @@ class HostWriteOff(_Acting):
     def post(self, request: Request, host: str) -> Response:
         """Forget what lay on a failed host alone, because it never comes back; then it can be removed."""
         found = self._host(host)
-        typed = self.body(WriteOffIn)["name"]
-        return Response({"machines": write_off(actor=self.actor, host=found, typed=typed)})
+        body = self.body(WriteOffIn)
+        expected = body.get("machines")
+        return Response({"machines": write_off(actor=self.actor, host=found, typed=body["name"], machines=expected)})
 
 
 class HostStranded(ApiView):

@@ -14,7 +14,8 @@ from vms.models.volume import Layer, Volume
 class SnapshotState(models.TextChoices):
     """GONE: deleted, while others still stand on its data; kept out of sight until they do not.
 
-    BROKEN: its deletion was begun and could not be ended, so that its data is no whole any more.
+    BROKEN: its data is no whole any more: its deletion was begun and could not be ended, or a disk of it was lost with
+    its host.
     """
 
     TAKING = "taking"

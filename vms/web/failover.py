@@ -14,6 +14,7 @@ from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.failover_selectors import Stranded
+from vms.loss import Loss
 from vms.models import VM
 
 LONGEST_NAME = 63
@@ -42,7 +43,8 @@ class StrandedRow:
 @dataclass(frozen=True)
 class FailoverPage:
     """What can be done about a host, and why not. `suspicion`, `unfenced`, `operation_url` and `doing`, which is what
-    works on the host now, are "" where there is nothing to tell."""
+    works on the host now, are "" where there is nothing to tell. Writing it off loses `lost_machines` and
+    `lost_volumes`, disks beside those; `maimed` machines stay without some of theirs."""
 
     name: str
     policy: str
@@ -56,12 +58,17 @@ class FailoverPage:
     can_fence: str
     can_confirm: str
     can_write_off: str
+    lost_machines: int
+    lost_volumes: int
+    maimed: int
     is_reachable: bool
     operation_url: str
     doing: str
 
 
-def page(actor: Actor, host: Host, unfenced: str, operation: Operation | None) -> FailoverPage:
+def page(
+    actor: Actor, host: Host, unfenced: str, operation: Operation | None, lost: Loss | None = None
+) -> FailoverPage:
     agent = getattr(host, "fence_agent", None)
     denied = "" if actor.can(Permission.HOST_WRITE) else actor.why_not(Permission.HOST_WRITE)
     over = "It has failed already." if host.has_failed else ""
@@ -79,6 +86,9 @@ def page(actor: Actor, host: Host, unfenced: str, operation: Operation | None) -
         can_fence=denied or over or ("" if agent else "It has no fence agent."),
         can_confirm=denied or over or answers,
         can_write_off=denied,
+        lost_machines=len(lost.machines) if lost else 0,
+        lost_volumes=len(lost.volumes) if lost else 0,
+        maimed=len(lost.maimed) if lost else 0,
         is_reachable=host.is_reachable,
         operation_url=reverse("operation-detail", args=[operation.pk]) if operation else "",
         doing=operation.title if operation else "",

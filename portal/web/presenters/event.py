@@ -96,6 +96,7 @@ _WORDS = {
     "backup-target.removed": "was removed",
     "vm.host-failed": "lost its power: its host failed",
     "vm.written-off": "was lost with its host, which never comes back",
+    "vm.disks-written-off": "is off, and without the disks that were lost with its host",
     "volume.written-off": "was lost with its host, which never comes back",
     "host.written-off": "was written off",
     "host.added": "was added",

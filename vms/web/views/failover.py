@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,15 +18,22 @@ from vms.services import failover as services
 from vms.services.write_off import write_off
 from vms.web import failover as present
 
+NOT_A_NUMBER = -1
+
+
+class WriteOffForm(forms.Form):
+    machines = forms.IntegerField(required=False, min_value=0)
+
 
 @require_safe
 def host_failover(request: HttpRequest, name: str) -> HttpResponse:
     actor = actor_of(request)
     host = hosts.host(actor, name)
     page = page_of(request, selectors.machines_on(actor, host))
+    unfenced, doing = selectors.why_not_fenced(actor, host), selectors.under_way(actor, host)
     context = {
         "page": page,
-        "host": present.page(actor, host, selectors.why_not_fenced(actor, host), selectors.under_way(actor, host)),
+        "host": present.page(actor, host, unfenced, doing, selectors.lost(actor, host)),
         "machines": [present.row(actor, each) for each in selectors.stranded(page.rows)],
         "events": event_rows.rows(selectors.history(actor, host)),
     }
@@ -64,10 +72,11 @@ def host_clear(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_POST
 def host_write_off(request: HttpRequest, name: str) -> HttpResponse:
-    """POST `confirmation`: the host's name."""
+    """POST `confirmation`: the host's name; `machines`, how many the page said would be lost."""
     actor = actor_of(request)
-    host = hosts.host(actor, name)
+    host, form = hosts.host(actor, name), WriteOffForm(request.POST)
+    expected = form.cleaned_data["machines"] if form.is_valid() else NOT_A_NUMBER
     with refusals_as_notice(request):
-        lost = write_off(actor=actor, host=host, typed=request.POST.get("confirmation", ""))
+        lost = write_off(actor=actor, host=host, typed=request.POST.get("confirmation", ""), machines=expected)
         messages.success(request, f"It is written off, and {lost} machines with it.")
     return redirect("host-failover", name)
