@@ -58,9 +58,10 @@ def test_a_new_machine(world: World, owner: Client, priced: None) -> None:
 
 def test_why_not_and_what_would_do(world: World, owner: Client) -> None:
     Quota.objects.filter(tenant=world.acme).update(vcpus=5)
-    said = words(owner.post(CREATE, body(world, flavor=str(world.large.pk))))
-    assert "vCPU quota reached: 4 of 5 used, this needs 2 more." in said
-    assert "Smaller sizes that would do: small." in said
+    answer = owner.post(CREATE, body(world, flavor=str(world.large.pk)))
+    assert "vCPU quota reached: 4 of 5 used, this needs 2 more." in words(answer)
+    assert "What would do: Small." in words(answer)
+    assert 'href="/t/acme/quota/"' in answer.content.decode()
 
 
 def test_what_is_not_filled_in_yet(world: World, owner: Client) -> None:

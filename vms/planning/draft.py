@@ -18,6 +18,7 @@ from portal.quotas.selectors import Usage
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
+from vms.models import Flavor
 from vms.planning.kinds import Body, Kind, Notes, Result, Subject, end_well
 from vms.planning.trial import trial
 from vms.workflows.clone import CLONE
@@ -41,6 +42,14 @@ class Where:
 
 
 @dataclass(frozen=True)
+class Help:
+    """What would do instead: sizes, and limits by resource."""
+
+    sizes: tuple[Flavor, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Draft:
     """`refusal` is what the use case would say; then there is no price, and nothing after. `price` None: the actor may
     not read what the tenant is charged. `where` None: it is placed nowhere."""
@@ -52,7 +61,7 @@ class Draft:
     price: Price | None = None
     where: Where | None = None
     notes: Notes = field(default_factory=Notes)
-    help: tuple[str, ...] = ()
+    help: Help = field(default_factory=Help)
     refused: Mapping[str, str] | None = None
 
     @property

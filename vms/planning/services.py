@@ -14,8 +14,8 @@ from django.utils import timezone
 from portal.core.errors import Conflict, NotFound
 from portal.tenancy.gate import Actor
 from vms.models import Plan
-from vms.planning import help
 from vms.planning.draft import Draft, carry_out
+from vms.planning.help import help_with
 from vms.planning.kinds import KINDS, Body, Result
 from vms.planning.told import differences, told
 from vms.planning.trial import trial
@@ -34,8 +34,7 @@ def draft(*, actor: Actor, action: str, target: str = "", body: Body) -> Draft:
     with trial():
         subject = kind.find(actor, target, body)
         found, _ = carry_out(actor, kind, subject, body)
-    with trial():
-        return replace(found, help=help.of(actor, kind, subject, body, found))
+    return replace(found, help=help_with(found.refusal, actor, kind, subject, body))
 
 
 def plan(*, actor: Actor, action: str, target: str = "", body: Body) -> Plan:

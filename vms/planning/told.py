@@ -21,7 +21,7 @@ def told(draft: Draft) -> dict[str, Any]:
         "quota": {"before": _usage(draft.before), "after": _usage(draft.after) if draft.after else None},
         "placement": _placement(draft),
         "refusal": _refusal(draft.refusal) if draft.refusal else None,
-        "help": list(draft.help),
+        "help": list(_help(draft)),
         "warnings": list(draft.notes.warnings),
         "irreversible": list(draft.notes.irreversible),
     }
@@ -100,6 +100,13 @@ def _placement(draft: Draft) -> dict[str, Any] | None:
     if draft.refusal is None or draft.refusal.code != "no_capacity":
         return None
     return {"fits": False, "service_class": None, "storage_class": None, "host": None, "refused": draft.refused}
+
+
+def _help(draft: Draft) -> Iterator[str]:
+    if draft.help.sizes:
+        yield f"Smaller sizes that would do: {', '.join(each.slug for each in draft.help.sizes)}."
+    for resource, limit in draft.help.limits.items():
+        yield f"Ask for {resource} of {limit} at /api/v1/quotas/{draft.tenant.slug}/requests."
 
 
 def _refusal(refusal: DomainError) -> dict[str, Any]:

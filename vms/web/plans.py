@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from portal.billing.focus import number
@@ -17,11 +17,13 @@ from vms.web.create_page import SummaryLine, summary_line
 
 @dataclass(frozen=True)
 class PlanCard:
-    """`why_not` is the refusal; `month` and `hour` are what it adds, `total` the tenant's month with it; "" where
+    """`why_not` is the refusal, `sizes` the names of those that would do, `may_ask` whether more of the quota would.
+    `month` and `hour` are what it adds, `total` the tenant's month with it; "" where
     nothing has a price."""
 
     why_not: str = ""
-    help: Sequence[str] = ()
+    sizes: str = ""
+    may_ask: bool = False
     month: str = ""
     hour: str = ""
     total: str = ""
@@ -32,12 +34,13 @@ class PlanCard:
 
 def card(draft: Draft) -> PlanCard:
     if draft.refusal is not None:
-        return PlanCard(why_not=draft.refusal.detail, help=draft.help)
-    return PlanCard(
+        sizes = ", ".join(each.name for each in draft.help.sizes)
+        return PlanCard(why_not=draft.refusal.detail, sizes=sizes, may_ask=bool(draft.help.limits))
+    return replace(
+        _priced(draft.price) if draft.price else PlanCard(),
         lines=_lines(draft),
         warnings=draft.notes.warnings,
         irreversible=draft.notes.irreversible,
-        **(_money(draft.price) if draft.price else {}),
     )
 
 
@@ -49,12 +52,14 @@ def _lines(draft: Draft) -> list[SummaryLine]:
     ]
 
 
-def _money(price: Price) -> dict[str, str]:
+def _priced(price: Price) -> PlanCard:
     if not price.before.month and not price.after.month and not price.change.hour:
-        return {}
-    hour = f"{_sign(price.change.hour)}{number(abs(price.change.hour))}{THIN_SPACE}{price.currency}"
-    month = f"{_sign(price.change.month)}{money({price.currency: abs(price.change.month)})}"
-    return {"hour": hour, "month": month, "total": money({price.currency: price.after.month})}
+        return PlanCard()
+    return PlanCard(
+        month=f"{_sign(price.change.month)}{money({price.currency: abs(price.change.month)})}",
+        hour=f"{_sign(price.change.hour)}{number(abs(price.change.hour))}{THIN_SPACE}{price.currency}",
+        total=money({price.currency: price.after.month}),
+    )
 
 
 def _sign(amount: Decimal) -> str:
