@@ -152,6 +152,11 @@ class TestWritingOff:
         with pytest.raises(Conflict, match="would be lost, and not 1") as refused:
             write_off(actor=SYSTEM, host=failed, typed="one", machines=1)
         assert refused.value.code == "changed"
+        admin, address = world.caller("admin"), "hosts/one/actions/write-off"
+        answer = admin.post(address, {"name": "one", "machines": 1})
+        assert (answer.status_code, answer.json()["code"]) == (409, "changed")
+        assert admin.post(address, {"name": "one", "machines": "many"}).status_code == 400
+        assert VM.objects.unscoped("test").count() == len(world.machines)
         count = len(world.machines)
         assert write_off(actor=SYSTEM, host=failed, typed="one", machines=count) == count
 
