@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from hosts.driver.kvm.tunnel import PROGRAM
 from hosts.models import Host, HostAccess
 from portal.core.sealed import CannotOpen
 
+_OLD_SECONDS = 3600.0
 # Each host has a known_hosts of its own, with one name whatever its address is. libvirt tells no more than 1,024 bytes
 # of what ssh says, and fails otherwise: so only the last word is said.
 _SSH_CONFIG = """\
@@ -111,8 +113,16 @@ def _files(access: Access, place: Path) -> Mapping[str, str]:
 
 
 def _forget_others(parent: Path) -> None:
-    """Keys that no host has any more; what another process is just making is no id."""
+    """Keys that no host has any more, and what processes left that were killed while they made one."""
     known = {str(pk) for pk in HostAccess.objects.values_list("pk", flat=True)}
     for place in parent.iterdir():
-        if len(place.name) == 36 and place.name not in known:
+        is_being_made = len(place.name) != 36 and not _is_old(place)
+        if place.name not in known and not is_being_made:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_old(place: Path) -> bool:
+    try:
+        return abs(time.time() - place.stat().st_mtime) > _OLD_SECONDS
+    except OSError:  # it has its name by now
+        return False

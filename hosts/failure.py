@@ -36,11 +36,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """`answers` is whether the host's address takes connections; None, as `power`, where there is nothing to ask."""
+    """`answers` is whether the host's address takes connections; None, as `power`, where there is nothing to ask.
+
+    `is_proof`: the agent's word is one (hosts.fence_trust).
+    """
 
     silent_seconds: float
     answers: bool | None = None
     power: Power | None = None
+    is_proof: bool = True
+
+    @property
+    def is_off(self) -> bool:
+        """For certain, as far as its agent can tell."""
+        return self.power is Power.OFF and self.is_proof
 
 
 def is_long(silent_seconds: float, after: float) -> bool:
@@ -55,7 +64,7 @@ def judge(signs: Signs, after: float, *, is_eager: bool = False) -> Verdict:
         return Verdict.SILENT
     if signs.answers:  # and where the agent says that it is off, it is another machine's
         return Verdict.ALIVE
-    if signs.power is Power.OFF or (signs.answers is False and (signs.power is not Power.ON or is_eager)):
+    if signs.is_off or (signs.answers is False and (signs.power is not Power.ON or is_eager)):
         return Verdict.SUSPECTED
     return Verdict.UNCONFIRMED
 
@@ -84,11 +93,13 @@ def _no_second(signs: Signs) -> str:
         return (
             "its address takes no connections, but its fence agent says that its power is on: it may be cut off alone"
         )
+    if signs.power is Power.OFF:
+        return "its fence agent says that its power is off, but that is no proof"
     return "nothing else tells whether it has failed"
 
 
 def _second(signs: Signs) -> str:
-    if signs.power is Power.OFF:
+    if signs.is_off:
         return "its fence agent says that its power is off"
     on = ", while its fence agent says that its power is on" if signs.power is Power.ON else ""
     return f"its address takes no connections{on}"

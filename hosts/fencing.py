@@ -10,6 +10,8 @@ which they would run scripts or write files.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import signal
@@ -53,7 +55,20 @@ def agents() -> list[str]:
     directory = Path(settings.FENCE_AGENTS)
     if not _is_the_owners(directory):
         return []
-    return sorted(path.name for path in directory.iterdir() if _NAME.fullmatch(path.name) and _is_program(path))
+    try:
+        return sorted(path.name for path in directory.iterdir() if _NAME.fullmatch(path.name) and _is_program(path))
+    except OSError:
+        return []
+
+
+def fingerprint(agent: FenceAgent) -> str:
+    """Of what would be run and told: another program, option or password has another one. Raises FencingError."""
+    try:
+        program = hashlib.sha256(_program(agent.agent).read_bytes()).hexdigest()
+    except OSError as error:
+        raise FencingError(f"The fence agent cannot be read: {error.strerror}.") from error
+    told = json.dumps([agent.agent, program, agent.options, agent.password], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def power(agent: FenceAgent) -> Power:
@@ -75,6 +90,8 @@ def _run(agent: FenceAgent, action: str, seconds: float) -> int:
     try:
         code = _answer(_program(agent.agent), _told(agent, action), seconds)
         return code
+    except OSError as error:
+        raise FencingError(f"The fence agent could not be run: {error.strerror}.") from error
     finally:
         took = round(time.monotonic() - began, 3)
         log.info("fence agent", host=agent.host.name, agent=agent.agent, action=action, code=code, seconds=took)

@@ -10,15 +10,17 @@ import logging
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
 
-from hosts import fencing
+from hosts import agent_tests, fence_trust, fencing
 from hosts.failure import Power, Signs, Verdict, is_cut_off, is_long, judge, words
 from hosts.models import Failover, FenceAgent, Host, HostState
 from hosts.observe import silence_of
@@ -29,9 +31,9 @@ from portal.tenancy.gate import SYSTEM
 
 ROUND_SECONDS = 5.0
 CONNECT_SECONDS = 3.0
-TEST_EVERY = timedelta(minutes=10)
-_NEVER = datetime.min.replace(tzinfo=UTC)
+MOST_AT_ONCE = 16
 _NOBODY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
+T = TypeVar("T")
 Listener = Callable[[Host], None]
 # Each round, for a suspected host of a cluster whose failover is automatic; and for a failed one that answers again.
 suspected_listeners: list[Listener] = []
@@ -50,19 +52,53 @@ def watch(stop: threading.Event) -> None:
 
 
 def go_round() -> None:
-    """Hosts are judged first: an agent that takes its time to answer delays no failure of another's host."""
+    """Hosts are judged before agents are tested, and each as soon as its own signs are known: an agent that takes its
+    time, or raises, delays no failure of another's host."""
     rows = list(Host.objects.select_related("cluster", "fence_agent").exclude(checked_at=None))
     release()  # agents and addresses take their time to answer
     watched = [host for host in rows if host.state not in (HostState.MAINTENANCE, HostState.FAILED)]
     silences = {host.pk: silence_of(host.pk) for host in watched}
     cut_off = _cut_off(watched, silences)
+    silent: list[Host] = []
     for host in watched:
-        _look_at(host, silences[host.pk], host.cluster_id in cut_off)
+        is_cut_off, is_silent = host.cluster_id in cut_off, is_long(silences[host.pk], host.cluster.failover_after)
+        if is_silent and not is_cut_off:
+            silent.append(host)
+        else:
+            _guarded(_look_at, host, Signs(silences[host.pk]), is_cut_off)
+    for host, (power, is_alive) in _at_once(_second_signs, silent):
+        _guarded(_look_at, host, Signs(silences[host.pk], is_alive, power))
     for host in rows:
         if host.has_failed and _is_back(host):
             _tell(returned_listeners, host)
-    if overdue := [host for host in rows if _is_overdue(_agent(host))]:
-        _test_agent(min(overdue, key=lambda host: (host.fence_agent.tested_at or _NEVER, host.name)))
+    overdue = sorted((host for host in rows if agent_tests.is_overdue(_agent(host))), key=agent_tests.turn)
+    for host, tried in _at_once(agent_tests.ask, overdue[:MOST_AT_ONCE]):
+        _guarded(agent_tests.note, host, tried)
+
+
+def _at_once(ask: Callable[[Host], T], hosts: Sequence[Host]) -> Iterator[tuple[Host, T]]:
+    """Each with what was found, whoever is ready first. They are asked in threads, which look at no rows."""
+    if not hosts:
+        return
+    with ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="suspicion") as threads:
+        futures = {threads.submit(_asked, ask, host): host for host in hosts}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except Exception:
+                logger.exception("asking for %s", futures[future].name)
+
+
+def _asked(ask: Callable[[Host], T], host: Host) -> T:
+    with released():  # a driver that is opened reads what it is opened with
+        return ask(host)
+
+
+def _guarded(act: Callable[..., None], host: Host, *args: Any) -> None:
+    try:
+        act(host, *args)
+    except Exception:
+        logger.exception("looking at %s", host.name)
 
 
 def _cut_off(hosts: Iterable[Host], silences: Mapping[UUID, float]) -> set[UUID]:
@@ -75,17 +111,26 @@ def _cut_off(hosts: Iterable[Host], silences: Mapping[UUID, float]) -> set[UUID]
     return {id for id, silent in by_cluster.items() if is_cut_off(silent)}
 
 
-def _look_at(host: Host, silent_seconds: float, is_cut_off: bool) -> None:
-    signs, after = Signs(silent_seconds), host.cluster.failover_after
-    if is_cut_off and is_long(silent_seconds, after):
-        _note(host, Verdict.CUT_OFF, signs)
-        return
-    if is_long(silent_seconds, after):
-        signs = Signs(silent_seconds, answers(host), _power(host))
+def _look_at(host: Host, signs: Signs, is_cut_off: bool = False) -> None:
+    after, agent = host.cluster.failover_after, _agent(host)
+    if agent is not None and signs.power is Power.OFF:
+        signs = _weighed(agent, signs)
     verdict = judge(signs, after, is_eager=host.cluster.failover == Failover.EAGER)
+    if is_cut_off and is_long(signs.silent_seconds, after):
+        verdict = Verdict.CUT_OFF
     _note(host, verdict, signs)
     if verdict is Verdict.SUSPECTED and host.cluster.fails_over_by_itself:
         _tell(suspected_listeners, host)
+
+
+def _weighed(agent: FenceAgent, signs: Signs) -> Signs:
+    """Its agent says that it is off: whether that counts. It does not from now on where the address answered."""
+    try:
+        if signs.answers:
+            fence_trust.note(agent, Power.OFF, fencing.fingerprint(agent))
+        return replace(signs, is_proof=not fence_trust.why_no_proof(agent))
+    except fencing.FencingError:
+        return replace(signs, is_proof=False)
 
 
 def _note(host: Host, verdict: Verdict, signs: Signs) -> None:
@@ -122,23 +167,35 @@ def _tell(listeners: Iterable[Listener], host: Host) -> None:
 
 def answers(host: Host) -> bool | None:
     """Whether its address takes connections, or at least refuses them: its kernel lives. None where it has none."""
-    parts = urlsplit(host.uri)
-    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-    if not parts.hostname or port is None:
-        return None
     try:
-        socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+        address = _address(host.uri)
+        if address is None:
+            return None
+        socket.create_connection(address, timeout=CONNECT_SECONDS).close()
     except TimeoutError:
         return False
     except ConnectionRefusedError:
         return True
     except OSError as error:  # its name cannot be looked up, or this machine has no network: that says nothing of it
         return False if error.errno in _NOBODY else None
+    except ValueError:  # there is no such port, or no such name
+        return None
     return True
+
+
+def _address(uri: str) -> tuple[str, int] | None:
+    parts = urlsplit(uri)
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    return (parts.hostname, port) if parts.hostname and port is not None else None
 
 
 def _agent(host: Host) -> FenceAgent | None:
     return getattr(host, "fence_agent", None)
+
+
+def _second_signs(host: Host) -> tuple[Power | None, bool | None]:
+    """What its agent says, and whether its address answers after that: one that says off is wrong then."""
+    return _power(host), answers(host)
 
 
 def _power(host: Host) -> Power | None:
@@ -148,21 +205,3 @@ def _power(host: Host) -> Power | None:
     except fencing.FencingError as error:
         logger.warning("fence agent of %s: %s", host.name, error)
         return None
-
-
-def _is_overdue(agent: FenceAgent | None) -> bool:
-    return agent is not None and (agent.tested_at is None or abs(timezone.now() - agent.tested_at) >= TEST_EVERY)
-
-
-def _test_agent(host: Host) -> None:
-    """Now and then, so that one that would not work is known before it is needed."""
-    agent, now, power, problem = host.fence_agent, timezone.now(), "", ""
-    try:
-        power = str(fencing.power(agent))
-    except fencing.FencingError as error:
-        problem = str(error)
-    if power == Power.OFF and host.is_reachable:
-        problem = "It says that the host is off, and the host answers: it is another machine's agent."
-    rows = FenceAgent.objects.filter(pk=agent.pk, agent=agent.agent, options=agent.options)
-    rows.update(power=power, problem=problem, tested_at=now)
-    live.tell(None, f"host:{host.pk}")

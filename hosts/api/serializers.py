@@ -166,7 +166,8 @@ class HostOut(serializers.Serializer[Any]):
 
 
 class FenceAgentIn(Input):
-    """How its power is cut. What is left out has no value, but for the password, which stays where the address does."""
+    """How its power is cut. What is left out has no value, but for the password, which stays where
+    address, user and encryption do."""
 
     agent = Text(max_length=63, help_text="One of the programs that the installation allows, such as fence_ipmilan.")
     options = serializers.DictField(
@@ -180,7 +181,7 @@ class FenceAgentOut(serializers.Serializer[Any]):
     options = serializers.DictField(child=serializers.CharField())
     has_password = serializers.SerializerMethodField()
     power = serializers.ChoiceField(choices=["on", "off", ""], help_text="As its last test said; empty: unknown.")
-    problem = serializers.CharField(help_text="Why its last test did not go well; empty: it did.")
+    problem = serializers.CharField(help_text="Why its last test did not go well, or is no proof; empty: it is.")
     tested_at = serializers.DateTimeField(allow_null=True)
 
     def get_has_password(self, agent: FenceAgent) -> bool:

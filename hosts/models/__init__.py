@@ -1,6 +1,6 @@
 from hosts.models.access import AccessKind, HostAccess
 from hosts.models.cluster import DEFAULT_CLUSTER, Cluster, Convergence, Failover, Spread, TenantCluster
-from hosts.models.fence import FenceAgent
+from hosts.models.fence import FenceAgent, Standing
 from hosts.models.host import Host, HostState
 from hosts.models.placement import Placement
 from hosts.models.storage import PoolKind, StorageClass, StoragePool
@@ -22,6 +22,7 @@ __all__ = [
     "Placement",
     "PoolKind",
     "Spread",
+    "Standing",
     "StorageClass",
     "StoragePool",
     "TargetReach",

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from hosts import fencing
-from hosts.models import FenceAgent, Host
+from hosts.models import FenceAgent, Host, Standing
 from portal.core import sealed
 from portal.core.errors import Invalid
 from portal.events import log
@@ -22,19 +22,21 @@ LONGEST_PASSWORD = 128
 def set_agent(
     *, actor: Actor, host: Host, agent: str, options: Mapping[str, str], password: str | None = None
 ) -> FenceAgent:
-    """One of `fencing.agents`, with options of `fencing.OPTIONS`; "" leaves one out. It is tested within seconds.
+    """One of `fencing.agents`, with options of `fencing.OPTIONS`; "" leaves one out. It is tested within seconds, and
+    its word is no proof before it has said that the host is on while the host answers (hosts.fence_trust).
 
     `password` None keeps the one that it has, unless another program or address would be told it, which might be
-    anybody's. Raises Invalid at the field.
+    anybody's, or in another way, which anybody might read. Raises Invalid at the field.
     """
     actor.require(Permission.FENCE_WRITE)
     given = {name: value for name, value in options.items() if value != ""}
     _check(agent, given, password)
     before = FenceAgent.objects.filter(host=host).first()
-    is_told_alike = before is not None and (before.agent, _address(before.options)) == (agent, _address(given))
+    is_told_alike = before is not None and (before.agent, _way(before.options)) == (agent, _way(given))
     kept = before.password if before is not None and is_told_alike else ""
     secret = kept if password is None else sealed.seal(password)
     fresh = {"agent": agent, "options": given, "password": secret, "power": "", "problem": "", "tested_at": None}
+    fresh |= {"standing": Standing.UNKNOWN, "standing_of": ""}
     made, _ = FenceAgent.objects.update_or_create(host=host, defaults=fresh)
     told = _facts(before) if before else None
     log.record("host.fence-agent-set", actor=actor, target=host, before=told, after=_facts(made))
@@ -64,8 +66,9 @@ def _check(agent: str, options: Mapping[str, str], password: str | None) -> None
         raise Invalid(f"Use at most {LONGEST_PASSWORD} characters on one line.", field="password")
 
 
-def _address(options: Mapping[str, str]) -> tuple[str | None, ...]:
-    return tuple(options.get(name) for name in ("ip", "ipport", "username"))
+def _way(options: Mapping[str, str]) -> tuple[str | None, ...]:
+    """Whom the password is told, and how."""
+    return tuple(options.get(name) for name in ("ip", "ipport", "username", "ssl", "ssl_insecure", "lanplus", "cipher"))
 
 
 def _facts(agent: FenceAgent) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class FenceAgentForm(forms.Form):
         for name in fencing.OPTIONS:
             label, words = _LABELS[name]
             self.fields[name] = forms.CharField(label=label, help_text=words, max_length=253, required=False)
-        words = "One is kept; empty leaves it, as long as address and user stay." if has_password else ""
+        words = "One is kept; empty leaves it, as long as address, user and encryption stay." if has_password else ""
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
         self.fields["password"] = forms.CharField(max_length=128, required=False, help_text=words, widget=widget)
 

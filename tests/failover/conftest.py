@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from hosts import fence_trust, fencing
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
+from hosts.failure import Power
 from hosts.models import FenceAgent, Host, StoragePool
 from portal.operations import engine
 from portal.operations.models import Operation
@@ -78,7 +80,7 @@ def host(world: World, agent: Agent) -> MemoryHost:
     """The host with all machines, on a pool that the spare one shares."""
     Operation.objects.unscoped("test").all().delete()  # no worker runs in these tests but by hand
     StoragePool.objects.filter(host=world.host).update(storage_id="one")
-    FenceAgent.objects.create(host=world.host, agent="fence_test")
+    vouch_for(FenceAgent.objects.create(host=world.host, agent="fence_test"))
     return mirrored(world)
 
 
@@ -111,6 +113,11 @@ def work() -> Callable[[], list[Operation]]:
         return list(rows.order_by("created_at"))
 
     return run
+
+
+def vouch_for(agent: FenceAgent) -> None:
+    """It has said that its host is on while that answered."""
+    fence_trust.note(agent, Power.ON, fencing.fingerprint(agent))
 
 
 def goes_silent(host: MemoryHost, calls: int = 200) -> None:

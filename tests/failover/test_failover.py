@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from hosts import fencing, suspicion
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
@@ -127,6 +128,81 @@ def test_an_agent_of_another_machine_proves_nothing(
     assert operation.error["code"] == "fencing_failed"
     assert "another machine" in operation.error["detail"]
     assert powers(spare) == {}
+
+
+class TestAnAgentThatIsNoProof:
+    """Nothing starts elsewhere by its word; an administrator's counts."""
+
+    @pytest.fixture(autouse=True)
+    def silent(self, world: World, host: MemoryHost, spare: Host) -> None:
+        FenceAgent.objects.update(standing="unknown", standing_of="")
+
+    def fenced(self, world: World, work: Work) -> dict[str, Any]:
+        failover.fence(actor=SYSTEM, host=world.host)
+        operation = work()[-1]
+        assert (operation.state, operation.error["code"]) == ("failed", "fencing_failed")
+        return dict(operation.error)
+
+    def confirmed(self, world: World, work: Work) -> list[str]:
+        failover.confirm_off(actor=SYSTEM, host=world.host, typed="one")
+        return ended(work(), "host.failover")[-1:]
+
+    @pytest.mark.parametrize("power", ["on", "off"])
+    def test_one_that_was_never_tested_while_the_host_answered(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, power: str
+    ) -> None:
+        """It was set when the host was silent already."""
+        agent.power = power
+        fail(world, host)
+        assert "has not said yet" in self.fenced(world, work)["detail"]
+        assert set(agent.calls) == {"action=status"}, "it may be another machine's"
+        assert powers(spare) == {}
+        agent.power = "off"
+        assert self.confirmed(world, work) == ["succeeded"]
+
+    def test_one_that_is_known_to_be_wrong(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work
+    ) -> None:
+        agent.power = "off"
+        suspicion.go_round()
+        failover.begin(fail(world, host))
+        (operation,) = work()
+        assert (operation.state, operation.error["code"]) == ("failed", "fencing_failed")
+        assert "another machine" in operation.error["detail"]
+        assert powers(spare) == {}
+
+    def test_a_program_that_has_changed_since(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work
+    ) -> None:
+        """A shell ends with 2, which means off, where it cannot read its script."""
+        suspicion.go_round()
+        (agent.directory / "fence_test").write_text("#!/bin/sh\nif then (\n")
+        fail(world, host)
+        assert "has not said yet" in self.fenced(world, work)["detail"]
+        assert powers(spare) == {}
+
+    def test_one_that_cannot_be_started(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work
+    ) -> None:
+        (agent.directory / "fence_test").write_text("#!/nonexistent/python3\n")
+        fail(world, host)
+        assert "could not be run" in self.fenced(world, work)["detail"]
+        assert self.confirmed(world, work) == ["succeeded"]
+
+    def test_it_is_one_from_the_moment_of_the_fence_where_the_host_still_answers(
+        self, world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Somebody sets it and fences at once. The host is silent as soon as its power is cut."""
+        cut_power = fencing.cut_power
+
+        def cut(agent: FenceAgent) -> None:
+            cut_power(agent)
+            goes_silent(host)
+
+        monkeypatch.setattr(fencing, "cut_power", cut)
+        failover.fence(actor=SYSTEM, host=world.host)
+        assert ended(work(), "host.failover") == ["succeeded"]
+        assert len(powers(spare)) == len(world.machines)
 
 
 def test_a_host_that_was_started_again_meanwhile_is_fenced_again(

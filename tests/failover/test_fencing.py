@@ -64,6 +64,27 @@ def test_one_that_says_nothing_proves_nothing(world: World, agent: Agent) -> Non
         fencing.power(agent_of(world))
 
 
+@pytest.mark.parametrize("first_line", ["#!/nonexistent/python3", ""])
+def test_one_that_cannot_be_started_proves_nothing(world: World, agent: Agent, first_line: str) -> None:
+    (agent.directory / "fence_test").write_text(f"{first_line}\n")
+    with pytest.raises(FencingError, match="could not be run"):
+        fencing.power(agent_of(world))
+
+
+def test_its_fingerprint_is_that_of_all_that_is_run_and_told(world: World, agent: Agent) -> None:
+    prints = [fencing.fingerprint(agent_of(world))]
+    prints.append(fencing.fingerprint(agent_of(world, password="another")))
+    prints.append(fencing.fingerprint(agent_of(world, options={"plug": "2"})))
+    found = FenceAgent.objects.get()
+    with (agent.directory / "fence_test").open("a") as file:
+        file.write("exit 2\n")
+    prints.append(fencing.fingerprint(found))
+    assert len(set(prints)) == 4
+    (agent.directory / "fence_test").unlink()
+    with pytest.raises(FencingError):
+        fencing.fingerprint(found)
+
+
 @pytest.mark.parametrize("name", ["fence_other", "../fence_test", "sh", "fence_test --help", "", "fence_writable"])
 def test_only_the_owners_programs_are_run(world: World, agent: Agent, name: str) -> None:
     """Also where somebody wrote the row past the service."""
@@ -111,12 +132,19 @@ def test_options_carry_nothing_else(world: World, agent: Agent, options: dict[st
 class TestPassword:
     def test_it_stays_while_it_is_told_to_the_same(self, world: World, agent: Agent) -> None:
         agent_of(world)
-        kept = agent_of(world, options={"ip": "10.9.0.1", "username": "berth", "lanplus": "1"}, password=None)
+        kept = agent_of(world, options={"ip": "10.9.0.1", "username": "berth", "plug": "3"}, password=None)
         assert sealed.unseal(kept.password) == SECRET
 
     def test_it_is_told_to_no_other(self, world: World, agent: Agent) -> None:
         agent_of(world)
         assert agent_of(world, options={"ip": "10.9.0.66", "username": "berth"}, password=None).password == ""
+
+    @pytest.mark.parametrize("name", ["ssl", "ssl_insecure", "lanplus", "cipher"])
+    def test_it_is_told_in_no_other_way(self, world: World, agent: Agent, name: str) -> None:
+        """Without encryption, say, or to whoever claims to be that address."""
+        agent_of(world)
+        options = {"ip": "10.9.0.1", "username": "berth", name: "1"}
+        assert agent_of(world, options=options, password=None).password == ""
 
     def test_it_is_one_line(self, world: World, agent: Agent) -> None:
         with pytest.raises(Invalid):

@@ -80,3 +80,10 @@ def test_one_host_alone_has_nobody_to_take_its_machines(world: World, host: obje
 def test_a_tenant_may_not(world: World, near: Host) -> None:
     with pytest.raises(Forbidden):
         roll_cluster(actor=actor_for(world.people["owner"]), cluster=world.host.cluster)
+
+
+def test_one_that_failed_once_it_was_empty_is_not_told_as_safe(world: World, near: Host, work: Work) -> None:
+    operation = work(roll_cluster(actor=SYSTEM, cluster=world.host.cluster, concurrency=5), turns=8)
+    Host.objects.filter(name="one").update(state="failed")
+    operation = work(operation, turns=2)
+    assert operation.waiting_for == "one has failed; once it is back, uncordon it to go on"

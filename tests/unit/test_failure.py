@@ -30,6 +30,8 @@ LONG, SHORT = 180.0, 60.0
         (Signs(LONG, answers=False, power=Power.ON), Verdict.UNCONFIRMED),
         (Signs(LONG, answers=False, power=Power.OFF), Verdict.SUSPECTED),
         (Signs(LONG, answers=None, power=Power.OFF), Verdict.SUSPECTED),
+        (Signs(LONG, power=Power.OFF, is_proof=False), Verdict.UNCONFIRMED),
+        (Signs(LONG, answers=False, power=Power.OFF, is_proof=False), Verdict.SUSPECTED),
         (Signs(AFTER, answers=False), Verdict.SUSPECTED),
     ],
 )

@@ -70,6 +70,8 @@ def _look_after(context: StepContext, host: Host, last: Operation | None) -> Non
     elif last.state != State.SUCCEEDED:
         detail = (last.error or {}).get("detail", "")
         raise StepFailed("drain_failed", f"{host.name} could not be drained, so no more were begun. {detail}")
+    elif host.has_failed:
+        raise LookAgain(LOOK_AGAIN_SECONDS, f"{host.name} has failed; once it is back, uncordon it to go on")
     else:
         raise LookAgain(LOOK_AGAIN_SECONDS, f"{host.name} is empty and may be worked on; uncordon it to go on")
 

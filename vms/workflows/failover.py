@@ -15,12 +15,12 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from hosts import fencing, suspicion
+from hosts import fence_trust, fencing, suspicion
 from hosts.connections import driver_for, returning_driver
 from hosts.driver.errors import DriverError, Timeout, Unreachable
 from hosts.errors import translate
 from hosts.failure import Power as HostPower
-from hosts.models import Failover, FenceAgent, Host, HostState
+from hosts.models import Failover, FenceAgent, Host, HostState, Standing
 from portal.core.errors import Conflict
 from portal.events import live, log
 from portal.operations import lanes
@@ -71,7 +71,8 @@ def _proven(context: StepContext) -> str:
 
 
 def _proof(context: StepContext) -> str:
-    """What cuts the power says afterwards that it is off, or somebody vouches; and the host does not answer.
+    """What cuts the power says afterwards that it is off, and is known to be right, or somebody vouches; and the host
+    does not answer.
 
     Raises FencingError wherever there is none. What nobody asked for leaves a host alone that answers again.
     """
@@ -83,8 +84,10 @@ def _proof(context: StepContext) -> str:
     if by:
         _contradict(agent)
     else:
-        _cut(context, agent, is_spared=bool(is_automatic) and host.cluster.failover != Failover.EAGER)
+        _cut(context, host, is_spared=bool(is_automatic) and host.cluster.failover != Failover.EAGER)
     if _answers(host):
+        if agent is not None and not by:
+            fence_trust.note(agent, HostPower.OFF, fencing.fingerprint(agent))
         raise fencing.FencingError("It answers, so it is not off. Is its fence agent that of another machine?")
     return f"{by} has confirmed that it is off" if by else f"{agent} says that it is off"
 
@@ -99,12 +102,13 @@ def _contradict(agent: FenceAgent | None) -> None:
         raise fencing.FencingError("Its fence agent says that it is on. Cut its power, or remove the agent first.")
 
 
-def _cut(context: StepContext, agent: FenceAgent | None, *, is_spared: bool) -> None:
+def _cut(context: StepContext, host: Host, *, is_spared: bool) -> None:
     """`is_spared`: nobody has asked for it, and it may be but out of reach while its power is on."""
+    agent = getattr(host, "fence_agent", None)
     if agent is None:
         raise fencing.FencingError("The host has no fence agent, so nothing tells that it is off.")
     context.progress(0.1, "Asking its fence agent")
-    if fencing.power(agent) is not HostPower.OFF:
+    if _known_power(host, agent) is not HostPower.OFF:
         if is_spared:
             raise fencing.FencingError("Its fence agent says that it is on, so it may be out of reach alone.")
         context.progress(0.3, "Cutting its power")
@@ -112,6 +116,16 @@ def _cut(context: StepContext, agent: FenceAgent | None, *, is_spared: bool) -> 
         context.progress(0.7, "Looking whether it is off")
         if fencing.power(agent) is not HostPower.OFF:
             raise fencing.FencingError("Its fence agent has cut the power, and says that it is still on.")
+
+
+def _known_power(host: Host, agent: FenceAgent) -> HostPower:
+    """From an agent that is known to be right, if only since now, while the host still answers."""
+    by, power = fencing.fingerprint(agent), fencing.power(agent)
+    if fence_trust.standing(agent) is Standing.UNKNOWN and fence_trust.responds(host):
+        fence_trust.note(agent, power, by)
+    if why_not := fence_trust.why_no_proof(agent):
+        raise fencing.FencingError(why_not)
+    return power
 
 
 def _answers(host: Host) -> bool:
