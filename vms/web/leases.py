@@ -7,16 +7,12 @@ from datetime import UTC, datetime, time
 from typing import Any
 
 from django import forms
-from django.urls import reverse
 from django.utils import timezone
 
-from portal.operations.models import Operation
-from portal.tenancy.gate import Actor
-from vms import lease_evidence, lease_words, selectors
+from vms import lease_evidence, lease_words
 from vms.lease import DAYS, Demand, Stage, Terms
 from vms.lease_selectors import terms_of
 from vms.models import VM
-from vms.states import Action, Verdict
 
 
 @dataclass(frozen=True)
@@ -26,11 +22,9 @@ class LeaseCard:
     expires_at: datetime
     headline: str
     words: str
-    extend: Verdict
-    extend_url: str
 
 
-def card(actor: Actor, vm: VM, operation: Operation | None) -> LeaseCard | None:
+def card(vm: VM) -> LeaseCard | None:
     """None where it has none, and in the bin, where it is restored first. As many queries as the stage needs."""
     if vm.expires_at is None or vm.is_binned:
         return None
@@ -39,8 +33,6 @@ def card(actor: Actor, vm: VM, operation: Operation | None) -> LeaseCard | None:
         expires_at=vm.expires_at,
         headline=_HEADLINES[Stage(vm.lease_stage)],
         words=_words(vm) if is_near else "",
-        extend=selectors.actions(actor, vm, operation)[Action.EXTEND],
-        extend_url=reverse("vm-extend", args=[vm.tenant.slug, vm.pk]),
     )
 
 

@@ -37,7 +37,9 @@ _LABELS = {
     Action.FORCE_OFF: "Force off",
     Action.PAUSE: "Pause",
     Action.RESUME: "Resume",
+    Action.EXTEND: "Extend",
 }
+_ICONS = {Action.START: "play", Action.EXTEND: "clock"}
 
 # From here on a guest that took no address is worth a look; one that boots by emulation takes half of it.
 ADDRESS_IS_LATE = timedelta(seconds=60)
@@ -100,6 +102,7 @@ class VmRow:
     created_at: datetime
     expires_at: datetime | None
     is_lease_over: bool
+    extend: Button | None
     is_protected: bool
     buttons: list[Button]
     console: Verdict
@@ -265,6 +268,7 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
         "created_at": vm.created_at,
         "expires_at": vm.expires_at,
         "is_lease_over": vm.is_lease_over,
+        "extend": _button(Action.EXTEND, verdicts[Action.EXTEND], reverse("vm-extend", args=own)) if vm.lease else None,
         "is_protected": vm.is_protected,
         "buttons": _buttons(verdicts, own),
         "console": verdicts[Action.CONSOLE],
@@ -290,17 +294,20 @@ def _doing(operation: Operation, otherwise: str) -> str:
 
 def _buttons(verdicts: Mapping[Action, Verdict], own: list[object]) -> list[Button]:
     return [
-        Button(
-            name=action.value,
-            label=_LABELS[action],
-            icon="play" if action is Action.START else action.value,
-            url=reverse("vm-action", args=[*own, action.value]),
-            allowed=verdicts[action].allowed,
-            reason=verdicts[action].reason,
-            is_danger=action is Action.FORCE_OFF,
-        )
-        for action in power.ACTIONS
+        _button(action, verdicts[action], reverse("vm-action", args=[*own, action.value])) for action in power.ACTIONS
     ]
+
+
+def _button(action: Action, verdict: Verdict, url: str) -> Button:
+    return Button(
+        name=action.value,
+        label=_LABELS[action],
+        icon=_ICONS.get(action, action.value),
+        url=url,
+        allowed=verdict.allowed,
+        reason=verdict.reason,
+        is_danger=action is Action.FORCE_OFF,
+    )
 
 
 def _address(vm: VM) -> tuple[str, datetime | None]:

@@ -44,7 +44,7 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
     return {
         "failed": failover.row(actor, one_stranded(vm)) if vm.host.has_failed else None,
         "cloned": presenters.cloned(vm, last) if last else None,
-        "lease": leases.card(actor, vm, operation),
+        "lease": leases.card(vm),
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),
         "card": card(guarantee.of_vm(vm)) if tab in WITH_CARD else None,
@@ -97,10 +97,11 @@ def vm_action(request: HttpRequest, slug: str, vm_id: UUID, action: str) -> Http
         power.change_power(actor=actor_of(request), vm=vm, action=Action(action))
         if words := SAID.get(Action(action)):
             messages.success(request, words)
-    return redirect(_back(request, slug, vm_id))
+    return redirect(back(request, slug, vm_id))
 
 
-def _back(request: HttpRequest, slug: str, vm_id: UUID) -> str:
+def back(request: HttpRequest, slug: str, vm_id: UUID) -> str:
+    """Where `next` says that one came from, else the machine's page."""
     if request.POST.get("next") == "list":
         return reverse("vm-list", args=[slug])
     if request.POST.get("next") == "console":

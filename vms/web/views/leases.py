@@ -19,6 +19,7 @@ from vms.lease_selectors import terms_of
 from vms.services import leases
 from vms.web.fetch import vm_of
 from vms.web.leases import PolicyForm
+from vms.web.views.detail import back
 
 
 @require_POST
@@ -27,7 +28,7 @@ def vm_extend(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
     with refusals_as_notice(request):
         leases.extend(actor=actor_of(request), vm=vm)
         messages.success(request, f"Its lease ends on {vm.expires_at:%Y-%m-%d}.")
-    return redirect("vm-detail", slug, vm_id)
+    return redirect(back(request, slug, vm_id))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
