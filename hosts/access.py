@@ -124,6 +124,9 @@ def _load(load: Callable[[bytes, None], PrivateKeyTypes], text: str, field: str)
         raise Invalid(
             "It is protected by a passphrase, which nobody could type in. Give one without.", field=field
         ) from error
+    except NotImplementedError as error:
+        words = "It is of a rare form that cannot be read. Make one with ssh-keygen -t ed25519."
+        raise Invalid(words, field=field) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise Invalid("Paste the whole private key, with its BEGIN and END lines.", field=field) from error
 

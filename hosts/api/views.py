@@ -23,12 +23,6 @@ def host_data(host: Host) -> dict[str, Any]:
     return dict(HostOut(host, context={"claimed": {host.pk: selectors.claimed(host)}}).data)
 
 
-def policy_of(host: Host) -> dict[str, Any]:
-    return {
-        name: getattr(host, name) for name in ("cpu_ratio", "memory_ratio", "memory_reserved_mib", "dedicated_cpus")
-    }
-
-
 class Hosts(ApiView):
     permissions = {"GET": Permission.HOST_READ, "POST": Permission.HOST_WRITE}
 
@@ -73,7 +67,7 @@ class HostDetail(ApiView):
             if "peer_uri" in body:
                 services.set_peer_uri(actor=self.actor, host=found, uri=body.pop("peer_uri"))
             if body:
-                services.set_policy(actor=self.actor, host=found, **{**policy_of(found), **body})
+                services.set_policy(actor=self.actor, host=found, **body)
         return Response(host_data(found))
 
     @extend_schema(responses={204: None})

@@ -15,7 +15,7 @@ from hosts import selectors
 from hosts.models import DEFAULT_CLUSTER, Cluster, Convergence, Failover, Spread, TenantCluster
 from hosts.service_class import SHARING
 from portal.core import text
-from portal.core.errors import Conflict, Invalid
+from portal.core.errors import Conflict, Invalid, NotFound
 from portal.events import log
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -70,11 +70,12 @@ def add_cluster(*, actor: Actor, slug: str, name: str = "", **policy: Any) -> Cl
 def change_cluster(*, actor: Actor, cluster: Cluster, **changes: Any) -> Cluster:
     """Name and policy. The processor model stays while machines are there: each was shown it when it started."""
     actor.require(Permission.HOST_WRITE)
+    _lock(cluster)
     before = _facts(cluster)
     if "name" in changes:
         cluster.name = text.label(changes["name"])
     _set_policy(cluster, changes)
-    cluster.save(update_fields=list(_FACTS))
+    cluster.save(update_fields=list(changes))
     if _facts(cluster) != before:
         log.record("cluster.changed", actor=actor, target=cluster, before=before, after=_facts(cluster))
     return cluster
@@ -108,6 +109,14 @@ def allow_clusters(*, actor: Actor, tenant: Tenant, clusters: Iterable[Cluster])
         TenantCluster.objects.get_or_create(tenant=tenant, cluster=cluster)
     told: dict[str, Any] = {"before": {"clusters": before}, "after": {"clusters": after}}
     log.record("tenant.clusters-changed", actor=actor, target=tenant, **told)
+
+
+def _lock(cluster: Cluster) -> None:
+    """Brings `cluster` up to date; nobody else changes it until the transaction ends. Raises NotFound."""
+    try:
+        cluster.refresh_from_db(from_queryset=Cluster.objects.select_for_update(no_key=True))
+    except Cluster.DoesNotExist:
+        raise NotFound("This cluster is gone.") from None
 
 
 def _set_policy(cluster: Cluster, values: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from hosts.access import Access, why_misfit
 from hosts.labels import checked
 from hosts.models import DEFAULT_CLUSTER, Cluster, Host, HostAccess, HostState
 from hosts.services.clusters import default_cluster
+from hosts.services.locks import lock_host
 from hosts.services.pools import add_default_pool
 from hosts.uris import normal, why_refused
 from hosts.workflows.preflight import PREFLIGHT
@@ -26,6 +27,8 @@ from portal.operations.models import Operation
 from portal.quotas import ledger
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
+
+_HIGHEST_RATIO = {"cpu_ratio": Decimal(64), "memory_ratio": Decimal(4)}
 
 
 @transaction.atomic
@@ -73,6 +76,7 @@ def add_host(
 def set_access(*, actor: Actor, host: Host, access: Access) -> Host:
     """Reach it with another key or other certificates from now on. It is checked at once, unless that is going on."""
     actor.require(Permission.HOST_WRITE)
+    lock_host(host)
     before, host.access = host.access, _kept(host.uri, access)
     host.save(update_fields=["access"])
     log.record("host.access-changed", actor=actor, target=host, before=_told(before), after=_told(host.access))
@@ -102,16 +106,21 @@ def _told(access: HostAccess | None) -> dict[str, str]:
 def preflight(*, actor: Actor, host: Host) -> Operation:
     """Look at the host again: facts, pool, network, and a trivial guest for each accelerator."""
     actor.require(Permission.HOST_WRITE)
+    lock_host(host)
     return operations.submit(PREFLIGHT, actor=actor, target=host, title=f"Check host {host.name}", lane=host.pk)
 
 
 @transaction.atomic
 def remove_host(*, actor: Actor, host: Host) -> None:
-    """Let go of an empty host; what lies on it stays there. Raises Conflict where machines or disks are on it."""
+    """Let go of an empty host; what lies on it stays there.
+
+    Raises Conflict where machines or disks are on it, or an operation works on it or on something of it.
+    """
     actor.require(Permission.HOST_WRITE)
-    ledger.lock(host.pk)
+    lock_host(host)
     if ledger.used(host.pk):
         raise Conflict("Machines or disks are on it. Move or delete them first.", code="in_use")
+    operations.refuse_if_at_work(host.pk)
     log.record("host.removed", actor=actor, target=host, before={"uri": host.uri, "cluster": host.cluster.slug})
     _leave_shared_files(host)
     try:
@@ -138,8 +147,7 @@ def _leave_shared_files(host: Host) -> None:
 def set_state(*, actor: Actor, host: Host, state: HostState) -> Host:
     """Cordon (no new machines) or enable; what runs is left alone. Raises Conflict for one that was fenced off."""
     actor.require(Permission.HOST_WRITE)
-    ledger.lock(host.pk)  # what is being placed there is there before its state changes
-    host.refresh_from_db(fields=["state"])
+    lock_host(host)  # what is being placed there is there before its state changes
     if host.has_failed:
         words = "It failed and was fenced off. When it answers again it is cleared of what runs elsewhere by now."
         raise Conflict(words, code="wrong_state")
@@ -154,30 +162,26 @@ def set_policy(
     *,
     actor: Actor,
     host: Host,
-    cpu_ratio: Decimal,
-    memory_ratio: Decimal,
-    memory_reserved_mib: int,
+    cpu_ratio: Decimal | None = None,
+    memory_ratio: Decimal | None = None,
+    memory_reserved_mib: int | None = None,
     dedicated_cpus: int | None = None,
 ) -> Host:
-    """Over-commit ratios, memory kept for the host itself, and CPUs for dedicated machines alone.
+    """Over-commit ratios, memory kept for the host itself, and CPUs for dedicated machines alone; None: as it is.
 
-    Lowering ratios blocks new machines and harms none. Which CPUs are kept (None: as they are) is changed on an empty
-    host only: what runs there would go on running on them.
+    Lowering ratios blocks new machines and harms none. Which CPUs are kept is changed on an empty host only: what runs
+    there would go on running on them.
     """
     actor.require(Permission.HOST_WRITE)
-    _check_ratio(cpu_ratio, "cpu_ratio", Decimal("64"))
-    _check_ratio(memory_ratio, "memory_ratio", Decimal("4"))
-    if not 0 <= memory_reserved_mib <= 2**31 - 1:
-        raise Invalid("Use a number of MiB from 0.", field="memory_reserved_mib")
-    dedicated_cpus = host.dedicated_cpus if dedicated_cpus is None else dedicated_cpus
-    _check_dedicated(host, dedicated_cpus)
-    wanted: dict[str, Any] = {
+    given: dict[str, Any] = {
         "cpu_ratio": cpu_ratio,
         "memory_ratio": memory_ratio,
         "memory_reserved_mib": memory_reserved_mib,
         "dedicated_cpus": dedicated_cpus,
     }
-    ledger.lock(host.pk)
+    wanted = {name: value for name, value in given.items() if value is not None}
+    lock_host(host)
+    _check_policy(host, wanted)
     before = {name: str(getattr(host, name)) for name in wanted}
     for name, value in wanted.items():
         setattr(host, name, value)
@@ -191,6 +195,7 @@ def set_policy(
 def set_labels(*, actor: Actor, host: Host, labels: Sequence[str]) -> Host:
     """Words for what some machines ask of their host, instead of the ones that it has; those that run stay."""
     actor.require(Permission.HOST_WRITE)
+    lock_host(host)
     before, host.labels = host.labels, checked(labels)
     if host.labels != before:
         host.save(update_fields=["labels"])
@@ -204,6 +209,7 @@ def set_peer_uri(*, actor: Actor, host: Host, uri: str) -> Host:
     actor.require(Permission.HOST_WRITE)
     if uri and (refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP)):
         raise Invalid(refused, field="peer_uri")
+    lock_host(host)
     before, host.peer_uri = host.peer_uri, uri
     if before != uri:
         host.save(update_fields=["peer_uri"])
@@ -216,9 +222,9 @@ def set_cluster(*, actor: Actor, host: Host, cluster: str) -> Host:
     """Put an empty host into another cluster; its check then asks for that one's network. Raises Conflict."""
     actor.require(Permission.HOST_WRITE)
     wanted = _cluster(cluster)
+    lock_host(host)
     if wanted.pk == host.cluster_id:
         return host
-    ledger.lock(host.pk)
     if ledger.used(host.pk):
         words = "Machines or disks are on it. Only an empty host can change its cluster, for its network changes."
         raise Conflict(words, code="in_use", field="cluster")
@@ -238,14 +244,22 @@ def _cluster(slug: str) -> Cluster:
     return found
 
 
+def _check_policy(host: Host, wanted: dict[str, Any]) -> None:
+    """The host is locked."""
+    for name, most in _HIGHEST_RATIO.items():
+        if name in wanted:
+            _check_ratio(wanted[name], name, most)
+    if not 0 <= wanted.get("memory_reserved_mib", 0) <= 2**31 - 1:
+        raise Invalid("Use a number of MiB from 0.", field="memory_reserved_mib")
+    if wanted.get("dedicated_cpus", host.dedicated_cpus) != host.dedicated_cpus:
+        _check_dedicated(host, wanted["dedicated_cpus"])
+
+
 def _check_dedicated(host: Host, wanted: int) -> None:
-    if wanted == host.dedicated_cpus:
-        return
     most = max(host.cpus - 1, 0)
     if not 0 <= wanted <= most:
         words = f"Use a number from 0 to {most}: at least one CPU is left for all else."
         raise Invalid(words, field="dedicated_cpus")
-    ledger.lock(host.pk)
     if ledger.used(host.pk).get("vcpus"):
         words = "Machines are on the host. Which CPUs are kept for dedicated ones is changed while it has none."
         raise Conflict(words, code="host_not_empty", field="dedicated_cpus")

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from hosts.models import Host, PoolKind, StorageClass, StoragePool
+from hosts.services.locks import lock_host
 from hosts.workflows.pools import REGISTER, REMOVE, is_empty
 from portal.core import text
 from portal.core.errors import Conflict, Invalid
@@ -60,6 +61,7 @@ def register_pool(*, actor: Actor, host: Host, request: RegisterPool) -> tuple[S
     Raises Forbidden, Invalid at the field, or Conflict where the host has one of this name or in this place.
     """
     actor.require(Permission.HOST_WRITE)
+    lock_host(host)
     storage_class = StorageClass.objects.filter(slug=request.storage_class).first()
     if storage_class is None:
         raise Invalid("There is no such storage class.", code="unknown_reference", field="storage_class")
@@ -86,6 +88,7 @@ def register_pool(*, actor: Actor, host: Host, request: RegisterPool) -> tuple[S
 def remove_pool(*, actor: Actor, pool: StoragePool) -> Operation:
     """Let the host forget it; its files stay. Conflict while disks lie in it, and for the host's default pool."""
     actor.require(Permission.HOST_WRITE)
+    lock_host(pool.host)
     if reason := why_not_removed(pool):
         raise Conflict(reason, code="in_use")
     StoragePool.objects.filter(pk=pool.pk).update(error=REMOVING)  # so that no disk is put there meanwhile

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _CANCELLED = "It was cancelled; its steps say what was undone."
 _GAVE_WAY = "It gave way to what was asked for meanwhile; Berth begins it again later."
+_DISPLACED = "It made way for something more urgent, and is not begun again by itself."
 
 
 class Cancelled(Exception):
@@ -289,7 +290,9 @@ class _Run:
             raise StepFailed("deadline_exceeded", "It was not done within its deadline.")
 
     def _cancelled(self) -> Cancelled:
-        return Cancelled(_GAVE_WAY if self.operation.gives_way else _CANCELLED)
+        if not self.operation.gives_way:
+            return Cancelled(_CANCELLED)
+        return Cancelled(_GAVE_WAY if self.workflow.gives_way else _DISPLACED)
 
     def _translated(self, error: Exception) -> Exception:
         if isinstance(error, Cancelled | StepFailed | TransientError | LookAgain):

@@ -19,7 +19,7 @@ from portal.events import live, log
 from portal.operations import lanes
 from portal.operations.models import NOTHING_MOVED, Operation, OperationHold, OperationStep
 from portal.operations.selectors import active_on_each, keeps_others_out
-from portal.operations.states import State, StepState
+from portal.operations.states import ACTIVE, State, StepState
 from portal.operations.workflow import StepFailed, Workflow, workflow_of
 from portal.tenancy import gate
 from portal.tenancy.gate import SYSTEM, Actor
@@ -181,14 +181,28 @@ def _ask_to_give_way(running: Operation) -> None:
     transaction.on_commit(lambda: ring(running.pk))
 
 
+def refuse_if_at_work(host_id: UUID) -> None:
+    """Raises Conflict ("operation_in_progress") where anything works on that host, or keeps it busy as its lane.
+
+    The caller holds what everybody takes who begins something there.
+    """
+    in_its_lane = Operation.objects.unscoped("told to the staff").filter(state__in=ACTIVE, lane=str(host_id))
+    if (found := active_on("host", host_id) or in_its_lane.first()) is not None:
+        raise _busy_with(found)
+
+
 def _refuse_if_busy(target_type: str, target_id: UUID, is_reader: bool = False) -> None:
     running = active_on(target_type, target_id)
     if running is not None and not (is_reader and running.only_reads):
-        raise Conflict(
-            f'"{running.title}" is still under way; wait for it or cancel it.',
-            code="operation_in_progress",
-            extra={"operation": str(running.pk)},
-        )
+        raise _busy_with(running)
+
+
+def _busy_with(running: Operation) -> Conflict:
+    return Conflict(
+        f'"{running.title}" is still under way; wait for it or cancel it.',
+        code="operation_in_progress",
+        extra={"operation": str(running.pk)},
+    )
 
 
 def ring(operation_id: UUID, after_seconds: float = 0) -> None:

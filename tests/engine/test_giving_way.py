@@ -53,7 +53,7 @@ def test_what_is_asked_for_begins_when_it_has_ended(world: World, tidying: Opera
     engine.run(tidying.pk)
     ended = fresh(tidying)
     assert (ended.state, ended.error["code"]) == (State.CANCELLED, "cancelled")
-    assert "gave way" in ended.error["detail"]
+    assert "begins it again" in ended.error["detail"]
     assert world.made == set()
     assert run_to_the_end(wanted).state == State.SUCCEEDED
     assert fresh(wanted).fence > ended.fence

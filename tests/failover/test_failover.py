@@ -31,6 +31,7 @@ from tests.world import World, make_host
 from vms import observed, storage
 from vms.failover_selectors import one_stranded
 from vms.guarantee import of_vm
+from vms.maintenance.drain import drain_host
 from vms.models import VM, Flavor, Layer
 from vms.reconcile.turn import Reconciler
 from vms.services import failover
@@ -108,6 +109,22 @@ def test_a_check_makes_way(world: World, host: MemoryHost, spare: Host, work: Wo
     failover.begin(world.host)
     check.refresh_from_db()
     assert check.cancel_requested_at is not None
+
+
+def test_a_drain_makes_way_and_does_not_promise_to_go_on(
+    world: World, host: MemoryHost, spare: Host, agent: Agent, work: Work
+) -> None:
+    drain = drain_host(actor=SYSTEM, host=world.host)
+    engine.run(drain.pk)
+    failover.begin(fail(world, host))
+    done = work()
+    assert ended(done, "host.failover") == ["succeeded"]
+    drain.refresh_from_db()
+    assert (drain.state, drain.error["code"]) == ("cancelled", "cancelled")
+    assert "not begun again" in drain.error["detail"]
+    assert ended(work(), "host.drain") == ["cancelled"]
+    world.host.refresh_from_db()
+    assert world.host.state == HostState.FAILED
 
 
 def test_without_an_agent_nothing_starts(world: World, host: MemoryHost, spare: Host, work: Work) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hosts.access import SshAccess, TlsAccess, access_in, of_keys, why_misfit
 from portal.core.errors import Invalid
 from tests.keys import Authority, SshKey, ssh_access
+from tests.world import World
 
 KEY, HOST = SshKey(), SshKey()
 
@@ -50,6 +54,30 @@ def test_what_is_no_key_is_refused_at_its_field(given: dict[str, str], field: st
     with pytest.raises(Invalid) as refusal:
         access_in(**given)
     assert refusal.value.field == field
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("method", "path", "more"),
+    [("POST", "hosts", {"name": "x", "uri": "qemu+ssh://x.example/system"}), ("PUT", "hosts/spare/access", {})],
+)
+def test_a_key_of_a_form_that_nobody_reads_is_refused_at_its_field(
+    world: World, method: str, path: str, more: dict[str, str]
+) -> None:
+    world.other_host()
+    body = {**more, "ssh_key": _compressed(), "host_keys": HOST.public}
+    answer = world.caller("admin").request(method, path, body)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "ssh_key")
+
+
+def _compressed() -> str:
+    """A key of ECDSA of which the point is written in its short form (SEC 1, 2.3.3)."""
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    first, *lines, last = pem.decode().strip().splitlines()
+    body = base64.b64decode("".join(lines))
+    length = b"\x00\x00\x00\x41"
+    assert length + b"\x04" in body
+    return "\n".join([first, base64.b64encode(body.replace(length + b"\x04", length + b"\x02")).decode(), last])
 
 
 def test_a_key_with_a_passphrase_is_named_as_such(tmp_path: Path) -> None:

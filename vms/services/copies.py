@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from portal.core.errors import Conflict
+from hosts.services.locks import lock_host
+from portal.core.errors import Conflict, NotFound
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.tenancy.gate import SYSTEM, Actor
@@ -25,9 +26,10 @@ ABANDONED_AFTER = timedelta(hours=1)
 def evict_copy(*, actor: Actor, copy: ImageCopy) -> Operation:
     """Remove the file from its pool. Conflict ("in_use") where a disk or a machine stands on it."""
     actor.require(Permission.HOST_WRITE)
+    host = copy.pool.host
+    lock_host(host)
     if not copies.begin_eviction(copy):
         raise Conflict("Disks or machines of this host stand on it, or it is being removed already.", code="in_use")
-    host = copy.pool.host
     title = f"Remove {copy.file_name} from {host.name}"
     return operations.submit(EVICT, actor=actor, target=copy, title=title, lane=host.pk)
 
@@ -43,7 +45,7 @@ def evict_unused() -> None:
     for copy in unused[:MOST_AT_ONCE]:
         try:
             evict_copy(actor=SYSTEM, copy=copy)
-        except Conflict:  # somebody was faster
+        except (Conflict, NotFound):  # somebody was faster
             continue
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from django.db import transaction
 
 from hosts.services import hosts as of_hosts
+from hosts.services.locks import lock_host
 from portal.core.errors import Conflict
 from portal.events import log
 from portal.operations import services as operations
@@ -76,6 +77,8 @@ def _restore(actor: Actor, drift: Drift) -> Operation:
 
 
 def _clean_up(actor: Actor, drift: Drift) -> Operation:
+    if drift.host is not None:
+        lock_host(drift.host)
     return operations.submit(CLEAN_UP, actor=actor, target=drift, title=f"Clean up {drift.object}", lane=drift.host_id)
 
 

@@ -11,11 +11,11 @@ from django.db import transaction
 from django.utils import timezone
 
 from hosts.models import Host, HostState
+from hosts.services.locks import lock_host
 from portal.core.errors import Conflict, Invalid
 from portal.events import log
 from portal.operations import services as operations
 from portal.operations.models import Operation
-from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM, Actor
 from portal.tenancy.roles import Permission
 from vms.workflows import recover
@@ -77,8 +77,7 @@ def take_back(host: Host) -> None:
 def clear(*, actor: Actor, host: Host) -> Operation:
     """Remove from it what runs elsewhere by now; afterwards it is cordoned. Raises Conflict where it has not failed."""
     actor.require(Permission.HOST_WRITE)
-    ledger.lock(host.pk)  # no machine is moved from it while it is cleared
-    host.refresh_from_db()
+    lock_host(host)  # no machine is moved from it while it is cleared
     if not host.has_failed:
         raise Conflict("It has not failed.", code="wrong_state")
     title = f"Clear {host.name} of what runs elsewhere"
@@ -97,8 +96,7 @@ def recover_waiting() -> None:
 
 def _require_in_service(host: Host) -> None:
     """As it is now, and it stays so until the transaction ends."""
-    ledger.lock(host.pk)
-    host.refresh_from_db()
+    lock_host(host)
     if host.has_failed:
         raise Conflict("It has failed already.", code="wrong_state")
 
