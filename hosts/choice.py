@@ -64,8 +64,9 @@ class Wanted:
     """What a machine asks of its host. Each filter that is left empty lets every host pass.
 
     `clusters` are those that its tenant may use, `processor` an accelerator that it is bound to, `storage` the hosts
-    that reach what it stands on. `together` names the host of each group whose machines are kept together, `apart` the
-    group on each host that it must keep away from. `avoid` are hosts that it is to leave. `uses_reserve`: what is kept
+    that reach what it stands on. `together` names the host of each group whose machines are kept together (None while
+    one of them is on its way to another, and nobody can be with it), `apart` the group on each host that it must keep
+    away from. `avoid` are hosts that it is to leave. `uses_reserve`: what is kept
     free for failures is there for it. `title` tells an administrator whose it is.
     """
 
@@ -76,7 +77,7 @@ class Wanted:
     labels: frozenset[str] = frozenset()
     clusters: frozenset[UUID] = frozenset()
     storage: frozenset[UUID] | None = None
-    together: Mapping[str, UUID] = field(default_factory=dict)
+    together: Mapping[str, UUID | None] = field(default_factory=dict)
     apart: Mapping[UUID, str] = field(default_factory=dict)
     avoid: frozenset[UUID] = frozenset()
     uses_reserve: bool = False
@@ -254,8 +255,8 @@ _TOLD = {
     "again later.",
     Constraint.LABELS: "No host has what this size asks for ({}). Choose another size, or ask an administrator.",
     Constraint.STORAGE: "No host that has room reaches its storage. Choose another storage class, or try again later.",
-    Constraint.TOGETHER: "Its group {} is kept on one host, which takes no more machines. Choose another group or "
-    "none, or try again later.",
+    Constraint.TOGETHER: "Its group {} is kept on one host, which takes no more machines or is being left. Choose "
+    "another group or none, or try again later.",
     Constraint.APART: "Every host that would do has a machine that it is kept apart from ({}). Take one out of the "
     "group, or ask an administrator for another host.",
 }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, Prefetch
+from django.db.models import F, Prefetch, QuerySet
 
-from hosts.models import HostState, TenantCluster
+from hosts.models import Host, HostState, TenantCluster
 from hosts.placement import Wanted
+from vms import moves
 from vms.models import VM, AffinityGroup, GroupPolicy
 
 
@@ -25,11 +27,10 @@ def wanted_of(vm: VM, groups: Iterable[AffinityGroup] | None = None, **more: Any
 
 
 def bonds_of(vms: Iterable[VM]) -> Mapping[UUID, tuple[Bond, ...]]:
-    """By machine, what its groups are to it; nothing where it is in none. Two queries."""
+    """By machine, what its groups are to it; nothing where it is in none. As many queries for one as for all."""
     rows = AffinityGroup.objects.unscoped("of those in hand").filter(members__in=[vm.pk for vm in vms]).distinct()
     found: dict[UUID, tuple[Bond, ...]] = {}
-    for group in rows.prefetch_related(_with_members()):
-        bond = _bond(group)
+    for bond in _bonds(rows):
         for member in bond.hosts:
             found[member] = (*found.get(member, ()), bond)
     return found
@@ -37,27 +38,32 @@ def bonds_of(vms: Iterable[VM]) -> Mapping[UUID, tuple[Bond, ...]]:
 
 @dataclass(frozen=True)
 class Bond:
-    """A group as it concerns where its machines go: by member, the oldest first, the host that it is on.
+    """A group as it concerns where its machines go: by member, the oldest first, the host that it is on. One that is
+    on its way counts on both hosts: it may stay on the one, and may be on the other at any moment.
 
     Those on hosts in `leaving`, which are being emptied, keep nobody with them: the group gathers elsewhere.
     """
 
     name: str
     is_apart: bool
-    hosts: Mapping[UUID, UUID]
+    hosts: Mapping[UUID, frozenset[UUID]]
     leaving: frozenset[UUID] = frozenset()
 
 
 def wishes(vm_id: UUID, bonds: Iterable[Bond], moved: Mapping[UUID, UUID], leaving: frozenset[UUID]) -> dict[str, Any]:
     """Fields of Wanted; `moved` are machines that are on another host by then, `leaving` more hosts to be emptied."""
-    together: dict[str, UUID] = {}
+    together: dict[str, UUID | None] = {}
     apart: dict[UUID, str] = {}
     for bond in bonds:
-        hosts = [moved.get(member, host) for member, host in bond.hosts.items() if member != vm_id]
+        others = [
+            frozenset([moved[member]]) if member in moved else hosts
+            for member, hosts in bond.hosts.items()
+            if member != vm_id
+        ]
         if bond.is_apart:
-            apart |= dict.fromkeys(hosts, bond.name)
-        elif staying := [host for host in hosts if host not in bond.leaving | leaving]:
-            together[bond.name] = staying[0]
+            apart |= dict.fromkeys(chain.from_iterable(others), bond.name)
+        elif staying := [hosts for each in others if (hosts := each - bond.leaving - leaving)]:
+            together[bond.name] = next(iter(staying[0])) if len(staying[0]) == 1 else None
     return {"together": together, "apart": apart}
 
 
@@ -72,18 +78,14 @@ def asked(vm: VM, bonds: Iterable[Bond], more: Mapping[str, Any]) -> Wanted:
     return Wanted(**{**own, **wishes(vm.pk, bonds, {}, frozenset()), **more})
 
 
-def _with_members() -> Prefetch[str]:
-    return Prefetch("members", VM.objects.unscoped("of a group in hand").select_related("host").order_by("created_at"))
-
-
 def _groups_of(vm: VM) -> list[AffinityGroup]:
     return list(AffinityGroup.objects.unscoped("of one in hand").filter(members=vm))
 
 
 def _asked(vm: VM, own: Sequence[AffinityGroup], more: Mapping[str, Any]) -> Wanted:
     rows = AffinityGroup.objects.unscoped("of one in hand").filter(pk__in=[group.pk for group in own])
-    groups = rows.prefetch_related(_with_members()) if own else []  # as they are now that they are locked
-    return asked(vm, map(_bond, groups), {"clusters": clusters_of(vm.tenant_id), **more})
+    bonds = _bonds(rows) if own else []  # as they are now that they are locked
+    return asked(vm, bonds, {"clusters": clusters_of(vm.tenant_id), **more})
 
 
 def clusters_of(tenant_id: UUID) -> frozenset[UUID]:
@@ -91,12 +93,23 @@ def clusters_of(tenant_id: UUID) -> frozenset[UUID]:
     return frozenset(TenantCluster.objects.filter(tenant=tenant_id).values_list("cluster_id", flat=True))
 
 
-def _bond(group: AffinityGroup) -> Bond:
+def _bonds(groups: QuerySet[AffinityGroup]) -> list[Bond]:
+    members = VM.objects.unscoped("of groups in hand")
+    arriving = moves.destinations(members.filter(groups__in=groups))
+    prefetch = Prefetch("members", members.select_related("host").order_by("created_at"))
+    return [_bond(group, arriving) for group in groups.prefetch_related(prefetch)]
+
+
+def _bond(group: AffinityGroup, arriving: Mapping[UUID, Host]) -> Bond:
     """Of its members; one whose host has failed is left, and so none to be with or apart from."""
-    members = [vm for vm in group.members.all() if vm.host.state != HostState.FAILED]
-    leaving = frozenset(vm.host_id for vm in members if vm.host.state == HostState.DRAINING)
-    is_apart = group.policy == GroupPolicy.APART
-    return Bond(group.name, is_apart, {vm.pk: vm.host_id for vm in members}, leaving)
+    hosts: dict[UUID, frozenset[UUID]] = {}
+    leaving: set[UUID] = set()
+    for vm in group.members.all():
+        own = [host for host in (vm.host, arriving.get(vm.pk)) if host is not None and not host.has_failed]
+        leaving |= {host.pk for host in own if host.state == HostState.DRAINING}
+        if own:
+            hosts[vm.pk] = frozenset(host.pk for host in own)
+    return Bond(group.name, group.policy == GroupPolicy.APART, hosts, frozenset(leaving))
 
 
 def lock_groups(groups: Iterable[AffinityGroup]) -> None:

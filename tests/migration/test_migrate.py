@@ -27,9 +27,9 @@ from tests.world import World
 from vms import observed
 from vms.audit.run import audit
 from vms.design import domain_spec
-from vms.layers import of_machine
+from vms.layers import fresh_on, of_machine
 from vms.migration import precheck
-from vms.models import VM, Layer
+from vms.models import VM, Layer, Volume
 from vms.services.migrate import migrate_vm
 from vms.workflows.migrate import _Move
 
@@ -515,3 +515,39 @@ def test_a_host_remembers_how_the_last_one_to_it_ended(
     assert (arrival["source"], arrival["has_arrived"]) == ("one", False)
     assert move(world.machines["web"]).state == "succeeded"
     assert Host.objects.get(pk=near.pk).arrival["has_arrived"] is True
+
+
+class TestFilesThatDoNotGoAlong:
+    @pytest.mark.parametrize("name", ["web", "cold"])
+    def test_where_one_is_missing_nothing_is_changed(
+        self, world: World, host: MemoryHost, near: Host, name: str
+    ) -> None:
+        """The pool there has lost its file system since it was checked, or is a copy of the directory."""
+        vm, there = world.machines[name], memory.host(near.uri)
+        there.volumes = {key: value for key, value in host.volumes.items() if key[1] != _file_of(vm)}
+        before = driver_for(world.host).state(vm.pk), ledger.held(near.pk, vm.pk)
+        operation = move(vm, near)
+        assert (operation.state, operation.error["code"]) == ("failed", "disk_missing")
+        assert f"{_file_of(vm)} is not in the pool berth of the other host" in operation.error["detail"]
+        assert (driver_for(world.host).state(vm.pk), ledger.held(near.pk, vm.pk)) == before
+        assert (fresh(vm).host_id, driver_for(near).state(vm.pk)) == (world.host.pk, None)
+        assert not any(there.dhcp_hosts.values())
+
+    def test_what_they_stand_on_must_be_there_too(self, world: World, host: MemoryHost, near: Host) -> None:
+        vm, there = world.machines["cold"], memory.host(near.uri)
+        below = vm.boot_volume.layer
+        Volume.objects.unscoped("test").filter(pk=vm.boot_volume.pk).update(layer=fresh_on(below, below.size_gib))
+        top = fresh(vm).boot_volume.layer
+        host.volumes["berth", top.file_name] = host.volumes["berth", below.file_name]
+        there.volumes = {key: value for key, value in host.volumes.items() if key[1] != below.file_name}
+        operation = move(vm, near)
+        assert (operation.state, operation.error["code"]) == ("failed", "disk_missing")
+        assert below.file_name in operation.error["detail"]
+
+    def test_of_disks_that_go_along_none_is_asked_for(self, world: World, far: Host) -> None:
+        assert ("berth", _file_of(world.machines["cold"])) not in memory.host(far.uri).volumes
+        assert move(world.machines["cold"], far).state == "succeeded"
+
+
+def _file_of(vm: VM) -> str:
+    return vm.boot_volume.layer.file_name

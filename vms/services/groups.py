@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from portal.core import text
 from portal.core.errors import Conflict, Invalid, NotFound
@@ -13,7 +15,9 @@ from portal.tenancy import gate
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
+from vms import moves
 from vms.models import VM, AffinityGroup, GroupPolicy
+from vms.services import guard
 from vms.wanted import lock_groups
 
 MOST_GROUPS = 100
@@ -52,20 +56,34 @@ def add_member(*, actor: Actor, group: AffinityGroup, vm: VM) -> None:
     actor.require(Permission.VM_WRITE, group.tenant_id)
     if vm.tenant_id != group.tenant_id:
         raise Invalid("There is no such machine.", code="unknown_reference", field="vm")
+    guard.refresh(vm)  # no move of it begins; before its groups, as whoever moves it does
     lock_groups([group])
-    vm.refresh_from_db(fields=["host"], from_queryset=VM.objects.unscoped("of one in hand"))
     if AffinityGroup.objects.unscoped("count").filter(members=vm).count() >= MOST_OF_A_MACHINE:
         raise Conflict(f"A machine is in {MOST_OF_A_MACHINE} groups at most.", code="too_many", field="vm")
-    others = VM.objects.unscoped("of one tenant").filter(groups=group).exclude(pk=vm.pk)
-    if group.policy == GroupPolicy.APART and (beside := others.filter(host=vm.host_id).first()):
-        words = f"It is on the same host as {beside.name}. Ask an administrator to move one of them first."
-        raise Conflict(words, code="group_conflict", field="vm")
-    if group.policy == GroupPolicy.TOGETHER and (far := others.exclude(host=vm.host_id).first()):
-        words = f"It is on another host than {far.name}. Ask an administrator to move one of them first."
-        raise Conflict(words, code="group_conflict", field="vm")
+    _require_place(group, vm)
     if not group.members.filter(pk=vm.pk).exists():
         group.members.add(vm)
         log.record("group.joined", actor=actor, target=group, after={"machine": vm.name})
+
+
+def _require_place(group: AffinityGroup, vm: VM) -> None:
+    """Whatever is on its way is on both hosts. Raises Conflict."""
+    rows = VM.objects.unscoped("of one tenant")
+    arriving = moves.destinations(rows.filter(Q(groups=group) | Q(pk=vm.pk)))
+
+    def hosts(each: VM) -> set[UUID]:
+        return {each.host_id, arriving[each.pk].pk} if each.pk in arriving else {each.host_id}
+
+    for other in rows.filter(groups=group).exclude(pk=vm.pk).order_by("created_at"):
+        if group.policy == GroupPolicy.APART and hosts(vm) & hosts(other):
+            words = f"It is on the same host as {other.name}. Ask an administrator to move one of them first."
+        elif group.policy == GroupPolicy.TOGETHER and len(hosts(vm) | hosts(other)) > 1:
+            words = f"It is on another host than {other.name}. Ask an administrator to move one of them first."
+        else:
+            continue
+        if {vm.pk, other.pk} & arriving.keys():
+            words = f"It or {other.name} is on its way to another host. Try again when it has arrived."
+        raise Conflict(words, code="group_conflict", field="vm")
 
 
 @transaction.atomic

@@ -32,10 +32,10 @@ from portal.operations.states import StepState
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, TransientError, Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.roles import Permission
-from vms import claims
+from vms import claims, moves
 from vms.design import disk_spec, domain_spec
-from vms.layers import take_to
-from vms.models import VM, Layer, Volume
+from vms.layers import chains, take_to
+from vms.models import VM, Layer, Snapshot, SnapshotState, Volume
 from vms.workflows import images, layers
 from vms.workflows.common import machine, observe_now
 from vms.workflows.watch import Watch
@@ -121,10 +121,10 @@ class _Move:
 
 
 def prepare(context: StepContext) -> Output:
-    """What it needs there before it comes: its address, its CDs, and a look at what is shared."""
+    """What it needs there before it comes: the files that do not go along, its address, its CDs."""
     move = _Move(context)
-    for pool in {pool.name for pool in move.pools.values()}:
-        move.target.refresh_pool(pool)
+    if not move.has_arrived:
+        _look_for_files(move)
     for nic in move.vm.nics.all():
         move.target.ensure_dhcp_host(move.there.network_name, nic.mac, nic.ip)
     if move.vm.image.is_iso:
@@ -132,6 +132,28 @@ def prepare(context: StepContext) -> Output:
     if not reach.is_same(move.here.default_pool, move.there.default_pool):
         _copy_seed(move)
     return None
+
+
+def _look_for_files(move: _Move) -> None:
+    """That both hosts see them was so when it was checked; a pool may have lost its file system since."""
+    pools = move.pools
+    for name in {pool.name for pool in pools.values()}:
+        move.target.refresh_pool(name)
+    for layer in _shared_files(move):
+        there = pools.get(layer.pool_id)
+        if there is None or move.target.volume(there.name, layer.file_name) is None:
+            name = there.name if there else layer.pool.name
+            words = f"Its file {layer.file_name} is not in the pool {name} of the other host. Nothing was changed."
+            raise StepFailed("disk_missing", words)
+
+
+def _shared_files(move: _Move) -> list[Layer]:
+    """All that its disks and snapshots stand on there, each once, but for disks that are copied."""
+    volumes = move.vm.volumes.select_related("layer__pool")
+    own = [volume.layer for volume in volumes if move.layer(volume, "to") is None]
+    points = Snapshot.objects.unscoped("workflow").filter(vm=move.vm).exclude(state=SnapshotState.GONE)
+    own += Layer.objects.filter(snapshot_disk__snapshot__in=points).select_related("pool")
+    return list({layer.pk: layer for layer in chains(own)}.values())
 
 
 def _copy_seed(move: _Move) -> None:
@@ -345,7 +367,7 @@ def migrated(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 MIGRATE = register(
     Workflow(
-        kind="vm.migrate",
+        kind=moves.KIND,
         doing="moving to another host",
         done="moved to another host",
         permission=Permission.HOST_WRITE,
