@@ -26,7 +26,7 @@ from portal.quotas.services import set_limits
 from portal.tenancy.gate import SYSTEM, Actor, actor_for
 from tests.audit.mirror import mirrored
 from tests.world import World
-from vms.models import VM, Flavor, ImageCopy, Plan
+from vms.models import VM, Flavor, ImageCopy, Plan, Volume
 from vms.planning import services
 from vms.planning.kinds import Result
 from vms.planning.told import _price, _usage, told
@@ -48,8 +48,11 @@ limits = st.tuples(
     st.sampled_from(("vms", "vcpus", "memory_mib", "disk_gib")),
     st.sampled_from((None, 0, 4, 6, 1024)),
 )
+volume = st.tuples(st.just("volume.create"), st.sampled_from((1, 2, 8)))
+grow = st.tuples(st.just("volume.grow"), machines, st.sampled_from((1, 3, 9)))
+remove = st.tuples(st.just("volume.delete"), machines)
 switch = st.tuples(st.just("switch"), machines)
-planned = st.one_of(create, create, resize, clone, delete, limits)
+planned = st.one_of(create, create, resize, clone, delete, volume, grow, remove, limits)
 steps = st.lists(st.tuples(planned, st.one_of(st.none(), st.none(), planned, switch)), min_size=1, max_size=5)
 
 
@@ -191,6 +194,12 @@ def _asked(world: World, step: tuple[Any, ...]) -> dict[str, Any]:
         return {"action": action, "body": body}
     if action == "quota.change":
         return {"action": action, "target": "acme", "body": dict([rest])}
+    if action == "volume.create":
+        return {"action": action, "body": {"name": "data", "size_gib": rest[0], "tenant": "acme"}}
+    if action.startswith("volume."):
+        found = list(Volume.objects.unscoped("test").filter(tenant=world.acme).order_by("created_at", "pk"))
+        target = str(found[rest[0] % len(found)].pk if found else world.acme.pk)
+        return {"action": action, "target": target, "body": {"size_gib": rest[1]} if rest[1:] else {}}
     vm = _machine(world, rest[0])
     names = {"vm.resize": ("flavor",), "vm.clone": ("name", "mode"), "vm.delete": ("purge",)}[action]
     body = dict(zip(names, rest[1:], strict=True))

@@ -184,6 +184,24 @@ class TestOthers:
         operation = Operation.objects.unscoped("test").get(pk=answer.json()["operation"]["id"])
         assert operation.params["to"] == str(two.pk)
 
+    def test_volumes(self, world: World, call: Call, priced: None) -> None:
+        owner, admin, free = call("owner"), call("admin"), world.volume()
+        new = plan(owner, "volume.create", {"name": "new", "size_gib": 5})
+        assert new["price"]["hour"]["change"] == "0.005"
+        assert new["quota"]["after"]["used"]["disk_gib"] - new["quota"]["before"]["used"]["disk_gib"] == 5
+        assert (new["placement"]["storage_class"], new["placement"]["host"]) == ("standard", None)
+        theirs = plan(admin, "volume.create", {"name": "new", "size_gib": 5, "tenant": "acme"})
+        assert theirs["placement"]["host"] == "one"
+        grown = plan(owner, "volume.grow", {"size_gib": 4}, free.pk)
+        assert (grown["price"]["hour"]["change"], len(grown["irreversible"])) == ("0.002", 1)
+        assert plan(owner, "volume.grow", {"size_gib": 1}, free.pk)["refusal"]["code"] == "disk_shrinks"
+        gone = plan(owner, "volume.delete", {}, free.pk)
+        assert gone["price"]["hour"]["change"] == "-0.002"
+        answer = apply(owner, gone)
+        assert (answer.status_code, answer.json()["volume"]["id"]) == (202, str(free.pk))
+        assert apply(owner, new).json()["volume"]["size_gib"] == 5
+        assert plan(call("foreign"), "volume.delete", {}, free.pk, status=404)["code"] == "not_found"
+
     def test_limits(self, world: World, call: Call) -> None:
         found = plan(call("admin"), "quota.change", {"vms": 2, "vcpus": 10**6}, "acme")
         assert found["quota"]["after"]["limits"]["vms"] == 2

@@ -14,12 +14,13 @@ from rest_framework.response import Response
 
 from hosts.service_class import ServiceClass
 from portal.api.problems import ProblemSerializer, problem
-from portal.api.serializers import Boolean, Choice, Input, Text
+from portal.api.serializers import Boolean, Choice, Input, NoBody, Text
 from portal.api.tenants import LimitsIn, LimitsOut, QuotaOut, UsedOut, quota_of
 from portal.api.views import ApiView
 from portal.tenancy.roles import Permission
 from vms.api.serializers import AcceptedOut, CloneIn, MigrateIn, ResizeIn, VMIn
 from vms.api.views import vm_data
+from vms.api.volumes import GrowIn, VolumeAcceptedOut, VolumeIn, volume_data
 from vms.models import Plan
 from vms.planning import services
 from vms.planning.kinds import KINDS
@@ -37,13 +38,18 @@ BODIES: Mapping[str, type[Input]] = {
     "vm.clone": CloneIn,
     "vm.delete": DeleteIn,
     "vm.migrate": MigrateIn,
+    "volume.create": VolumeIn,
+    "volume.grow": GrowIn,
+    "volume.delete": NoBody,
     "quota.change": LimitsIn,
 }
 assert BODIES.keys() == KINDS.keys()
 
 
 @extend_schema_field(
-    PolymorphicProxySerializer("PlanBody", serializers=list(BODIES.values()), resource_type_field_name=None)
+    PolymorphicProxySerializer(
+        "PlanBody", serializers=list(dict.fromkeys(BODIES.values())), resource_type_field_name=None
+    )
 )
 class Body(serializers.DictField):
     """That of the call that is planned."""
@@ -56,7 +62,7 @@ class PlanIn(Input):
         required=False,
         allow_blank=True,
         default="",
-        help_text="The machine's id, or the tenant's slug; none for new ones.",
+        help_text="The id of the machine or volume, or the tenant's slug; none for what is new.",
     )
     body = Body(required=False, default=dict, help_text="As the call itself takes it.")
 
@@ -136,7 +142,7 @@ class Plans(ApiView):
 
     @extend_schema(request=PlanIn, responses={201: PlanOut})
     def post(self, request: Request) -> Response:
-        """What a create, resize, clone, delete, move or change of limits would come to now. Nothing is changed.
+        """What a create, resize, clone, delete, move, growth or change of limits would come to now. Nothing is changed.
 
         It needs the rights of the call that is planned; the answer can be applied for ten minutes.
         """
@@ -154,10 +160,15 @@ class PlanDetail(ApiView):
         return Response(PlanOut(services.plan_of(self.actor, id)).data)
 
 
+_ACCEPTED = PolymorphicProxySerializer(
+    "PlanAccepted", serializers=[AcceptedOut, VolumeAcceptedOut], resource_type_field_name=None
+)
+
+
 class PlanApply(ApiView):
     permissions = {"POST": Permission.QUOTA_READ}
 
-    @extend_schema(request=None, responses={200: QuotaOut, 202: AcceptedOut})
+    @extend_schema(request=None, responses={200: QuotaOut, 202: _ACCEPTED})
     def post(self, request: Request, id: UUID) -> Response:
         """Make the change as it was planned. The answer is that of the call itself.
 
@@ -166,8 +177,11 @@ class PlanApply(ApiView):
         self.body()
         plan = services.plan_of(self.actor, id)
         result = services.apply(actor=self.actor, plan=plan)
-        if result.operation is None or result.vm is None:
+        if result.operation is None:
             return Response(quota_of(self.actor, plan.tenant))
+        if result.volume is not None:
+            return self.accepted(result.operation, volume=volume_data(self.actor, result.volume))
+        assert result.vm is not None
         return self.accepted(result.operation, vm=vm_data(self.actor, result.vm, result.operation))
 
 

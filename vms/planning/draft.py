@@ -25,17 +25,22 @@ from vms.workflows.clone import CLONE
 from vms.workflows.create import CREATE
 from vms.workflows.migrate import MIGRATE
 from vms.workflows.resize import RESIZE
+from vms.workflows.volumes.create import CREATE as VOLUME_CREATE
+from vms.workflows.volumes.grow import GROW
 
 LOOKS_AHEAD = timedelta(days=30)  # for other prices
-_CHOSEN = frozenset({CREATE.kind, MIGRATE.kind})  # all others stay where they are
-_PLACED = _CHOSEN | {CLONE.kind, RESIZE.kind}
+_CHOSEN = frozenset({CREATE.kind, MIGRATE.kind, VOLUME_CREATE.kind})  # all others stay where they are
+_PLACED = _CHOSEN | {CLONE.kind, RESIZE.kind, GROW.kind}
 
 
 @dataclass(frozen=True)
 class Where:
-    """Where it fits. `host` and `refused` (words by host) are for the provider's staff, None for others."""
+    """Where it fits; a volume has no service class.
 
-    service_class: str
+    `host` and `refused` (words by host) are for the provider's staff, None for others.
+    """
+
+    service_class: str | None
     storage_class: str
     host: str | None = None
     refused: Mapping[str, str] | None = None
@@ -110,14 +115,16 @@ def _price(tenant: Tenant, before: Held, after: Held) -> tuple[Price, tuple[str,
 
 def _where(actor: Actor, result: Result) -> Where | None:
     vm, operation = result.vm, result.operation
-    if vm is None or operation is None or operation.kind not in _PLACED:
+    disk = result.volume if vm is None else vm.boot_volume
+    if disk is None or operation is None or operation.kind not in _PLACED:
         return None
-    promised = operation.params.get("promised", {}).get("service_class", vm.service_class)
-    where = Where(promised, vm.boot_volume.layer.pool.storage_class.slug)
+    promised = operation.params.get("promised", {}).get("service_class", vm.service_class if vm else None)
+    where = Where(promised, disk.layer.pool.storage_class.slug)
     if not actor.can(Permission.HOST_READ):
         return where
-    host = Host.objects.get(pk=operation.params.get("to", vm.host_id))
-    chosen = Placement.objects.filter(holder_id=vm.pk, host=host).first() if operation.kind in _CHOSEN else None
+    host = Host.objects.get(pk=operation.params.get("to") or (vm.host_id if vm else disk.layer.pool.host_id))
+    decided = Placement.objects.filter(holder_id=operation.target_id, host=host)
+    chosen = decided.first() if operation.kind in _CHOSEN else None
     return replace(where, host=host.name, refused=_by_host(chosen.reasons) if chosen else {})
 
 

@@ -17,13 +17,15 @@ from portal.tenancy import selectors as tenancy
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
-from vms import selectors
-from vms.models import VM, Power
+from vms import selectors, volume_selectors
+from vms.models import VM, Power, Volume
 from vms.services.change import resize
 from vms.services.clone import clone_vm
 from vms.services.create import CreateVM, create_vm, resolve_tenant
 from vms.services.delete import delete_vm
 from vms.services.migrate import migrate_vm
+from vms.services.volume_change import grow
+from vms.services.volumes import CreateVolume, create_volume, delete_volume
 from vms.workflows.clone import CLONE, LINKED
 from vms.workflows.create import CREATE
 from vms.workflows.migrate import MIGRATE
@@ -33,10 +35,11 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose quota and bill it is about, and which machine, where it is one that is there."""
+    """Whose quota and bill it is about, and which machine or volume, where it is one that is there."""
 
     tenant: Tenant
     vm: VM | None = None
+    volume: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Result:
 
     vm: VM | None = None
     operation: Operation | None = None
+    volume: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ def _machine(permission: Permission) -> Callable[[Actor, str, Body], Subject]:
     return find
 
 
+def _volume(actor: Actor, target: str, body: Body) -> Subject:
+    volume = volume_selectors.volume(actor, _named(target, "the id of a volume"), Permission.VM_WRITE)
+    return Subject(volume.tenant, volume=volume)
+
+
 def _tenant(actor: Actor, target: str, body: Body) -> Subject:
     return Subject(tenancy.tenant(actor, _named(target, "a tenant's slug"), Permission.QUOTA_WRITE))
 
@@ -127,6 +136,18 @@ def _clone(actor: Actor, subject: Subject, body: Body) -> Result:
 def _on_machine(act: Callable[..., Operation]) -> Callable[[Actor, Subject, Body], Result]:
     def on(actor: Actor, subject: Subject, body: Body) -> Result:
         return Result(subject.vm, act(actor=actor, vm=subject.vm, **body))
+
+    return on
+
+
+def _create_volume(actor: Actor, subject: Subject, body: Body) -> Result:
+    volume, operation = create_volume(actor=actor, request=CreateVolume(**body))
+    return Result(operation=operation, volume=volume)
+
+
+def _on_volume(act: Callable[..., Operation]) -> Callable[[Actor, Subject, Body], Result]:
+    def on(actor: Actor, subject: Subject, body: Body) -> Result:
+        return Result(operation=act(actor=actor, volume=subject.volume, **body), volume=subject.volume)
 
     return on
 
@@ -196,6 +217,20 @@ def _of_migrate(subject: Subject, result: Result, body: Body) -> Notes:
     return Notes(tuple(found))
 
 
+def _nothing_to_tell(subject: Subject, result: Result, body: Body) -> Notes:
+    return Notes()
+
+
+def _of_grow(subject: Subject, result: Result, body: Body) -> Notes:
+    assert subject.volume is not None
+    sizes = f"{subject.volume.size_gib} to {body['size_gib']}{THIN_SPACE}GiB"
+    return Notes(irreversible=(f"It grows from {sizes}, and cannot shrink again.",))
+
+
+def _of_volume_delete(subject: Subject, result: Result, body: Body) -> Notes:
+    return Notes(irreversible=("It is deleted for good, with its data: volumes have no bin.",))
+
+
 def _of_limits(subject: Subject, result: Result, body: Body) -> Notes:
     used, limits = ledger.used(subject.tenant.pk), consequences.limits_of_all()
     own, there = limits[subject.tenant.pk], capacity.sellable()
@@ -235,5 +270,8 @@ KINDS: Mapping[str, Kind] = {
     "vm.clone": Kind(_machine(Permission.VM_WRITE), _clone, _of_clone),
     "vm.delete": Kind(_machine(Permission.VM_WRITE), _on_machine(delete_vm), _of_delete),
     "vm.migrate": Kind(_machine(Permission.HOST_WRITE), _on_machine(migrate_vm), _of_migrate),
+    "volume.create": Kind(_tenant_of_new, _create_volume, _nothing_to_tell),
+    "volume.grow": Kind(_volume, _on_volume(grow), _of_grow),
+    "volume.delete": Kind(_volume, _on_volume(delete_volume), _of_volume_delete),
     "quota.change": Kind(_tenant, _set_limits, _of_limits),
 }
