@@ -18,8 +18,9 @@ from vms.web.create_page import SummaryLine, summary_line
 @dataclass(frozen=True)
 class PlanCard:
     """`why_not` is the refusal, `sizes` the names of those that would do, `may_ask` whether more of the quota would.
-    `month` and `hour` are what it adds, `total` the tenant's month with it; "" where
-    nothing has a price."""
+
+    `month` and `hour` are what it adds, `total` the tenant's month with it; "" where nothing has a price.
+    """
 
     why_not: str = ""
     sizes: str = ""
