@@ -3,10 +3,11 @@
 const WAIT_MS = 300;
 const asking = new WeakMap();
 
-for (const form of document.querySelectorAll("form[data-plan]")) {
-  form.addEventListener("input", () => plan(form, WAIT_MS));
-  if ("planNow" in form.dataset) plan(form, 0);
-}
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-plan]");
+  if (form) plan(form, WAIT_MS);
+});
+for (const form of document.querySelectorAll("form[data-plan-now]")) plan(form, 0);
 
 // The newest question alone is answered: an older one is given up.
 async function plan(form, wait) {

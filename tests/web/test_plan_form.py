@@ -70,7 +70,7 @@ def test_what_is_not_filled_in_yet(world: World, owner: Client) -> None:
     assert "Fill in the form" in words(answer)
 
 
-def test_a_larger_size_and_a_clone(world: World, owner: Client, priced: None) -> None:
+def test_a_larger_size_a_clone_and_the_end(world: World, owner: Client, priced: None) -> None:
     cold = world.machines["cold"]
     url = f"/t/acme/vms/{cold.pk}/plan/"
     said = words(owner.post(url, {"intent": "resize", "flavor": str(world.large.pk)}))
@@ -78,10 +78,12 @@ def test_a_larger_size_and_a_clone(world: World, owner: Client, priced: None) ->
     assert "cannot shrink again" in said
     assert "VMs" not in said, "what does not change is left out"
     assert "VMs 4 → 5" in words(owner.post(url, {"intent": "clone", "name": "copy", "mode": "linked"}))
-    assert owner.post(url, {"intent": "delete"}).status_code == 422
+    assert owner.post(url, {"intent": "rename"}).status_code == 422
+    assert "then it is gone, with its disk" in words(owner.post(url, {"intent": "delete"}))
+    assert "−2.92 EUR a month" in words(owner.post(url, {"intent": "delete", "purge": "on"}))
 
 
 def test_the_forms_ask(world: World, owner: Client) -> None:
     assert f'data-plan="{CREATE}"' in owner.get("/t/acme/vms/create/").content.decode()
     settings = owner.get(f"/t/acme/vms/{world.machines['cold'].pk}/settings/").content.decode()
-    assert settings.count("data-plan=") == settings.count("data-plan-shown") == 2
+    assert settings.count("data-plan=") == settings.count("data-plan-shown") == 3

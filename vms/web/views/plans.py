@@ -20,7 +20,14 @@ from vms.web.fetch import vm_of
 from vms.web.forms import CloneForm, ResizeForm
 from vms.web.views.create import asked_for, create_form
 
-_FORMS: Mapping[str, Callable[[Any], forms.Form]] = {"resize": ResizeForm, "clone": CloneForm}
+
+class _EndForm(forms.Form):
+    """Of deleting what changes what comes of it; the confirmation does not."""
+
+    purge = forms.BooleanField(required=False)
+
+
+_FORMS: Mapping[str, Callable[[Any], forms.Form]] = {"resize": ResizeForm, "clone": CloneForm, "delete": _EndForm}
 
 
 @require_POST
