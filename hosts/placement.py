@@ -168,6 +168,8 @@ def _load_words(percent: int) -> str:
 
 @transaction.atomic
 def _note_refusal(decision: Decision, words: str) -> None:
+    """In the place of the same refusal of the same machine, which is tried again and again."""
+    Placement.objects.filter(holder_id=decision.holder_id, host_name="", reason=words[:500]).delete()
     Placement.objects.create(
         holder_id=decision.holder_id,
         title=decision.wanted.title,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from hosts import resources, service_class
+from hosts.choice import Constraint
 from hosts.models import Host
 from hosts.placement import NoCapacity
 from hosts.service_class import Promise
@@ -22,7 +23,8 @@ def reserve(host: Host, holder_id: UUID, promise: Promise) -> tuple[int, ...]:
     """
     if reason := service_class.why_not(promise, host):
         raise NoCapacity(
-            f"No host can keep what this size promises: {reason}. Choose another, or ask an administrator."
+            f"No host can keep what this size promises: {reason}. Choose another, or ask an administrator.",
+            extra={"constraint": Constraint.CLAIM},
         )
     held = {name: amount for name, amount in ledger.held(host.pk, holder_id).items() if _is_extra(name)}
     pins = _free_cpus(host, held, promise.vcpus) if promise.is_dedicated else ()
@@ -52,9 +54,10 @@ def _free_cpus(host: Host, held: Mapping[str, int], count: int) -> tuple[int, ..
     free = [number for number in host.cpus_of_their_own if f"{_CPU}{number}" not in taken]
     found = [*sorted(own), *free][:count]
     if len(found) < count:
+        cpus = "one CPU" if count == 1 else f"{count} CPUs"
         raise NoCapacity(
-            f"No host has {count} CPUs free for a dedicated machine. Choose another size, or try again later.",
-            extra={"resource": "dedicated_cpus", "requested": count},
+            f"No host has {cpus} free for a dedicated machine. Choose another size, or try again later.",
+            extra={"constraint": Constraint.CAPACITY, "resource": "dedicated_cpus", "requested": count},
         )
     return tuple(found)
 
@@ -64,5 +67,5 @@ def _refusal(refusal: ledger.Exceeded) -> NoCapacity:
     what = "its CPUs" if resource.startswith(_CPU) else resources.amount(resource, requested)
     return NoCapacity(
         f"No host has {what} left. Choose a smaller size or one of a lesser class, or try again later.",
-        extra={"resource": resource, "requested": requested},
+        extra={"constraint": Constraint.CAPACITY, "resource": resource, "requested": requested},
     )

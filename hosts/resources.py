@@ -16,7 +16,7 @@ _WORDS = {
 
 def amount(resource: str, number: int) -> str:
     """2 vCPUs."""
-    return f"{number} {_WORDS[resource]}"
+    return f"{number} vCPU" if (resource, number) == ("vcpus", 1) else f"{number} {_WORDS[resource]}"
 
 
 def short(missing: Mapping[str, int]) -> str:

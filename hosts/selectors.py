@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from hosts import metrics
@@ -43,9 +43,9 @@ def names_of_hosts() -> list[str | None]:
 
 
 def clusters(actor: Actor) -> QuerySet[Cluster]:
-    """By slug, with their hosts."""
+    """By slug, with their hosts and the fence agents of these."""
     actor.require(Permission.HOST_READ)
-    return Cluster.objects.prefetch_related("hosts")
+    return Cluster.objects.prefetch_related(Prefetch("hosts", Host.objects.select_related("fence_agent")))
 
 
 def cluster(actor: Actor, id_or_slug: object) -> Cluster:

@@ -129,7 +129,8 @@ def why_not(promise: Promise, host: Host) -> str:
         return "the host cannot hold a guest to a ceiling of CPU"
     if promise.is_dedicated and host.dedicated_cpus < promise.vcpus:
         kept = f"only {host.dedicated_cpus}" if host.dedicated_cpus else "none"
-        return f"it needs {promise.vcpus} CPUs of its own, and the host keeps {kept} for dedicated machines"
+        cpus = "one CPU" if promise.vcpus == 1 else f"{promise.vcpus} CPUs"
+        return f"it needs {cpus} of its own, and the host keeps {kept} for dedicated machines"
     if promise.has_huge_pages and host.huge_pages_mib < promise.memory_mib:
         kept = f"{host.huge_pages_mib} MiB" if host.huge_pages_mib else "none"
         return f"it needs {promise.memory_mib} MiB in huge pages, and the host has set aside {kept}"

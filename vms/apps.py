@@ -9,7 +9,7 @@ class VmsConfig(AppConfig):
         from hosts import observe, spare, suspicion
         from portal.core import health
         from portal.web import navigation
-        from vms import drift_health, metered, moves, observed, selectors, storage, usage, workflows  # noqa: F401  registers the kinds of operation
+        from vms import drift_health, metered, moves, observed, selectors, takeover, usage, workflows  # noqa: F401  registers the kinds of operation
         from vms import health as of_vms
         from vms.maintenance import drain, roll  # noqa: F401  registers theirs
         from vms.reconcile.turn import Reconciler
@@ -21,7 +21,7 @@ class VmsConfig(AppConfig):
         observe.sample_listeners.append(usage.take_sample)
         observe.round_listeners.append(Reconciler().turn)
         of_map.movers.append(moves.under_way)
-        spare.local_on = storage.local_on
+        spare.of_each = takeover.spares
         suspicion.suspected_listeners.append(failover.begin)
         suspicion.returned_listeners.append(failover.take_back)
         health.collectors["vms"] = of_vms.metrics

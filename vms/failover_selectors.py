@@ -16,9 +16,10 @@ from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms import loss, storage
+from vms import loss, takeover
 from vms.loss import Loss
 from vms.models import VM, Backup, BackupState
+from vms.takeover import Outlook
 from vms.workflows.failover import FAILOVER, UNFENCED
 
 LATELY = 20
@@ -26,14 +27,19 @@ LATELY = 20
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """A machine of such a host. `is_local`: no other host can take it over (vms.storage.elsewhere_of); `newest_backup`
-    is the id of its newest complete one."""
+    """A machine of such a host. `outlook` says where it starts; None for one that was never built whole, which starts
+    nowhere. `newest_backup` is the id of its newest complete one."""
 
     vm: VM
-    is_local: bool
+    outlook: Outlook | None
     newest_backup: UUID | None
     backup_taken_at: datetime | None
     operation: Operation | None
+
+    @property
+    def is_local(self) -> bool:
+        """No other host reaches its disks."""
+        return self.outlook is not None and self.outlook.is_local
 
 
 def machines_on(actor: Actor, host: Host) -> QuerySet[VM]:
@@ -58,10 +64,11 @@ def _with_newest_backup(rows: QuerySet[VM]) -> QuerySet[VM]:
 
 
 def stranded(vms: Sequence[VM]) -> Sequence[Stranded]:
-    """As many queries for one as for all."""
-    elsewhere, busy = storage.elsewhere_of(vms), active_on_each([vm.pk for vm in vms])
+    """As many queries for one as for all. Each is judged with all that its host takes down with it."""
+    outlooks = takeover.of_hosts({vm.host_id: vm.host for vm in vms}.values())
+    busy = active_on_each([vm.pk for vm in vms])
     return [
-        Stranded(vm, not elsewhere[vm.pk], vm.newest_backup, vm.backup_taken_at, busy.get(vm.pk))  # type: ignore[attr-defined]
+        Stranded(vm, outlooks.get(vm.pk), vm.newest_backup, vm.backup_taken_at, busy.get(vm.pk))  # type: ignore[attr-defined]
         for vm in vms
     ]
 

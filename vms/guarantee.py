@@ -12,10 +12,10 @@ from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from hosts import overcommit, service_class
-from hosts.models import Host, HostState
+from hosts.models import FenceAgent, Host, HostState
 from hosts.models.usage import MINUTE
 from hosts.overcommit import OverCommit
-from vms import promise_words, storage
+from vms import promise_words, takeover
 from vms.models import VM, Backup, BackupState, Flavor, Schedule, ScheduleKind, VmUsage
 from vms.promise_kept import Kept, Measured, verdict
 from vms.promise_words import Words
@@ -92,25 +92,38 @@ def _of_flavor(flavor: Flavor, hosts: Sequence[Host], present: Sequence[OverComm
 
 def of_vm(vm: VM, now: datetime | None = None) -> Guarantee:
     """`vm` with its host."""
-    now, promise = now or timezone.now(), vm.promise
+    now, promise, backups = now or timezone.now(), vm.promise, _backups(vm)
     return Guarantee(
         service_class=vm.service_class,
         cpu_floor=vm.cpu_floor,
         cpu_ceiling=promise.cpu_ceiling or service_class.WHOLE,
         words=promise_words.words(promise, vm.cpu_floor),
         over_commit=[overcommit.of_cluster(vm.host.cluster_id)],
-        on_host_failure=_on_host_failure(vm),
+        on_host_failure=_on_host_failure(vm, has_backup=backups.newest is not None),
         recovery_priority=vm.flavor.recovery_priority,
-        backups=_backups(vm),
+        backups=backups,
         waiting=waiting(vm, now),
     )
 
 
-def _on_host_failure(vm: VM) -> str:
-    if not storage.elsewhere_of([vm])[vm.pk]:
-        return promise_words.ON_HOST_FAILURE
-    told = promise_words.on_shared_storage(vm.host.cluster.failover, vm.flavor.recovery_priority)
+def _on_host_failure(vm: VM, has_backup: bool) -> str:
+    outlook = takeover.of_one(vm)
+    if outlook.is_local:
+        return promise_words.on_local_storage(has_backup)
+    if outlook.host is None and not outlook.is_passing:
+        return promise_words.nowhere_else(outlook.words)
+    told = promise_words.on_shared_storage(
+        vm.host.cluster.failover,
+        vm.flavor.recovery_priority,
+        is_fenced=_is_fenced(vm.host),
+        lacking=outlook.words,
+    )
     return f"{told} {promise_words.FIRMWARE_FORGETS}" if vm.firmware != "bios" else told
+
+
+def _is_fenced(host: Host) -> bool:
+    agent = FenceAgent.objects.filter(host=host).first()
+    return agent is not None and agent.works
 
 
 def _backups(vm: VM) -> Backups:

@@ -27,6 +27,7 @@ _REFUSED: Mapping[Constraint, str] = {
     Constraint.TOGETHER: "The machine's group {} is kept together on another host.",
     Constraint.APART: "The machine is kept apart from another of its group {}.",
     Constraint.CAPACITY: "It has no room: {}.",
+    Constraint.CLAIM: "It cannot keep what the machine is promised: {}.",
 }
 
 
@@ -188,7 +189,7 @@ def _target(vm: VM, host: Host, pools: Sequence[StoragePool], files: _Files, nei
     copied = _copied(files.volumes[vm.pk], reached)
     obstacles = _of_processor(vm, host)
     if reason := neighbours.why_not(vm.promise, host):
-        obstacles.append(f"It cannot keep what the machine is promised: {reason}.")
+        obstacles.append(words(Refusal(Constraint.CLAIM, reason)))
     if copied:
         obstacles += _of_storage(copied, {pool.storage_class_id for pool in neighbours.pools[host.pk]})
     if files.points[vm.pk] and any(pool.pk not in reached for pool in pools):
@@ -200,8 +201,13 @@ def _target(vm: VM, host: Host, pools: Sequence[StoragePool], files: _Files, nei
 
 def of_placement(host: Host, choice: Choice) -> list[str]:
     """Why placement passes it over, for people; nothing where it does not."""
-    refusal: Refusal | None = choice.refused.get(host.name)
-    return [_REFUSED[refusal.constraint].format(refusal.detail)] if refusal else []
+    refusal = choice.refused.get(host.name)
+    return [words(refusal)] if refusal else []
+
+
+def words(refusal: Refusal) -> str:
+    """As a sentence about that host, for administrators."""
+    return _REFUSED[refusal.constraint].format(refusal.detail)
 
 
 def _of_processor(vm: VM, host: Host) -> list[str]:

@@ -82,10 +82,7 @@ def _memory(promise: Promise) -> str:
     return "It is given out by the host's over-commit ratio of memory."
 
 
-ON_HOST_FAILURE = (
-    "Its disks lie on its host alone. While that is down the machine is off, and its newest backup can be restored on "
-    "another host."
-)
+_ON_LOCAL_STORAGE = "Its disks lie on its host alone. While that is down the machine is off"
 FIRMWARE_FORGETS = (
     "What it has written into its firmware's memory, as the order of starting, is lost too: it starts from what its "
     "disk offers by default."
@@ -94,16 +91,38 @@ _ON_SHARED_STORAGE = "Its disks lie on storage that other hosts reach too, so th
 _TURNS = {Priority.HIGH: "before others", Priority.NORMAL: "in its turn", Priority.LOW: "after all others"}
 
 
-def on_shared_storage(policy: str, priority: str) -> str:
-    """What becomes of a machine of that priority, in a cluster of that policy, when its host fails."""
-    begins = {
-        Failover.OFF: "While that is down it is off. Once an administrator has made sure that its host is off,",
-        Failover.MANUAL: "Once an administrator has confirmed that its host has failed,",
-        Failover.AUTOMATIC: "Once its host has failed and is off for certain, without anybody's asking",
-        Failover.EAGER: "When its host fails, that one is switched off for certain, and then without anybody's asking",
-    }[Failover(policy)]
+_BEGINS = {
+    Failover.OFF: "While that is down it is off. Once an administrator has made sure that its host is off,",
+    Failover.MANUAL: "Once an administrator has confirmed that its host has failed,",
+    Failover.AUTOMATIC: "Once its host has failed and is off for certain, without anybody's asking",
+    Failover.EAGER: "When its host fails, that one is switched off for certain, and then without anybody's asking",
+}
+_BY_HAND = "Once its host has failed and an administrator has confirmed that it is off,"
+
+
+def on_local_storage(has_backup: bool) -> str:
+    """What becomes of a machine whose disks no other host reaches, when its host fails."""
+    if has_backup:
+        return f"{_ON_LOCAL_STORAGE}, and its newest backup can be restored on another host."
+    return f"{_ON_LOCAL_STORAGE}, and there is no backup of it that could be restored on another host."
+
+
+def on_shared_storage(policy: str, priority: str, *, is_fenced: bool, lacking: str = "") -> str:
+    """The same of one of that priority whose disks others reach, in a cluster of that policy.
+
+    `is_fenced`: something tells that its host is off. `lacking` is what none of the others does at present.
+    """
+    by_itself = policy in (Failover.AUTOMATIC, Failover.EAGER)
+    begins = _BY_HAND if by_itself and not is_fenced else _BEGINS[Failover(policy)]
     turn = f"it starts again on another host, {_TURNS[Priority(priority)]}, as far as there is room"
-    return f"{_ON_SHARED_STORAGE} {begins} {turn}. What was only in its memory is lost."
+    at_present = f" At present none of the others {lacking}." if lacking else ""
+    return f"{_ON_SHARED_STORAGE} {begins} {turn}.{at_present} What was only in its memory is lost."
+
+
+def nowhere_else(lacking: str) -> str:
+    """The same of one that none of these takes before somebody changes something: `lacking` is what none does."""
+    why = f"But none of the others {lacking}"
+    return f"{_ON_SHARED_STORAGE} {why}, so it is off until its host is back, or an administrator has changed that."
 
 
 ON_HOST_FAILURE_OF_SIZE = (

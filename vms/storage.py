@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -36,13 +36,6 @@ def elsewhere_of(vms: Sequence[VM]) -> Mapping[UUID, frozenset[UUID]]:
         those = [reaching[id] for id in own[vm.pk]]
         found[vm.pk] = frozenset.intersection(frozenset(moved or others), others, *those) if those else frozenset()
     return found
-
-
-def local_on(host_ids: Collection[UUID]) -> Collection[UUID]:
-    """The machines on these hosts that no other host can take over."""
-    vms = list(VM.objects.unscoped("for hosts.spare").filter(host__in=host_ids).select_related("host"))
-    elsewhere = elsewhere_of(vms)
-    return {vm.pk for vm in vms if not elsewhere[vm.pk]}
 
 
 def _pools_by_machine(vms: Iterable[VM]) -> Mapping[UUID, set[UUID]]:

@@ -63,8 +63,12 @@ class SpareOut(serializers.Serializer[Any]):
     """Context: `spare`, by id of cluster."""
 
     host = serializers.CharField(help_text="The worst one to lose, or so many as room is kept for; empty where none.")
-    machines = serializers.IntegerField(help_text="On it, that other hosts can take over.")
+    machines = serializers.IntegerField(help_text="On it, with disks that other hosts reach.")
     without_room = serializers.IntegerField(help_text="Of these, those for which the others have no room.")
+    refused = serializers.IntegerField(help_text="Of these, those that none of the others takes for another reason.")
+    reasons = serializers.ListField(
+        child=serializers.CharField(), help_text="What none of the others does: has what its size asks for (gpu)."
+    )
     local = serializers.IntegerField(help_text="On it, with disks that no other host reaches.")
 
     def to_representation(self, cluster: Any) -> dict[str, Any]:
@@ -81,7 +85,7 @@ class ClusterOut(serializers.Serializer[Any]):
     failure_reserve = serializers.IntegerField()
     failover = serializers.ChoiceField(choices=Failover.values)
     failover_after = serializers.IntegerField()
-    spare = SpareOut(source="*", help_text="Whether what is on any of its hosts would fit on the others now.")
+    spare = SpareOut(source="*", help_text="Whether what is on any of its hosts would start on the others now.")
     migration_mib_s = serializers.IntegerField()
     convergence = serializers.ChoiceField(choices=Convergence.values)
     network_cidr = serializers.CharField(help_text="Each address in it is given once.")

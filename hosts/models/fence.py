@@ -35,3 +35,8 @@ class FenceAgent(models.Model):
 
     def __str__(self) -> str:
         return self.agent
+
+    @property
+    def works(self) -> bool:
+        """By its last test it can tell whether the host is off, and its word is a proof."""
+        return self.standing == Standing.RIGHT and bool(self.power) and not self.problem

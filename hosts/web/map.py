@@ -14,7 +14,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from hosts.map import Standing
-from hosts.models import Cluster, Host, HostState
+from hosts.models import Cluster, FenceAgent, Host, HostState
 from hosts.service_class import WHOLE, limits
 from hosts.spare import Spare
 from hosts.web.presenters import HEALTH_LOOKS, STATE_LOOKS
@@ -65,7 +65,8 @@ NOTHING = Amounts(0, 0, 0, 0, None, 0)
 
 @dataclass(frozen=True)
 class HostOnMap:
-    """`state` is "" for an enabled host, whose health alone tells."""
+    """`state` is "" for an enabled host, whose health alone tells. `fence_url` is where its fence agent is set, ""
+    where nothing is amiss with that."""
 
     id: UUID
     name: str
@@ -80,12 +81,14 @@ class HostOnMap:
     arriving: int
     working: int
     seen_at: datetime | None
+    fence_url: str
     bars: Sequence[Bars]
 
 
 @dataclass(frozen=True)
 class ClusterOnMap:
-    """With its policy in words; `network` and `cpu_model` are "" where nothing was chosen yet."""
+    """With its policy in words; `network` and `cpu_model` are "" where nothing was chosen yet, `unfenced` where
+    failover happens by itself for all its hosts, or for none."""
 
     id: UUID
     slug: str
@@ -96,6 +99,7 @@ class ClusterOnMap:
     ratios: str
     reserve: str
     failover: str
+    unfenced: str
     spare_words: str
     spare_look: str
     machines: int
@@ -121,6 +125,7 @@ def cluster(cluster: Cluster, standings: Mapping[UUID, Standing], spare: Spare) 
         ratios=", ".join(f"{name} {ratio:g}" for name, ratio in cluster.class_ratios.items()),
         reserve=f"the worth of {reserve} {'host' if reserve == 1 else 'hosts'}" if reserve else "nothing",
         failover=cluster.get_failover_display(),
+        unfenced=_unfenced_words(sum(map(_is_unfenced, hosts))),
         spare_words=_spare_words(spare),
         spare_look=_spare_look(spare),
         machines=sum(standings[host.pk].machines for host in hosts),
@@ -131,22 +136,40 @@ def cluster(cluster: Cluster, standings: Mapping[UUID, Standing], spare: Spare) 
     )
 
 
+def _is_unfenced(host: Host) -> bool:
+    """Its cluster fails over by itself, and nothing could tell of this host that it is off."""
+    agent: FenceAgent | None = getattr(host, "fence_agent", None)
+    return host.cluster.fails_over_by_itself and not host.has_failed and not (agent and agent.works)
+
+
+def _unfenced_words(count: int) -> str:
+    if not count:
+        return ""
+    have = "one host has" if count == 1 else f"{count} hosts have"
+    return (
+        f"{have} no fence agent that works: nothing starts elsewhere before a person confirms that such a host is off"
+    )
+
+
 def _spare_look(spare: Spare) -> str:
     """Green only where nobody would be off."""
-    return "attention" if spare.without_room or spare.local else "running"
+    return "attention" if spare.without_room or spare.refused or spare.local else "running"
 
 
 def _spare_words(spare: Spare) -> str:
     """ "" where nothing runs."""
     if not spare.host:
         return ""
-    local = f"{_machines(spare.local)} on local disks would be off" if spare.local else ""
-    if not spare.machines:
-        return f"If {spare.host} failed now, {local}."
-    room = f"the others would have room for {_machines(spare.machines)}"
+    told, taken = [], spare.machines - spare.refused
+    if taken:
+        told.append(f"the others would have room for {_machines(taken)}")
     if spare.without_room:
-        room = f"there would be no room for {spare.without_room} of {_machines(spare.machines)}"
-    return f"If {spare.host} failed now, {room}{f', and {local}' if local else ''}."
+        told = [f"there would be no room for {spare.without_room} of {_machines(taken)}"]
+    if spare.refused:
+        told.append(f"{_machines(spare.refused)} would stay off: none of the others {'; or '.join(spare.reasons)}")
+    if spare.local:
+        told.append(f"{_machines(spare.local)} on local disks would be off")
+    return f"If {spare.host} failed now, {', and '.join(told)}."
 
 
 def _machines(count: int) -> str:
@@ -168,6 +191,7 @@ def _host(host: Host, standing: Standing, amounts: Mapping[str, Amounts]) -> Hos
         arriving=standing.moves.arriving,
         working=standing.working,
         seen_at=host.seen_at,
+        fence_url=reverse("host-fence-agent", args=[host.name]) if _is_unfenced(host) else "",
         bars=_bars(amounts),
     )
 

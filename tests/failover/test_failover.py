@@ -16,7 +16,7 @@ from hosts import fencing, suspicion
 from hosts.connections import driver_for
 from hosts.driver import errors, memory
 from hosts.driver.memory import MemoryHost
-from hosts.models import Cluster, FenceAgent, Host, HostState, StoragePool
+from hosts.models import Cluster, FenceAgent, Host, HostState, Placement, StoragePool
 from hosts.observe import Reading
 from hosts.services.hosts import preflight
 from portal.core.errors import Conflict, Invalid
@@ -37,6 +37,7 @@ from vms.reconcile.turn import Reconciler
 from vms.services import failover
 from vms.services.power import change_power
 from vms.states import Action
+from vms.takeover import of_hosts
 from vms.workflows import failover as workflow
 from vms.workflows import recover
 
@@ -601,6 +602,35 @@ def test_where_room_is_scarce_priority_decides(world: World, host: MemoryHost, s
     failover.recover_waiting()
     work()
     assert len(powers(spare)) == len(world.machines)
+
+
+def test_what_no_other_host_takes_is_told_before_and_after(
+    world: World, host: MemoryHost, spare: Host, work: Work
+) -> None:
+    """Room is not what it waits for; and it is kept like any refused placement, once however often it is tried."""
+    web = world.machines["web"]
+    picky = Flavor.objects.create(slug="picky", name="P", vcpus=1, memory_mib=128, disk_gib=1, host_labels=["gpu"])
+    VM.objects.unscoped("test").filter(pk=web.pk).update(flavor=picky)
+    Host.objects.filter(pk=world.host.pk).update(labels=["gpu"])
+    lacking = "has what its size asks for (gpu)"
+    assert f"none of the others {lacking}, so it is off until" in of_vm(fresh(web)).on_host_failure
+    assert of_hosts([world.host])[web.pk].obstacles == ("spare: It lacks the labels gpu.",)
+    failover.begin(fail(world, host))
+    work()
+    failover.recover_waiting()
+    failover.recover_waiting()
+    assert fresh(web).host_id == world.host.pk
+    refusal = Placement.objects.get(holder_id=web.pk, host_name="")
+    assert (refusal.title, refusal.refused["labels"]) == ("acme/web", {"gpu": ["spare"]})
+    told = Event.objects.unscoped("test").get(kind="host.failed-over")
+    assert "wait for room" not in told.data["detail"]
+    assert one_stranded(fresh(web)).outlook.words == lacking
+    assert lacking in of_vm(fresh(web)).on_host_failure
+    Host.objects.filter(pk=spare.pk).update(labels=["gpu"])
+    assert one_stranded(fresh(web)).outlook.host == spare
+    failover.recover_waiting()
+    work()
+    assert fresh(web).host_id == spare.pk
 
 
 def test_a_failed_host_takes_nothing_and_says_why(world: World, host: MemoryHost, spare: Host, work: Work) -> None:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from hosts.models import Cluster, Host, HostState, StoragePool
+from hosts.models import Cluster, FenceAgent, Host, HostState, StoragePool
 from hosts.services.hosts import preflight
 from portal.tenancy.gate import SYSTEM
 from tests.failover.conftest import Agent
@@ -108,11 +108,16 @@ def test_the_same_number_of_queries_for_any_number(world: World, failed: Host) -
 
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_the_card_says_what_firmware_forgets(world: World, firmware: str) -> None:
-    make_host("spare")
+    make_host("spare", firmwares=["uefi"])
     StoragePool.objects.update(storage_id="one")
     VM.objects.unscoped("test").update(firmware=firmware)
     vm = VM.objects.unscoped("test").select_related("host__cluster", "flavor").get(pk=world.machines["web"].pk)
     assert ("firmware's memory" in of_vm(vm).on_host_failure) is (firmware == "uefi")
+
+
+def card_of(world: World, name: str = "web") -> str:
+    rows = VM.objects.unscoped("test").select_related("host__cluster", "flavor", "tenant")
+    return of_vm(rows.get(pk=world.machines[name].pk)).on_host_failure
 
 
 @pytest.mark.parametrize(
@@ -127,8 +132,97 @@ def test_the_card_says_what_firmware_forgets(world: World, firmware: str) -> Non
 )
 def test_the_card_is_true_of_each_machine(world: World, shared: bool, policy: str, words: str) -> None:
     make_host("spare")
+    FenceAgent.objects.create(
+        host=world.host, agent="fence_test", power="on", standing="right", tested_at=timezone.now()
+    )
     Cluster.objects.update(failover=policy)
     if shared:
         StoragePool.objects.update(storage_id="one")
-    vm = VM.objects.unscoped("test").select_related("host__cluster", "flavor").get(pk=world.machines["web"].pk)
-    assert words in of_vm(vm).on_host_failure
+    assert words in card_of(world)
+
+
+@pytest.mark.parametrize("policy", ["automatic", "eager"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        None,
+        {"power": "", "standing": "right", "problem": "It did not end within 20 s."},
+        {"power": "on", "standing": "unknown"},
+    ],
+)
+def test_nothing_starts_by_itself_where_nothing_tells_that_a_host_is_off(
+    world: World, policy: str, agent: dict[str, str] | None
+) -> None:
+    """Neither the tenant's card nor the provider's pages say so."""
+    make_host("spare")
+    StoragePool.objects.update(storage_id="one")
+    Cluster.objects.update(failover=policy)
+    if agent is not None:
+        FenceAgent.objects.create(host=world.host, agent="fence_test", **agent)
+    assert "without anybody's asking" not in card_of(world)
+    assert "an administrator has confirmed that it is off" in card_of(world)
+    form = reverse("host-fence-agent", args=["one"])
+    fencing = page(world, "admin", "host-failover", "one")
+    assert form in fencing
+    assert "cuts its power" not in fencing
+    drawn = page(world, "admin", "cluster-list")
+    assert form in drawn
+    assert "2 hosts have no fence agent that works" in drawn
+    FenceAgent.objects.all().delete()
+    for host in Host.objects.all():
+        FenceAgent.objects.create(host=host, agent="fence_test", power="on", standing="right", tested_at=timezone.now())
+    drawn = page(world, "admin", "cluster-list")
+    assert form not in drawn
+    assert "no fence agent" not in drawn
+    assert "cuts its power" in page(world, "admin", "host-failover", "one")
+
+
+def test_why_it_cannot_be_fenced_is_written_there(world: World, failed: Host) -> None:
+    assert "It has failed already." in page(world, "admin", "host-failover", "one")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"memory_mib": 0}, "At present none of the others has room for it."),
+        ({"state": "cordoned"}, "At present none of the others takes machines."),
+        ({"firmwares": []}, "none of the others has its firmware (uefi), so it is off until its host is back"),
+    ],
+)
+def test_the_card_says_what_the_others_lack(world: World, change: dict[str, Any], words: str) -> None:
+    spare = make_host("spare", firmwares=["uefi"])
+    StoragePool.objects.update(storage_id="one")
+    VM.objects.unscoped("test").update(firmware="uefi")
+    assert "none of the others" not in card_of(world)
+    Host.objects.filter(pk=spare.pk).update(**change)
+    assert words in card_of(world)
+    assert "spare" not in card_of(world)
+
+
+def test_the_card_promises_no_backup_that_is_not_there(world: World) -> None:
+    assert "there is no backup of it" in card_of(world)
+    world.backup("web")
+    assert "its newest backup can be restored" in card_of(world)
+
+
+def test_a_tenant_reads_why_no_other_host_takes_it(world: World, failed: Host) -> None:
+    """The administrator reads it of each host, and nobody is told that room is what is missing."""
+    make_host("spare")
+    StoragePool.objects.update(storage_id="one")
+    web = VM.objects.unscoped("test").filter(pk=world.machines["web"].pk)
+    web.update(service_class="dedicated", cpu_floor=100)
+    why = "can keep what it is promised: it needs one CPU of its own, and the host keeps none for dedicated machines"
+    Host.objects.update(controls={"cpu_weight": 100})
+    mine = page(world, "member", "vm-detail", "acme", world.machines["web"].pk)
+    assert f"none of them {why}." in mine
+    assert "as soon as" not in mine
+    theirs = page(world, "admin", "host-failover", "one")
+    assert f"none of the others {why}" in theirs
+    assert "spare: It cannot keep what the machine is promised" in theirs
+    assert theirs.count("can start elsewhere") == len(world.machines) - 2, "one is busy"
+
+
+def test_the_list_says_that_its_host_failed(world: World, failed: Host) -> None:
+    shown = page(world, "member", "vm-list", "acme")
+    assert "its host failed" in shown
+    assert "last known" not in shown

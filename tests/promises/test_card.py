@@ -129,7 +129,7 @@ class TestPages:
         minutes(world, 5, 15_000, 45_000)
         page = browser("viewer").get(f"/t/acme/vms/{world.machines['web'].pk}/").content.decode()
         assert "It got less than its floor" in page
-        assert "broken in" in page
+        assert "In the one hour that was measured: broken." in page
         assert "strip__cell--failed" in page
 
     def test_each_size_shows_its_own(self, world: World, browser: Browser) -> None:  # noqa: F811

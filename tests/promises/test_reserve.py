@@ -70,7 +70,8 @@ def test_dedicated_machines_have_cpus_of_their_own(world: World, able: Host) -> 
     assert pins == [(6,), (7,)]
     problem = create(world, "three", "own", status=409)
     assert problem["code"] == "no_capacity"
-    assert "CPUs free for a dedicated machine" in problem["detail"]
+    assert "No host has one CPU free for a dedicated machine" in problem["detail"]
+    assert (problem["constraint"], problem["resource"]) == ("capacity", "dedicated_cpus")
     forget_machines(VM.objects.unscoped("test").filter(name="one"))
     assert made(create(world, "three", "own")).tuned.pins == (6,)
 

@@ -9,7 +9,6 @@ import pytest
 
 from hosts.failure import Power, Signs, Verdict, is_cut_off, judge, words
 from hosts.observe import MOST_BETWEEN_SECONDS, Silence
-from hosts.spare import without_room
 
 AFTER = 120.0
 LONG, SHORT = 180.0, 60.0
@@ -99,24 +98,3 @@ class TestSilence:
         silence.failed(100)
         silence.failed(3700)
         assert silence.seconds == MOST_BETWEEN_SECONDS
-
-
-class TestSpare:
-    """A machine as (vCPUs, MiB)."""
-
-    @staticmethod
-    def homeless(machines: list[tuple[int, int]], free: list[tuple[int, int]]) -> int:
-        names = ("vcpus", "memory_mib")
-        return without_room(*([dict(zip(names, each, strict=True)) for each in those] for those in (machines, free)))
-
-    def test_all_fit(self) -> None:
-        assert self.homeless([(1, 512), (2, 1024)], [(2, 1024), (1, 512)]) == 0
-
-    def test_room_that_is_scattered_is_not_room_for_a_large_one(self) -> None:
-        assert self.homeless([(4, 4096)], [(3, 3072), (3, 3072)]) == 1
-
-    def test_either_resource_may_lack(self) -> None:
-        assert self.homeless([(4, 128), (1, 4096)], [(1, 8192)]) == 1
-
-    def test_nobody_is_left(self) -> None:
-        assert self.homeless([(1, 512)], []) == 1

@@ -19,7 +19,7 @@ from tests.world import World, make_host
 from vms.workflows.migrate import MIGRATE
 
 MAP = "/provider/clusters/"
-QUERIES = 25
+QUERIES = 28
 
 
 def fill(world: World, count: int) -> None:

@@ -42,6 +42,18 @@ class StrandedOut(serializers.Serializer[Any]):
     name = serializers.CharField(source="vm.name")
     tenant = serializers.CharField(source="vm.tenant.slug")
     local = serializers.BooleanField(source="is_local", help_text="No other host reaches its disks.")
+    starts_elsewhere = serializers.BooleanField(
+        source="outlook.host", default=False, help_text="Another host takes it, by all that placement asks."
+    )
+    constraint = serializers.CharField(
+        source="outlook.constraint", allow_null=True, default=None, help_text="Why none does; null where one does."
+    )
+    obstacles = serializers.ListField(
+        source="outlook.obstacles",
+        child=serializers.CharField(),
+        default=[],
+        help_text="The same of each host that reaches its disks.",
+    )
     newest_backup = serializers.UUIDField(allow_null=True, help_text="Its newest complete one.")
     backup_taken_at = serializers.DateTimeField(allow_null=True)
     operation = serializers.UUIDField(source="operation.pk", allow_null=True, default=None)

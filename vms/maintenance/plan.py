@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
-from hosts import resources, service_class
 from hosts.choice import Choice, Constraint, Site, choose
 from hosts.models import Host
-from vms import migration
+from vms import migration, room
 from vms.migration import Candidate, Target
 from vms.models import VM
 from vms.models.catalogue import Priority
@@ -88,11 +87,11 @@ def simulate(host: Host, candidates: Sequence[Candidate], sites: Iterable[Site],
     """One after the other, each with the room that those before it have left. `why_not` says of machines that cannot
     be moved at all why. What single pools have free is left to the moves themselves."""
     others = {site.id: site for site in sites if site.cluster_id == host.cluster_id and site.id != host.pk}
-    room = _Room(others, frozenset([host.pk]))
-    return Plan(host, tuple(_move(each, room, why_not.get(each.vm.pk, "")) for each in candidates))
+    hosts = _Hosts(others, frozenset([host.pk]))
+    return Plan(host, tuple(_move(each, hosts, why_not.get(each.vm.pk, "")) for each in candidates))
 
 
-class _Room:
+class _Hosts:
     """The hosts as they will be. `moved` says of those that have gone where they are by then."""
 
     def __init__(self, sites: dict[UUID, Site], leaving: frozenset[UUID]) -> None:
@@ -104,12 +103,12 @@ class _Room:
         self.moved[vm.pk] = host_id
 
 
-def _move(candidate: Candidate, room: _Room, why_not: str) -> Move:
+def _move(candidate: Candidate, hosts: _Hosts, why_not: str) -> Move:
     vm = candidate.vm
     if why_not:
         return Move(vm, _way(vm), obstacles=(why_not,))
-    wanted = replace(candidate.wanted, **wishes(vm.pk, candidate.bonds, room.moved, room.leaving))
-    choice = choose(wanted, room.sites.values())
+    wanted = replace(candidate.wanted, **wishes(vm.pk, candidate.bonds, hosts.moved, hosts.leaving))
+    choice = choose(wanted, hosts.sites.values())
     targets = {target.host.pk: target for target in candidate.targets}
     obstacles = {
         target.host: [*migration.of_placement(target.host, choice), *target.obstacles] for target in targets.values()
@@ -118,9 +117,9 @@ def _move(candidate: Candidate, room: _Room, why_not: str) -> Move:
     for site in choice.ranked:
         target = targets[site.id]
         claims = _claims(candidate, target.host, site)
-        lacks = _lacks(vm, claims, target.host, site)
+        lacks = room.lacks(vm.promise, claims, target.host, site)
         if not target.obstacles and not lacks:
-            room.take(vm, site.id, claims)
+            hosts.take(vm, site.id, claims)
             return Move(vm, _way(vm, target), target)
         if lacks:
             obstacles[target.host].append(f"It has no room: {lacks}.")
@@ -148,23 +147,7 @@ def _help(choice: Choice, has_others: bool, is_short: bool) -> str:
 
 
 def _claims(candidate: Candidate, host: Host, site: Site) -> dict[str, int]:
-    """All that it takes of that host: its size, what lies beside it, and what it is promised."""
-    promise = candidate.vm.promise
-    free = [number for number in host.cpus_of_their_own if f"cpu:{number}" not in site.used]
-    pins = free[: promise.vcpus] if promise.is_dedicated else []
-    claims = {**candidate.wanted.amounts, **service_class.amounts(promise, service_class.floor_on(promise, host), pins)}
+    """All that it takes of that host, with what lies beside it."""
+    claims = room.claims(candidate.vm.promise, candidate.wanted.amounts, host, site)
     claims["disk_gib"] = claims.get("disk_gib", 0) + candidate.beside.get("disk_gib", 0)
     return claims
-
-
-def _lacks(vm: VM, claims: Mapping[str, int], host: Host, site: Site) -> str:
-    """What is short there, in words; "" where nothing is."""
-    limits = {**service_class.limits(host), **site.capacity}
-    over = {
-        name: site.used.get(name, 0) + amount - (limits.get(name) or 0) for name, amount in claims.items() if amount
-    }
-    missing = {name: amount for name, amount in over.items() if amount > 0 and limits.get(name) is not None}
-    told = [resources.short(missing)] if missing else []
-    if vm.promise.is_dedicated and sum(name.startswith("cpu:") for name in claims) < vm.vcpus:
-        told.append("too few CPUs for dedicated machines")
-    return ", ".join(told)

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.urls import reverse
 
-from hosts.models import Host
+from hosts.models import FenceAgent, Host
 from portal.operations.models import Operation
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
 from vms.failover_selectors import Stranded
 from vms.loss import Loss
-from vms.models import VM
+from vms.takeover import Outlook
 
 LONGEST_NAME = 63
+MOST_OBSTACLES = 10
 
 
 @dataclass(frozen=True)
 class StrandedRow:
-    """A machine of a failed host. `restore_url` takes `restore_name` for a new machine; "" without a backup."""
+    """A machine of a failed host. `standing` and `obstacles`, one for each host that is in question, are for
+    administrators. `restore_url` takes `restore_name` for a new machine; "" without a backup."""
 
     id: UUID
     name: str
     tenant: str
     url: str
     words: str
+    standing: str
+    look: str
+    obstacles: Sequence[str]
     since: datetime | None
     is_local: bool
     operation_url: str
@@ -42,9 +48,10 @@ class StrandedRow:
 
 @dataclass(frozen=True)
 class FailoverPage:
-    """What can be done about a host, and why not. `suspicion`, `unfenced`, `operation_url` and `doing`, which is what
-    works on the host now, are "" where there is nothing to tell. Writing it off loses `lost_machines` and
-    `lost_volumes`, disks beside those; `maimed` machines stay without some of theirs."""
+    """What can be done about a host, and why not; `power` is what fencing it off comes to. `agent_url` is where its
+    agent is set, "" where it works. `suspicion`, `unfenced`, `operation_url` and `doing`, which is what works on the
+    host now, are "" where there is nothing to tell. Writing it off loses `lost_machines` and `lost_volumes`, disks
+    beside those; `maimed` machines stay without some of theirs."""
 
     name: str
     policy: str
@@ -55,6 +62,8 @@ class FailoverPage:
     failed_at: datetime | None
     agent: str
     agent_problem: str
+    agent_url: str
+    power: str
     can_fence: str
     can_confirm: str
     can_write_off: str
@@ -83,6 +92,8 @@ def page(
         failed_at=host.failed_at,
         agent=agent.agent if agent else "",
         agent_problem=agent.problem if agent else "",
+        agent_url="" if agent and agent.works else reverse("host-fence-agent", args=[host.name]),
+        power=_power_words(agent),
         can_fence=denied or over or ("" if agent else "It has no fence agent."),
         can_confirm=denied or over or answers,
         can_write_off=denied,
@@ -95,15 +106,30 @@ def page(
     )
 
 
+def _power_words(agent: FenceAgent | None) -> str:
+    """What fencing it off comes to."""
+    if agent is None:
+        return "It has no fence agent, so nothing can cut its power, and only a person can say that it is off."
+    if not agent.works:
+        return "Its fence agent did not work when it was last asked, or is not known to be right. That proves nothing."
+    return (
+        "Its fence agent cuts its power and says that it is off. Then its machines start elsewhere, as far as other "
+        "hosts reach their disks, have what they ask for, and have room."
+    )
+
+
 def row(actor: Actor, found: Stranded) -> StrandedRow:
     vm, operation = found.vm, found.operation
-    slug = vm.tenant.slug
+    slug, (standing, look) = vm.tenant.slug, _standing(found.outlook)
     return StrandedRow(
         id=vm.pk,
         name=vm.name,
         tenant=slug,
         url=reverse("vm-detail", args=[slug, vm.pk]),
-        words=_words(vm, found),
+        words=_words(found),
+        standing=standing,
+        look=look,
+        obstacles=_few(found.outlook.obstacles) if found.outlook else (),
         since=vm.host.failed_at,
         is_local=found.is_local,
         operation_url=reverse("operation-detail", args=[operation.pk]) if operation else "",
@@ -116,9 +142,33 @@ def row(actor: Actor, found: Stranded) -> StrandedRow:
     )
 
 
-def _words(vm: VM, found: Stranded) -> str:
-    if not found.is_local:
-        return "Other hosts reach its disks. It starts on one of them as soon as there is room."
+def _standing(outlook: Outlook | None) -> tuple[str, str]:
+    if outlook is None:
+        return "not built whole", "attention"
+    if outlook.host is not None:
+        return "can start elsewhere", "running"
+    if outlook.is_local:
+        return "on this host alone", "attention"
+    return f"none of the others {outlook.words}", "attention"
+
+
+def _few(obstacles: Sequence[str]) -> Sequence[str]:
+    left_out = len(obstacles) - MOST_OBSTACLES
+    return [*obstacles[:MOST_OBSTACLES], f"And {left_out} more."] if left_out > 0 else obstacles
+
+
+def _words(found: Stranded) -> str:
+    """For its tenant: names no host."""
+    outlook = found.outlook
+    if outlook is None:
+        return "It was not built whole, so no other host starts it. Delete it, or ask an administrator."
+    if outlook.host is not None:
+        return "Other hosts reach its disks. It starts on one of them in its turn."
+    if not outlook.is_local:
+        why = f"Other hosts reach its disks, but none of them {outlook.words}."
+        if outlook.is_passing:
+            return f"{why} It starts on one of them as soon as one does."
+        return f"{why} So it is off until its host is back, or an administrator has changed that."
     kept = "Its disks lie on that host alone, so it is off until the host is back."
     if found.newest_backup is None:
         return f"{kept} There is no backup of it."

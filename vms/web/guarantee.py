@@ -91,5 +91,6 @@ def _summary(found: Waiting) -> str:
         return ""
     counts = [(kept, sum(hour.kept is kept for hour in found.hours)) for kept in (Kept.BROKEN, Kept.AT_RISK)]
     bad = [f"{kept} in {number}" for kept, number in counts if number]
-    hours = "hour" if len(found.hours) == 1 else f"{len(found.hours)} hours"
-    return f"Of the last {hours} that were measured: {' and '.join(bad) if bad else 'kept in all'}."
+    if len(found.hours) == 1:
+        return f"In the one hour that was measured: {found.hours[0].kept}."
+    return f"Of the last {len(found.hours)} hours that were measured: {' and '.join(bad) if bad else 'kept in all'}."

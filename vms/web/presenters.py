@@ -284,6 +284,8 @@ def _status(vm: VM, operation: Operation | None) -> Status:
         since = operation.created_at
     elif vm.is_binned:
         word, look, since = "in the bin", "failed" if vm.error else "stopped", vm.binned_at
+    elif vm.host.has_failed:
+        word, look, since, stale = "its host failed", "failed", vm.host.failed_at, False
     return Status(word=word, look=look, since=since, seen_at=vm.host.seen_at, stale=stale)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Q
 
 from hosts import placement, reach
 from hosts.errors import translate
@@ -31,42 +31,34 @@ from portal.operations.workflow import Workflow, register
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
-from vms import claims, layers, promises, storage
+from vms import claims, layers, promises, storage, takeover
 from vms.models import VM, Power, Volume
-from vms.models.catalogue import Priority
 from vms.observed import SETTLED
 from vms.wanted import wanted_of
 from vms.workflows.repair import REPAIR, keep_the_wish, settle_claims
 
 RETURN = "host.return"
 TRIES = 3  # on so many hosts, one after the other
-_TURN = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
 logger = logging.getLogger(__name__)
 
 
-def machines_of(host: Host) -> QuerySet[VM]:
-    """Those that are to be had elsewhere: by their turn, and those that are to run first."""
-    turn = Case(
-        *(When(flavor__recovery_priority=priority, then=Value(place)) for priority, place in _TURN.items()),
-        output_field=IntegerField(),
-    )
-    off = Case(When(binned_at=None, then=Value(0)), default=Value(1), output_field=IntegerField())
-    rows = (
-        VM.objects.unscoped("recovery").filter(SETTLED, host=host).select_related("flavor", "host__cluster", "tenant")
-    )
-    return rows.annotate(turn=turn, is_off=off).order_by("is_off", "turn", "created_at", "pk")
-
-
 def movable(host: Host) -> Sequence[tuple[VM, frozenset[UUID]]]:
+    """Of `_reached` those that wait for a host, for room say, and for nothing that somebody would have to change."""
+    outlooks = takeover.of_hosts([host])
+    waiting = {id for id, outlook in outlooks.items() if outlook.host is not None or outlook.is_passing}
+    return [(vm, reaching) for vm, reaching in _reached(host) if vm.pk in waiting]
+
+
+def _reached(host: Host) -> Sequence[tuple[VM, frozenset[UUID]]]:
     """Those of which other hosts reach the disks, with these hosts. As many queries for one as for all."""
-    vms = list(machines_of(host))
+    vms = list(takeover.machines_on([host]))
     reaching = storage.elsewhere_of(vms)
     return [(vm, reaching[vm.pk]) for vm in vms if reaching[vm.pk]]
 
 
 def recover_all(host: Host) -> int:
     """Bring up elsewhere what can be, and return for how many that was begun. Others are left for a later call."""
-    return sum(_is_begun(partial(recover, vm.pk, reaching), vm) for vm, reaching in movable(host))
+    return sum(_is_begun(partial(recover, vm.pk, reaching), vm) for vm, reaching in _reached(host))
 
 
 def recover_again() -> int:
@@ -86,7 +78,10 @@ def recover_again() -> int:
 def _is_begun(begin: Callable[[], object], vm: VM) -> bool:
     try:
         begin()
-    except (Conflict, VM.DoesNotExist):  # no room for it, or something is still under way with it
+    except NoCapacity as refusal:
+        refusal.remember()
+        return False
+    except (Conflict, VM.DoesNotExist):  # something is still under way with it
         return False
     except Exception:  # it keeps no other down
         logger.exception("recovery of machine %s", vm.pk)
