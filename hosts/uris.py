@@ -50,7 +50,8 @@ def normal(uri: str) -> str:
     parts = urlsplit(uri)
     user, at, place = parts.netloc.rpartition("@")
     place = place.lower().removesuffix(f":{DEFAULT_PORTS.get(parts.scheme, '')}")
-    return parts._replace(netloc=f"{user}{at}{place}").geturl()
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{user}{at}{place}{parts.path}{query}"  # geturl leaves out the slashes of no host
 
 
 def for_peers(uri: str) -> str:

@@ -14,7 +14,8 @@ command_help() {
                        put a backup in place; with --force in place of what is there, which is kept
 ./run token USER [--tenant SLUG] [--scope SCOPE ...] [--days N]
                        print a new API token; it lasts 90 days
-./run lab N            N libvirt hosts on this machine, as hosts of the portal; lab kill N, lab start N, lab down
+./run lab N            N libvirt hosts on this machine, as hosts of the portal, which fail over; it prints how to
+                       kill, cut and start one
 ./run reset [--yes]    delete everything: machines, disks, accounts, data
 END
 }
@@ -90,7 +91,7 @@ command_token() {
 # First what lies on the hosts, then the rows that know of it. LEFT is what stays there, in words.
 wipe_database() {
     manage migrate --check >/dev/null 2>&1 || return 0
-    LEFT=$(manage wipe_hosts) || die "The hosts could not be cleaned; nothing was deleted." "./run doctor looks for the cause."
+    LEFT=$(manage wipe_hosts --lab "$LAB") || die "The hosts could not be cleaned; nothing was deleted." "./run doctor looks for the cause."
     case ${DATABASE_URL:-} in
         "") ;; # the file in the data directory goes with it
         sqlite:///*) rm -f "${DATABASE_URL#sqlite:///}" "${DATABASE_URL#sqlite:///}-journal" ;; # its log refuses deletes
@@ -99,15 +100,18 @@ wipe_database() {
 }
 
 command_reset() {
+    lab_settings
     if [ "${1:-}" != --yes ]; then
         echo "This deletes all machines, disks, images and accounts of the instance $BERTH_INSTANCE, on its hosts and in"
         echo "$BERTH_DATA; only the backups there, downloads in cache, and backups of machines in their targets stay."
+        [ ! -d "$LAB" ] || echo "The lab goes as a whole, with backups that lie in $LAB."
         read -r -p "Type reset to go on: " answer || true
         [ "${answer:-}" = reset ] || die "Nothing was changed." "Without a terminal: ./run reset --yes."
     fi
     LEFT=
     if [ -x "$PYTHON" ]; then
         "$PYTHON" deploy/supervisor.py stop
+        lab_wake
         wipe_database
     fi
     lab_forget

@@ -40,10 +40,12 @@ def add_host(
     cluster: str = DEFAULT_CLUSTER,
     labels: Sequence[str] = (),
     access: Access | None = None,
+    pool_path: str = "",
 ) -> tuple[Host, Operation]:
     """Register a host in a cluster, by slug; its preflight decides whether it will run anything.
 
     Without `access` a host that is reached over the network is shown what Berth's user has on the portal's machine.
+    `pool_path` is the directory of its default pool; "" is that of the installation.
     """
     actor.require(Permission.HOST_WRITE)
     text.no_id(text.hostname(name))
@@ -57,7 +59,7 @@ def add_host(
         cluster=_cluster(cluster),
         labels=checked(labels),
         pool_name=settings.INSTANCE,
-        pool_path=settings.POOL_PATH,
+        pool_path=pool_path or settings.POOL_PATH,
         network_name=settings.INSTANCE,
     )
     try:
@@ -204,16 +206,20 @@ def set_labels(*, actor: Actor, host: Host, labels: Sequence[str]) -> Host:
 
 
 @transaction.atomic
-def set_peer_uri(*, actor: Actor, host: Host, uri: str) -> Host:
-    """How other hosts' libvirtd reach this one's, for machines that are handed over; "" is as Berth reaches it."""
+def set_peer_uri(*, actor: Actor, host: Host, uri: str, allows_tcp: bool = False) -> Host:
+    """How other hosts' libvirtd reach this one's, for machines that are handed over; "" is as Berth reaches it.
+
+    `allows_tcp`: by qemu+tcp too, whatever the installation takes. What it is already is not refused again.
+    """
     actor.require(Permission.HOST_WRITE)
-    if uri and (refused := why_refused(uri, allows_tcp=settings.ALLOW_TCP)):
-        raise Invalid(refused, field="peer_uri")
     lock_host(host)
     before, host.peer_uri = host.peer_uri, uri
-    if before != uri:
-        host.save(update_fields=["peer_uri"])
-        log.record("host.peer-uri-changed", actor=actor, target=host, before={"uri": before}, after={"uri": uri})
+    if before == uri:
+        return host
+    if uri and (refused := why_refused(uri, allows_tcp=allows_tcp or settings.ALLOW_TCP)):
+        raise Invalid(refused, field="peer_uri")
+    host.save(update_fields=["peer_uri"])
+    log.record("host.peer-uri-changed", actor=actor, target=host, before={"uri": before}, after={"uri": uri})
     return host
 
 

@@ -66,6 +66,16 @@ def test_one_spelling_is_kept(uri: str) -> None:
     assert normal(uri) == "qemu+tls://ROOT@box.example/system"
 
 
+@pytest.mark.parametrize("uri", ["qemu:///system", "qemu:/system", "QEMU:///system"])
+def test_one_spelling_of_this_machine_is_kept(uri: str) -> None:
+    assert (why_refused(uri), normal(uri)) == ("", "qemu:///system")
+
+
+def test_a_socket_stays_as_it_is() -> None:
+    uri = "qemu+unix:///system?socket=/var/run/libvirt/libvirt-sock"
+    assert normal(uri) == uri
+
+
 def test_plain_tcp_only_where_it_is_allowed() -> None:
     assert "BERTH_ALLOW_TCP" in why_refused("qemu+tcp://host/system")
     assert why_refused("qemu+tcp://host/system", allows_tcp=True) == ""

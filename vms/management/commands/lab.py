@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
+from django.db.models import QuerySet
 
-from hosts.models import Cluster, Host, StorageClass, StoragePool, TenantCluster
+from hosts.models import Cluster, Failover, Host, StorageClass, StoragePool, TenantCluster
 from hosts.services.classes import create_class
-from hosts.services.clusters import add_cluster, remove_cluster
-from hosts.services.hosts import add_host, remove_host
+from hosts.services.clusters import SOONEST_FAILOVER, add_cluster, remove_cluster
+from hosts.services.fencing import set_agent
+from hosts.services.hosts import add_host, remove_host, set_peer_uri
 from hosts.services.pools import RegisterPool, register_pool
 from portal.core.errors import Conflict, DomainError
 from portal.operations.models import Operation
@@ -23,8 +26,10 @@ from vms.services.delete import delete_vm, purge_vm
 from vms.services.volumes import delete_volume
 
 T = TypeVar("T")
+R = TypeVar("R")
 CLUSTER = "lab"
 POOL = "lab-shared"
+AGENT = "fence_lab"
 SECONDS = 180.0
 
 
@@ -34,28 +39,42 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("what", choices=("add", "remove"))
         parser.add_argument("hosts", nargs="*", metavar="NAME=URI")
+        parser.add_argument("--peers", nargs="*", default=[], metavar="NAME=URI", help="How they reach each other.")
+        parser.add_argument("--plugs", nargs="*", default=[], metavar="NAME=PLUG", help="What fence_lab is told.")
+        parser.add_argument("--own", default="", help="The directory of their default pools; each has its own there.")
         parser.add_argument("--shared", default="", help="A directory that all of them see.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["what"] == "add":
-                self._add(dict(pair.split("=", 1) for pair in options["hosts"]), options["shared"])
+                wanted = _pairs(options["hosts"])
+                self._add(wanted, options["own"])
+                hosts = Host.objects.filter(uri__in=wanted.values())  # one of this name may be another machine
+                _connect(hosts, _pairs(options["peers"]), _pairs(options["plugs"]))
+                self._wait(_share(hosts, options["shared"]))
+                self._tell()
             else:
                 self._remove()
         except DomainError as refusal:
             raise CommandError(refusal.detail) from refusal
 
-    def _add(self, wanted: dict[str, str], shared: str) -> None:
+    def _add(self, wanted: Mapping[str, str], own: str) -> None:
         if not Cluster.objects.filter(slug=CLUSTER).exists():
-            add_cluster(actor=SYSTEM, slug=CLUSTER, name="Lab")
+            policy = {"failover": Failover.AUTOMATIC, "failover_after": SOONEST_FAILOVER}
+            add_cluster(actor=SYSTEM, slug=CLUSTER, name="Lab", **policy)
         checks = []
         for name, uri in wanted.items():
             if not Host.objects.filter(name=name).exists():
-                checks.append(add_host(actor=SYSTEM, name=name, uri=uri, cluster=CLUSTER)[1])
+                checks.append(add_host(actor=SYSTEM, name=name, uri=uri, cluster=CLUSTER, pool_path=own)[1])
         self._wait(checks)
-        self._wait(_share(Host.objects.filter(name__in=wanted), shared))
-        for host in Host.objects.filter(name__in=wanted):
-            self.stdout.write(f"{host.name}: {host.health}, {host.cpus} CPUs, {host.memory_mib} MiB")
+
+    def _tell(self) -> None:
+        cluster = Cluster.objects.get(slug=CLUSTER)
+        for host in cluster.hosts.all():
+            address = urlsplit(host.peer_uri).hostname or "no address"
+            self.stdout.write(f"{host.name}: {host.health}, {address}, {host.cpus} CPUs, {host.memory_mib} MiB")
+        policy = f"{cluster.get_failover_display()} (after {cluster.failover_after} s of silence)"
+        self.stdout.write(f"When a host fails: {policy}. Provider, Clusters, {cluster.name} changes that.")
 
     def _remove(self) -> None:
         hosts = list(Host.objects.filter(cluster__slug=CLUSTER))
@@ -64,12 +83,7 @@ class Command(BaseCommand):
         self._wait([_patiently(_end, vm) for vm in machines.select_related("tenant", "host", "image", "flavor")])
         volumes = Volume.objects.unscoped("lab").filter(layer__pool__host__in=hosts)
         self._wait([_patiently(_delete, volume) for volume in volumes])
-        with transaction.atomic():
-            for host in hosts:
-                remove_host(actor=SYSTEM, host=host)
-            TenantCluster.objects.filter(cluster__slug=CLUSTER).delete()
-            if (cluster := Cluster.objects.filter(slug=CLUSTER).first()) is not None:
-                remove_cluster(actor=SYSTEM, cluster=cluster)
+        _patiently(_let_go, hosts)
         self.stdout.write(f"No hosts of the portal any more: {', '.join(host.name for host in hosts) or 'none'}.")
 
     def _wait(self, operations: list[Operation]) -> None:
@@ -81,6 +95,18 @@ class Command(BaseCommand):
             if operation.state != State.SUCCEEDED:
                 words = (operation.error or {}).get("detail", "It is still under way.")
                 self.stderr.write(f"{operation.title}: {words}")
+
+
+def _pairs(given: Iterable[str]) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in given)
+
+
+def _connect(hosts: QuerySet[Host], peers: Mapping[str, str], plugs: Mapping[str, str]) -> None:
+    """What an administrator has set otherwise stays."""
+    for host in hosts.filter(name__in=peers, peer_uri=""):
+        set_peer_uri(actor=SYSTEM, host=host, uri=peers[host.name], allows_tcp=True)
+    for host in hosts.filter(name__in=plugs, fence_agent=None):
+        set_agent(actor=SYSTEM, host=host, agent=AGENT, options={"plug": plugs[host.name]})
 
 
 def _share(hosts: Iterable[Host], path: str) -> list[Operation]:
@@ -96,7 +122,16 @@ def _share(hosts: Iterable[Host], path: str) -> list[Operation]:
     return [register_pool(actor=SYSTEM, host=host, request=wanted)[1] for host in ready]
 
 
-def _patiently(ask: Callable[[T], Operation], target: T) -> Operation:
+@transaction.atomic
+def _let_go(hosts: Iterable[Host]) -> None:
+    for host in hosts:
+        remove_host(actor=SYSTEM, host=host)
+    TenantCluster.objects.filter(cluster__slug=CLUSTER).delete()
+    if (cluster := Cluster.objects.filter(slug=CLUSTER).first()) is not None:
+        remove_cluster(actor=SYSTEM, cluster=cluster)
+
+
+def _patiently(ask: Callable[[T], R], target: T) -> R:
     """What is under way on it may end first."""
     until = time.monotonic() + SECONDS
     while True:

@@ -1,20 +1,24 @@
 """For `./run reset`: remove from all hosts what belongs to this installation, and nothing else.
 
-Backups stay in their targets; only the hosts' pools for these go.
+Backups stay in their targets; only the hosts' pools for these go. `--lab` names the directory of a lab, which goes
+as a whole afterwards: of what lies there nothing is said to stay.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hosts.connections import driver_for
 from hosts.driver.base import Driver
-from hosts.driver.errors import DriverError
+from hosts.driver.errors import DriverError, NotFound
 from hosts.driver.types import DomainFacts, PoolContents
 from hosts.models import BackupTarget, Host
 from hosts.reach import TOKEN
@@ -28,10 +32,15 @@ from vms.models import VM, Image, Layer, Snapshot
 class Command(BaseCommand):
     help = "Delete machines, volumes, pools and network of this installation from its hosts, and print what stays."
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--lab", default="", metavar="DIRECTORY", help="It is deleted afterwards, with its hosts.")
+
     def handle(self, *args: Any, **options: Any) -> None:
+        self.lab = options["lab"]
         logging.getLogger("hosts.connections").setLevel(logging.WARNING)  # whoever asked for it reads along
         failures: dict[str, str] = {}
-        for work in (_wipe, self._close):  # what lies in a pool that hosts share is gone before any looks what stays
+        self.left: dict[UUID, Left] = {}
+        for work in (_wipe, self._look, self._close):  # a pool that hosts share is wiped before any looks what stays
             for host in Host.objects.all():
                 try:
                     if host.name not in failures:
@@ -41,8 +50,13 @@ class Command(BaseCommand):
         if failures:
             raise CommandError("; ".join(f"{name}: {words}" for name, words in failures.items()))
 
+    def _look(self, host: Host) -> None:
+        self.left[host.pk] = _what_stays(host)
+
     def _close(self, host: Host) -> None:
-        self._tell(host, _close(host))
+        left = self.left[host.pk]
+        _close(host, left)
+        self._tell(host, _without_lab(host, left, self.lab) if self.lab else left)
 
     def _tell(self, host: Host, left: Left) -> None:
         for words in left.unknown:
@@ -67,6 +81,14 @@ class Left:
     targets: list[BackupTarget]
 
 
+def _without_lab(host: Host, left: Left, lab: str) -> Left:
+    """What is left once the directory of the lab is gone, with the hosts that live in it."""
+    is_its_host = f"={lab}/" in host.uri  # its socket
+    going = [lab, "/var/lib/libvirt"] if is_its_host else [lab]  # such a host has a place of its own there
+    targets = [each for each in left.targets if not any(PurePosixPath(each.path).is_relative_to(it) for it in going)]
+    return Left([], [], False, targets) if is_its_host else replace(left, targets=targets)
+
+
 def _wipe(host: Host) -> None:
     driver, pools = driver_for(host), _pools_of(host)
     for machine_id in set(Claim.objects.filter(account_id=host.pk).values_list("holder_id", flat=True)):
@@ -82,11 +104,10 @@ def _pools_of(host: Host) -> list[str]:
     return [pool.name for pool in host.storage_pools.all()]
 
 
-def _close(host: Host) -> Left:
+def _close(host: Host, left: Left) -> None:
     """Pools and network go, where nothing is left. Another installation may have the same pool, and then it has the
     network of that name as well."""
     driver, pools = driver_for(host), _pools_of(host)
-    left = _what_stays(driver, host, pools)
     there = {pool.name for pool in driver.facts().pools if pool.active}
     for pool in set(pools) - set(left.pools):
         if pool in there:
@@ -97,7 +118,6 @@ def _close(host: Host) -> Left:
     for target in left.targets:
         driver.delete_pool(target.pool_name)
     driver.close()
-    return left
 
 
 def _remove(driver: Driver, machine_id: Any) -> None:
@@ -119,12 +139,18 @@ def _wipe_volumes(driver: Driver, host: Host) -> None:
     """Disks before the images that they stand on; an image on which somebody else's disk stands stays as well."""
     for point in Snapshot.objects.unscoped("reset").select_related("memory_pool"):
         if point.memory_pool and point.memory_pool.host_id == host.pk:
-            driver.delete_volume(point.memory_pool.name, point.memory_volume)
+            _delete(driver, point.memory_pool.name, point.memory_volume)
     for layer in Layer.objects.filter(pool__host=host).select_related("pool"):
         driver.end_copy(layer.pk)
-        driver.delete_volume(layer.pool.name, layer.file_name)
+        _delete(driver, layer.pool.name, layer.file_name)
     for vm in VM.objects.unscoped("reset").filter(host=host):
-        driver.delete_volume(host.pool_name, vm.seed_volume)
+        _delete(driver, host.pool_name, vm.seed_volume)
+
+
+def _delete(driver: Driver, pool: str, volume: str) -> None:
+    """No effect where the pool is gone: a reset before this one may have ended half-way."""
+    with suppress(NotFound):
+        driver.delete_volume(pool, volume)
 
 
 def _wipe_disks(driver: Driver, host: Host, pools: Iterable[str], disks: set[tuple[str, str]]) -> None:
@@ -143,7 +169,8 @@ def _wipe_disks(driver: Driver, host: Host, pools: Iterable[str], disks: set[tup
             wanted |= {backing for name in removable if (backing := there[name]) and names.is_ours(backing)}
 
 
-def _what_stays(driver: Driver, host: Host, pools: Sequence[str]) -> Left:
+def _what_stays(host: Host) -> Left:
+    driver, pools = driver_for(host), _pools_of(host)
     found = driver.inventory(pools, host.network_name)
     guests = [f"domain {each.name} ({each.power})" for each in found.domains if is_ours(each, pools)]
     volumes = {pool: _names_in(found.pools[pool]) for pool in pools}
