@@ -604,6 +604,18 @@ def test_where_room_is_scarce_priority_decides(world: World, host: MemoryHost, s
     assert len(powers(spare)) == len(world.machines)
 
 
+def test_a_cordoned_host_is_no_lack_of_room(world: World, host: MemoryHost, spare: Host, work: Work) -> None:
+    Host.objects.filter(pk=spare.pk).update(state=HostState.CORDONED)
+    failover.begin(fail(world, host))
+    work()
+    told = Event.objects.unscoped("test").get(kind="host.failed-over")
+    assert "wait for room" not in told.data["detail"]
+    Host.objects.filter(pk=spare.pk).update(state=HostState.ENABLED)
+    failover.recover_waiting()
+    work()
+    assert len(powers(spare)) == len(world.machines)
+
+
 def test_what_no_other_host_takes_is_told_before_and_after(
     world: World, host: MemoryHost, spare: Host, work: Work
 ) -> None:

@@ -20,6 +20,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from hosts import placement, reach
+from hosts.choice import Constraint
 from hosts.errors import translate
 from hosts.models import Host, HostState
 from hosts.placement import NoCapacity
@@ -43,9 +44,9 @@ logger = logging.getLogger(__name__)
 
 
 def movable(host: Host) -> Sequence[tuple[VM, frozenset[UUID]]]:
-    """Of `_reached` those that wait for a host, for room say, and for nothing that somebody would have to change."""
+    """Of `_reached` those that another host takes, or would if it had room: none that waits for anything else."""
     outlooks = takeover.of_hosts([host])
-    waiting = {id for id, outlook in outlooks.items() if outlook.host is not None or outlook.is_passing}
+    waiting = {id for id, each in outlooks.items() if each.host is not None or each.constraint is Constraint.CAPACITY}
     return [(vm, reaching) for vm, reaching in _reached(host) if vm.pk in waiting]
 
 
