@@ -56,7 +56,16 @@ def test_it_is_set_changed_extended_and_removed(world: World, call: Api) -> None
 
 @pytest.mark.parametrize(
     "wrong",
-    [in_days(0.5), in_days(-1), in_days(4000), "tomorrow", "2026-13-01T00:00:00Z", "9999-12-31T23:59:59Z", 5, True],
+    [
+        pytest.param(in_days(0.5), id="too-soon"),
+        pytest.param(in_days(-1), id="over"),
+        pytest.param(in_days(4000), id="too-late"),
+        "tomorrow",
+        "2026-13-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        5,
+        True,
+    ],
 )
 def test_nonsense(world: World, call: Api, wrong: object) -> None:
     world.leased("web")
