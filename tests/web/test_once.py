@@ -33,11 +33,13 @@ FORM = re.compile(r"<form\b[^>]*method=\"post\".*?</form>", re.DOTALL | re.IGNOR
 # They do nothing twice: what allauth's views do is done by then, and an invitation is taken once.
 WITHOUT_KEY = ("login.html", "logout.html", "password_change.html", "base.html", "invitation.html")
 OF_ALLAUTH = ("account", "mfa", "socialaccount", "usersessions")
+# Anew for each connection, and for each change of a form; plans act not at all.
+ASKED_BY_SCRIPTS = ("vm-console-ticket", "vm-create-plan", "vm-plan")
 POSTS = [
     pytest.param(name, post, id=f"{name} {post}".strip())
     for name, page in PAGES.items()
     for post in page.posts
-    if name != "vm-console-ticket"  # asked for by a script, anew for each connection
+    if name not in ASKED_BY_SCRIPTS
 ]
 KEY = re.compile(rf'name="{FIELD}" value="([^"]+)"')
 
