@@ -134,6 +134,8 @@ def _action(name: str, machine: str, body: Callable[[World], dict[str, Any]] = _
 
 # The pieces of an upload: bytes as they are, told apart by their offset; the log tells when all of them are there.
 PIECES = ("api/v1/uploads/<uuid:id>", "PATCH")
+# It changes nothing of what it is about; the log tells when one is applied.
+PLANS = ("api/v1/plans", "POST")
 ROUTES: dict[str, Route] = {
     # -- machines
     "api/v1/vms": Route(

@@ -59,7 +59,7 @@ def test_the_host_knows_what_it_can_hold_guests_to(stack: Stack) -> None:
 
 def test_what_this_host_cannot_is_refused_and_not_tried(stack: Stack) -> None:
     for slug, more, words in (
-        ("own", {"service_class": "dedicated"}, "CPUs of its own"),
+        ("own", {"service_class": "dedicated"}, "one CPU of its own"),
         ("huge", {"service_class": "guaranteed", "has_huge_pages": True}, "huge pages"),
     ):
         body = {"slug": slug, "name": slug, "vcpus": 1, "memory_mib": 128, "disk_gib": 1, **more}
