@@ -76,5 +76,5 @@ def test_a_schedule(sign_in: SignIn, stack: Stack) -> None:
     row.get_by_role("button", name="Pause").click()
     expect(page.locator(".table .status", has_text="paused")).to_be_visible()
     page.get_by_role("button", name="Remove").click()
-    expect(page.get_by_text("Nothing is made by the clock yet")).to_be_visible()
+    expect(page.get_by_text("Nothing is done by the clock yet")).to_be_visible()
     stack.delete(vm)

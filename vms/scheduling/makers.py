@@ -51,5 +51,5 @@ def maker_of(kind: str) -> Maker:
 
 
 def kinds() -> list[ScheduleKind]:
-    """Those that can be chosen."""
-    return sorted(_makers)
+    """Those that can be chosen, the most usual first."""
+    return [kind for kind in ScheduleKind if kind in _makers]
