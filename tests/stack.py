@@ -131,10 +131,11 @@ class Stack:
         shutil.copyfile(self.tiny, self.data / "images" / "tiny.qcow2")
         self.start_part("redis")
         wait_until((self.data / "redis.sock").exists, 10, "redis")
-        if self.database_url:
+        database = self.data / "berth.sqlite3"
+        if self.database_url or database.exists():  # one that was restored, or is older
             self.manage("migrate", "-v0")
         else:
-            (self.data / "berth.sqlite3").write_bytes(migrated())
+            database.write_bytes(migrated())
         shutil.copytree(collected(), self.data / "static", dirs_exist_ok=True)
         self.manage("seed")
         for part in PARTS:
