@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.stack import ROOT
 
 
 def _program(name: str) -> str:
@@ -38,3 +41,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         subprocess.run([*as_user, _program("pg_ctl"), "-D", data, "-m", "immediate", "stop"], check=False)
         shutil.rmtree(base, ignore_errors=True)
+
+
+def race(code: str, data: Path, database_url: str) -> None:
+    """Run it in a process of its own, whose threads have connections of their own; "all well" is its last word."""
+    environment = {**os.environ, "DATABASE_URL": database_url, "BERTH_DATA": str(data)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip().endswith("all well")

@@ -3,15 +3,11 @@ only one passes."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.postgres import postgres  # noqa: F401  the fixture
-from tests.stack import ROOT
+from tests.postgres import postgres, race  # noqa: F401  the fixture
 
 pytestmark = pytest.mark.timeout(300)
 RACE = """
@@ -99,7 +95,4 @@ print("all well")
 
 
 def test_of_two_only_one_passes(tmp_path: Path, postgres: str) -> None:  # noqa: F811
-    environment = {**os.environ, "DATABASE_URL": postgres, "BERTH_DATA": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", RACE], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip().endswith("all well")
+    race(RACE, tmp_path, postgres)
