@@ -26,6 +26,8 @@ def cloud(tiny_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with cloud_of(NAMES, tmp_path_factory.mktemp("failover"), tiny_image) as cloud:
         for name in NAMES:
             set_agent(cloud, name)
+        for name in NAMES:
+            wait_until(lambda name=name: is_trusted(cloud, name), PATIENCE, f"the word of {name}'s agent to be a proof")
         yield cloud
 
 
@@ -33,6 +35,12 @@ def set_agent(cloud: Cloud, name: str, lab_id: str = "") -> None:
     host = cloud.hosts[name]
     options = {"plug": f"{lab_id or host.lab.id}/{host.number}"}
     cloud.set("PUT", f"/hosts/{name}/fence-agent", {"agent": "fence_lab", "options": options})
+
+
+def is_trusted(cloud: Cloud, name: str) -> bool:
+    """Only from then on is a host that its agent finds off taken for failed."""
+    agent = cloud.stack.get(f"/hosts/{name}/fence-agent", user="admin")
+    return agent["power"] == "on" and not agent["problem"]
 
 
 def bring_back(cloud: Cloud, name: str) -> None:
@@ -65,6 +73,7 @@ def busiest(cloud: Cloud, machines: list[str]) -> str:
 def test_each_machine_runs_once_elsewhere(cloud: Cloud, machines: list[str], turn: int) -> None:
     set_policy(cloud, "automatic")
     lost = busiest(cloud, machines)
+    wait_until(lambda: is_trusted(cloud, lost), PATIENCE, f"the word of {lost}'s agent to be a proof")
     there = [vm_id for vm_id in machines if cloud.host_of(vm_id) == lost]
     cloud.hosts[lost].kill()
     left = set(cloud.hosts) - {lost}
@@ -100,13 +109,13 @@ def test_without_proof_nothing_starts_until_somebody_vouches(cloud: Cloud, machi
     assert [len(cloud.runs_on(vm_id, left)) for vm_id in there] == [1] * len(there)
     bring_back(cloud, lost)
     assert not set(there) & cloud.view(lost).domains()
+    set_agent(cloud, lost)
 
 
 def test_a_daemon_that_hangs_is_no_failed_host(cloud: Cloud, machines: list[str]) -> None:
     """Its agent says that it is on, and it has no address to ask: so nothing is done, and that is said."""
     set_policy(cloud, "automatic")
     name = busiest(cloud, machines)
-    set_agent(cloud, name)
     there = [vm_id for vm_id in machines if cloud.host_of(vm_id) == name]
     pid = cloud.hosts[name].libvirtd_pid
     os.kill(pid, 19)
