@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -34,22 +34,29 @@ def pytest_configure(config: pytest.Config) -> None:
         _redis.use()
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Folder by folder, so that a portal of one folder's own is stopped before the next one's is started.
 
     The longest come first: where several processes share the tests, file by file, none is left alone with one of them.
+    Tests there share hosts and machines, and run as they are written, so that a failure comes again; the others are
+    shuffled.
     """
+    written = {item: number for number, item in enumerate(items)}
+    yield
     for mark in ("faults", "soak"):
         if not config.getoption(f"--{mark}"):
             items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     folders = list(dict.fromkeys(item.path.parent for item in items))
-    items.sort(key=lambda item: (_place(item), folders.index(item.path.parent)))
+    items.sort(key=lambda item: (_place(item), folders.index(item.path.parent), written[item] if _is_long(item) else 0))
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.path.parent.name in LONG
 
 
 def _place(item: pytest.Item) -> int:
-    folder = item.path.parent.name
-    return LONG.index(folder) if folder in LONG else len(LONG)
+    return LONG.index(item.path.parent.name) if _is_long(item) else len(LONG)
 
 
 @pytest.hookimpl(trylast=True)
