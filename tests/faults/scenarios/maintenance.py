@@ -32,7 +32,9 @@ class Drain(Migrate):
         wait_until(lambda: not any(self._is_busy(vm_id) for vm_id in self.vm_ids), 90, "the end of the moves")
         there = [vm_id for vm_id in self.vm_ids if vm_id in self.bench.second.domains()]
         for vm_id, state in zip(self.vm_ids, ("running", "shut off"), strict=True):
-            assert self.bench.state(vm_id) == state
+            assert self.bench.state(vm_id) == state, (
+                f"{self.bench.state(vm_id)} on {'second' if vm_id in there else 'local'}"
+            )
             host = self.stack.get(f"/vms/{vm_id}", user="admin")["host"]
             assert host == ("second" if vm_id in there else "local")
         state = self.state_of("second")
