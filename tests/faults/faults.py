@@ -194,7 +194,7 @@ def fill_pool(bench: Bench, scenario: Scenario, step: str) -> Operation:
         bench.release()
         wait_until_waiting(bench, operation, scenario.seconds + 30)
     finally:
-        bench.filler.unlink()
+        bench.empty_pool()
     return operation
 
 
