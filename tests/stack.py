@@ -42,14 +42,18 @@ services.set_member(actor=SYSTEM, tenant=tenant, username="{username}", role="{r
 """
 
 
-def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first truthy answer of `check`; AssertionError naming `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
+def wait_until(check: Callable[[], Any], seconds: float, what: str, logs: Callable[[], str] = str) -> Any:
+    """The first truthy answer of `check`; AssertionError naming `what`, with the logs of then, when none is in time.
+
+    Asked less and less often: many a check starts a process, and what is waited for needs the processor.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.05
     while time.monotonic() < deadline:
         if answer := check():
             return answer
-        time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(pause)
+        pause = min(1.2 * pause, 0.3)
+    raise AssertionError(f"not within {seconds} s: {what}\n{logs()}")
 
 
 def free_port() -> int:
@@ -140,7 +144,7 @@ class Stack:
         self.manage("seed")
         for part in PARTS:
             self.start_part(part)
-        wait_until(self.is_ready, 300, f"readyz of the portal\n{self.logs()}")
+        wait_until(self.is_ready, 300, "readyz of the portal", self.logs)
         died = [name for name, process in self.parts.items() if process.poll() is not None]
         assert not died, f"{died} ended at once\n{self.logs()}"
 
@@ -291,7 +295,7 @@ class Stack:
             now = self.get(f"/operations/{operation['id']}?wait=10", **options)
             return now if now["status"] in ("succeeded", "failed", "cancelled") else None
 
-        return dict(wait_until(ended, seconds, f"the end of {operation['kind']}\n{self.logs()}"))
+        return dict(wait_until(ended, seconds, f"the end of {operation['kind']}", self.logs))
 
     def succeeded(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         """A call whose operation must succeed: the body of its acceptance."""

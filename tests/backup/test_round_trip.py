@@ -61,7 +61,7 @@ def half_created(stack: Stack) -> dict[str, Any]:
     stack.start_part("worker", BERTH_TEST_HOLD="during:disk")
     body = {"name": "midway", "image": "tiny", "flavor": "nano", "tenant": "demo"}
     accepted = stack.accepted("POST", "/vms", body)
-    wait_until(stack.held.exists, 60, f"the worker to come to the step\n{stack.logs()}")
+    wait_until(stack.held.exists, 60, "the worker to come to the step", stack.logs)
     return accepted
 
 
@@ -114,7 +114,7 @@ def test_what_was_there_is_there_again(
             now = wait_until(lambda vm=vm: running_vm(new, vm), 60, "both machines run")
             assert now["addresses"]
         assert new.api("GET", f"/vms/{later['id']}").status_code == 404
-        wait_until(lambda: drift(new, later), 90, f"what was made since to be shown\n{new.logs()}")
+        wait_until(lambda: drift(new, later), 90, "what was made since to be shown", new.logs)
         new.delete(kept)
         new.delete(midway["vm"])
         assert host_still_has(host.uri, later)

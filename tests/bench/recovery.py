@@ -65,7 +65,7 @@ def recovery(stack: Stack, and_then: Callable[[Stack, str], None]) -> float:
     stack.order(f"before:{STEP}")
     body = {"name": f"b-{secrets.token_hex(4)}", "image": "tiny", "flavor": "nano", "tenant": "demo"}
     accepted = stack.accepted("POST", "/vms", body)
-    wait_until(stack.held.exists, 60, f"the worker at the step\n{stack.logs()}")
+    wait_until(stack.held.exists, 60, "the worker at the step", stack.logs)
     part = part_of(stack, int(begun(trace)[0]))
     killed_at = time.monotonic()
     stack.kill(part)

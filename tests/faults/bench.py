@@ -54,7 +54,7 @@ class Bench:
         os.killpg(self.stack.parts["worker"].pid, number)
 
     def wait_until_held(self, seconds: float = 60) -> None:
-        wait_until(self.stack.held.exists, seconds, f"a worker at the ordered point\n{self.stack.logs()}")
+        wait_until(self.stack.held.exists, seconds, "a worker at the ordered point", self.stack.logs)
 
     def release(self) -> None:
         self.stack.held.unlink(missing_ok=True)
@@ -66,7 +66,7 @@ class Bench:
 
     def start_web(self) -> None:
         self.stack.start_part("web")
-        wait_until(self.stack.is_ready, 60, f"readyz of the portal\n{self.stack.logs()}")
+        wait_until(self.stack.is_ready, 60, "readyz of the portal", self.stack.logs)
 
     # -- libvirtd ------------------------------------------------------------------------------------------------
 

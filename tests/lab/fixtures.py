@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,15 +61,15 @@ class LabHost:
     lab: Lab
     number: int
 
-    @property
+    @cached_property
     def uri(self) -> str:
         return self.lab.run("sock", str(self.number))
 
-    @property
+    @cached_property
     def tcp_uri(self) -> str:
         return self.lab.run("uri", str(self.number))
 
-    @property
+    @cached_property
     def netns(self) -> str:
         """For `ip netns exec`: the host's own network, with its bridges and guests."""
         return self.lab.run("netns", str(self.number))

@@ -50,8 +50,7 @@ class Cloud:
 
     def runs_on(self, vm_id: str, among: Iterable[str] | None = None) -> list[str]:
         """By the hosts' own word."""
-        found = [name for name in among or self.hosts if vm_id in self.view(name).domains()]
-        return [name for name in found if self.view(name).state(vm_id) == "running"]
+        return [name for name in among or self.hosts if vm_id in self.view(name).running()]
 
     def host_of(self, vm_id: str) -> str:
         (name,) = self.runs_on(vm_id)

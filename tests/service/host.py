@@ -37,6 +37,9 @@ class Host:
     def domains(self) -> set[str]:
         return set(self.virsh("list", "--all", "--uuid").split())
 
+    def running(self) -> set[str]:
+        return set(self.virsh("list", "--state-running", "--uuid").split())
+
     def copiers(self) -> list[str]:
         """The domains that copy disks at the moment."""
         return [name for name in self.virsh("list", "--all", "--name").split() if name.startswith("berth-copy-")]

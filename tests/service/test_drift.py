@@ -34,7 +34,7 @@ def card(stack: Stack, kind: str, object: str) -> dict[str, Any]:
     def found() -> dict[str, Any] | None:
         return next((each for each in cards(stack) if (each["kind"], each["object"]) == (kind, object)), None)
 
-    return dict(wait_until(found, SEEN_SECONDS, f"{kind} of {object}\n{stack.logs()}"))
+    return dict(wait_until(found, SEEN_SECONDS, f"{kind} of {object}", stack.logs))
 
 
 def resolve(stack: Stack, drift: dict[str, Any], action: str) -> None:
@@ -149,7 +149,7 @@ def test_after_a_power_loss_machines_come_back_as_their_owners_want_them(
     def is_back() -> bool:
         return vm_of(stack, runs)["status"] == "running" and host.state(runs["id"]) == "running"
 
-    wait_until(is_back, 120, f"the machine to be back\n{stack.logs()}")
+    wait_until(is_back, 120, "the machine to be back", stack.logs)
     assert host.state(rests["id"]) == "shut off"
     assert cards(stack) == []
     operations = stack.get(f"/operations?target={runs['id']}")["results"]
@@ -174,7 +174,7 @@ def test_a_guest_that_powers_itself_off_is_obeyed(stack: Stack, host: Host) -> N
         events = stack.get(f"/events?target={vm['id']}")["results"]
         return any(each["kind"] == "vm.powered-off-inside" for each in events)
 
-    wait_until(is_told, 60 + SEEN_SECONDS, f"the wish to follow\n{stack.logs()}")
+    wait_until(is_told, 60 + SEEN_SECONDS, "the wish to follow", stack.logs)
     assert host.state(vm["id"]) == "shut off"
     assert cards(stack) == []
     stack.delete(vm)

@@ -45,7 +45,7 @@ def is_trusted(cloud: Cloud, name: str) -> bool:
 
 def bring_back(cloud: Cloud, name: str) -> None:
     cloud.hosts[name].start()
-    wait_until(lambda: is_back(cloud, name), PATIENCE, f"{name} to be cleared\n{cloud.stack.logs()}")
+    wait_until(lambda: is_back(cloud, name), PATIENCE, f"{name} to be cleared", cloud.stack.logs)
     cloud.uncordon(name)
 
 
@@ -78,7 +78,7 @@ def test_each_machine_runs_once_elsewhere(cloud: Cloud, machines: list[str], tur
     cloud.hosts[lost].kill()
     left = set(cloud.hosts) - {lost}
     for vm_id in machines:
-        wait_until(lambda vm_id=vm_id: cloud.runs_on(vm_id, left), PATIENCE, f"{vm_id} elsewhere\n{cloud.stack.logs()}")
+        wait_until(lambda vm_id=vm_id: cloud.runs_on(vm_id, left), PATIENCE, f"{vm_id} elsewhere", cloud.stack.logs)
         assert len(cloud.runs_on(vm_id, left)) == 1
     assert cloud.facts(lost)["state"] == "failed"
     for vm_id in there:

@@ -35,7 +35,7 @@ def test_a_create_waits_for_its_host_and_then_succeeds(stack: Stack, lab_host: L
         def waits() -> str:
             return str(stack.get(f"/operations/{accepted['operation']['id']}")["waiting_for"])
 
-        assert "host" in wait_until(waits, 40, f"words about what it waits for\n{stack.logs()}")
+        assert "host" in wait_until(waits, 40, "words about what it waits for", stack.logs)
         for path in ("/healthz", "/accounts/login/"):
             assert requests.get(stack.url + path, timeout=5).status_code == 200
         assert stack.get(f"/vms/{accepted['vm']['id']}")["status"] == "building"

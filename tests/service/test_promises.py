@@ -89,7 +89,7 @@ def test_weights_and_waiting(stack: Stack, host: Host, pair: dict[str, dict[str,
         found = stack.get(f"/vms/{light['id']}/guarantee")
         return dict(found) if found["waiting"]["kept"] in ("at risk", "broken") else None
 
-    card = wait_until(told, 240, f"the card to turn\n{stack.logs()}")
+    card = wait_until(told, 240, "the card to turn", stack.logs)
     assert (card["service_class"], card["cpu_floor"]) == ("burstable", 25)
     print({"kept": card["waiting"]["kept"], "waited_percent": card["waiting"]["waited_percent"]})
     assert card["waiting"]["waited_percent"] > 50

@@ -93,7 +93,7 @@ class Recover(OfSecondHost):
             rows = self.stack.get(f"/operations?target={self.vm_id}", user="admin")["results"]
             return next((row for row in rows if row["kind"] == self.kind), None)
 
-        return dict(wait_until(begun, 60, f"a recovery of the machine\n{self.stack.logs()}"))
+        return dict(wait_until(begun, 60, "a recovery of the machine", self.stack.logs))
 
 
 class Return(OfSecondHost):
