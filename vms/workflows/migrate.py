@@ -373,7 +373,7 @@ MIGRATE = register(
         permission=Permission.HOST_WRITE,
         steps=(
             Step("prepare", "Preparing the other host", prepare, undo=clear_there),
-            Step("move", "Moving it", go, undo=turn_back, weight=8),
+            Step("move", "Moving it", go, undo=turn_back, weight=8, seals=True),
             Step("clear", "Removing what it left behind", clear_here),
         ),
         succeeded=migrated,
