@@ -40,7 +40,7 @@ def set_agent(cloud: Cloud, name: str, lab_id: str = "") -> None:
 def is_trusted(cloud: Cloud, name: str) -> bool:
     """Only from then on is a host that its agent finds off taken for failed."""
     agent = cloud.stack.get(f"/hosts/{name}/fence-agent", user="admin")
-    return agent["power"] == "on" and not agent["problem"]
+    return bool(agent["tested_at"]) and not agent["problem"]
 
 
 def bring_back(cloud: Cloud, name: str) -> None:
