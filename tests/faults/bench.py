@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,26 @@ class Bench:
 
     def signal_worker(self, number: int) -> None:
         os.killpg(self.stack.parts["worker"].pid, number)
+
+    def pause_worker(self) -> None:
+        """Between two writes: SQLite has one lock for all, and who stands still with it lets nobody go on."""
+
+        def is_paused() -> bool:
+            self.signal_worker(signal.SIGSTOP)
+            if self.stack.database_url or self._can_write():
+                return True
+            self.signal_worker(signal.SIGCONT)
+            return False
+
+        wait_until(is_paused, 30, "a moment in which no worker writes")
+
+    def _can_write(self) -> bool:
+        try:
+            with closing(sqlite3.connect(self.stack.data / "berth.sqlite3", timeout=2)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def wait_until_held(self, seconds: float = 60) -> None:
         wait_until(self.stack.held.exists, seconds, "a worker at the ordered point", self.stack.logs)

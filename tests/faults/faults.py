@@ -111,7 +111,7 @@ def kill_in_undo(bench: Bench, scenario: Scenario, step: str) -> Operation:
 def pause_worker(bench: Bench, scenario: Scenario, step: str) -> Operation:
     """It stops in the middle of the step for longer than its lease; another takes over and comes to an end."""
     operation = held_at(bench, scenario, f"during:{step}")
-    bench.signal_worker(signal.SIGSTOP)
+    bench.pause_worker()
     bench.start_worker("worker-2")
     return operation
 

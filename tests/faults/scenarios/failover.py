@@ -21,6 +21,7 @@ class OfSecondHost(Scenario):
         lab.run("start-host", "2")
         self.second = Host(lab.run("sock", "2"), self.stack.pool_path, lab.run("netns", "2"))
         self._add_host(lab.run("sock", "2"), f"{lab.id}/2")
+        self.wait_until_cleared()  # what another cell has left
         self.vm_id = self._machine_there()
 
     def effect(self) -> bool:
@@ -40,10 +41,13 @@ class OfSecondHost(Scenario):
         self.bench.lab_host.lab.run("start-host", "2")
         wait_until(lambda: self.facts()["health"] == "ready", 60, "the second host to be seen")
 
+    def wait_until_cleared(self) -> None:
+        wait_until(lambda: self.facts()["state"] != "failed", 120, "the second host to be cleared")
+
     def clean_up(self) -> None:
         """The second host stays, cordoned: the machines of other scenarios are not placed there."""
         self.power_on()
-        wait_until(lambda: self.facts()["state"] != "failed", 120, "the second host to be cleared")
+        self.wait_until_cleared()
         self.set_state("cordon")
         wait_until(lambda: (self.vm(self.vm_id) or {}).get("operation") is None, 120, "an end of what works on it")
         assert not {self.vm_id} <= self.host.domains() & self.second.domains(), "it is defined on both hosts"
