@@ -204,7 +204,7 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 @contextlib.contextmanager
 def exclusively() -> Iterator[bool]:
     """Hold the pid file's lock; False where a live supervisor holds it. It goes with the process, however that ends."""
-    DATA.mkdir(parents=True, exist_ok=True)
+    DATA.mkdir(mode=0o700, parents=True, exist_ok=True)
     with PID_FILE.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

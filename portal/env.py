@@ -32,7 +32,7 @@ def secret_key() -> str:
     if key := env.str("BERTH_SECRET_KEY", default=""):
         return str(key)
     path = DATA_DIR / "secret-key"
-    DATA_DIR.mkdir(parents=True, exist_ok=True)
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         _make_secret_key(path)
     return path.read_text().strip()

@@ -157,6 +157,17 @@ def descriptor(kind: str, extent: str, more: str = "") -> Make:
     )
 
 
+def embedded(*lines: str, capacity: int = 0) -> Make:
+    """A sparse VMDK whose header may leave it (capacity 0) to the description in it where its data lies."""
+
+    def make(path: Path) -> None:
+        header = struct.pack("<4sIIQQQQIQQQ", b"KDMV", 1, 3, capacity, 128, 1, 20, 512, 21, 26, 128)
+        words = "\n".join(["# Disk DescriptorFile", "version=1", "CID=fffffffe", "parentCID=ffffffff", *lines, ""])
+        path.write_bytes((header.ljust(512, b"\0") + words.encode()).ljust(1 << 20, b"\0"))
+
+    return make
+
+
 def disguised_iso(path: Path) -> None:
     """An ISO whose first sectors are the description of a VMDK."""
     iso(path)

@@ -72,6 +72,23 @@ HOSTILE: list[tuple[str, str, s.Make]] = [
             ("monolithicSparse", f'SPARSE "{s.CANARY}"', f'parentFileNameHint="{s.CANARY}"'),
         )
     ),
+    *(
+        ("vmdk", "", s.embedded(*lines, capacity=capacity))
+        for capacity in (0, 128)
+        for lines in (
+            (  # oslo takes it for sparse, QEMU for flat
+                'CREATETYPE="monolithicSparse"',
+                'createType="monolithicFlat"',
+                'rw 1 FLAT "x" 0',
+                f'RW\t128\tFLAT\t"{s.CANARY}"\t0\t=',
+            ),
+            ('createType="monolithicFlat"', f'RW 128 FLAT "{s.CANARY}" 0'),
+            ('createType="monolithicSparse"', 'RW 128 SPARSE "source"', 'RW 128 SPARSE "other"'),
+            ('createType="monolithicSparse"', 'createType="monolithicSparse"', 'RW 128 SPARSE "source"'),
+            ('createtype="monolithicSparse"', 'RW 128 SPARSE "source"'),
+            ('createType="monolithicSparse"', 'RW 128 SPARSE "dir/source"'),
+        )
+    ),
     ("iso", MISMATCH, s.disguised_iso),  # 83
     ("iso", MISMATCH, s.iso_that_is_qcow2),
     ("qcow2", LARGE, s.created("qcow2", "2T")),  # 84; by quota in tests/engine

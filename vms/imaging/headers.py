@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import BinaryIO
@@ -88,10 +89,31 @@ def _qcow2_extensions(file: BinaryIO, at: int, end: int) -> None:
     raise damaged("its header does not end")
 
 
-# -- VMDK -------------------------------------------------------------------------------------------------------------
+# -- VMDK: VMware, Virtual Disk Format 5.0 ----------------------------------------------------------------------------
+_MOST_DESCRIPTOR = 64 * 1024
+_EXTENT = re.compile(rb'(RW|RDONLY) [0-9]+ SPARSE "[^"/\\]+" *')
+_EXTENT_WORDS = (b"rw", b"rdonly", b"noaccess")
+_CREATE_TYPE = re.compile(rb'createType *= *"(monolithicSparse|streamOptimized)" *')
+
+
 def _vmdk(file: BinaryIO, size: int) -> None:
-    if _read(file, 0, 4) != b"KDMV":
+    """One file that holds all. Read more strictly than by QEMU, so that no line means one thing here, another there."""
+    head = _read(file, 0, SECTOR)
+    if head[:4] != b"KDMV":
         raise external("it is only the description of a disk that lies in other files")
+    capacity, _, at, length = struct.unpack("<QQQQ", head[12:44])
+    if not capacity or not at:  # QEMU takes what the descriptor names for the disk then
+        raise external("its header leaves it to a description where its data lies")
+    descriptor = _read(file, at * SECTOR, min(length * SECTOR, _MOST_DESCRIPTOR)).rstrip(b"\0")
+    lines = [line.rstrip(b"\r") for line in descriptor.split(b"\n")]
+    if any(byte < 0x20 for line in lines for byte in line):
+        raise damaged("its description has bytes that are no text")
+    extents = [line for line in lines if line.lower().lstrip().startswith(_EXTENT_WORDS)]
+    types = [line for line in lines if b"createtype" in line.lower()]
+    if len(extents) != 1 or not _EXTENT.fullmatch(extents[0]):
+        raise external("its description names other files")
+    if len(types) != 1 or not _CREATE_TYPE.fullmatch(types[0]):
+        raise Refused("image_unsupported", "This kind of vmdk is not taken.")
 
 
 # -- VDI: VirtualBox, include/VBox/vd-vdi ------------------------------------------------------------------------------

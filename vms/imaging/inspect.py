@@ -20,6 +20,7 @@ from vms.imaging.refusal import damaged
 Progress = Callable[[int], None]
 # The inspectors want small pieces where the headers are; what follows is read for the checksum, and for their ends.
 _HEAD_BYTES, _SMALL, _LARGE = 4 * 1024 * 1024, 4096, 1024 * 1024
+_TELL_SIZE = ("qcow2", "vmdk", "vdi", "vhdx")
 _SAFETY = {
     "backing_file": external("it stands on another image"),
     "data_file": external("its data lies in another file"),
@@ -86,8 +87,8 @@ def _read_through(file: BinaryIO, progress: Progress, most_bytes: int | None = N
     return digest.hexdigest(), list(wrapper.formats or [])
 
 
-def _recognise(file: BinaryIO, format: Format, seen: list[FileInspector], size: int) -> int:
-    """The size of the disk as its own header has it, 0 where none does."""
+def _recognise(file: BinaryIO, format: Format, seen: list[FileInspector], size: int) -> int | None:
+    """The size of the disk as its own header has it; None where the format has none that is read here."""
     names = frozenset(str(inspector) for inspector in seen)
     if "luks" in names:
         raise Refused("image_encrypted", "The image is encrypted. Send it decrypted.")
@@ -100,7 +101,7 @@ def _recognise(file: BinaryIO, format: Format, seen: list[FileInspector], size: 
         if str(inspector) != "gpt":  # what is in the partitions of a disk is the guest's own affair
             _require_safe(inspector)
     headers.check(file, format, size)
-    return next((inspector.virtual_size for inspector in seen if str(inspector) in ("qcow2", "vmdk", "vdi", "vhdx")), 0)
+    return next((inspector.virtual_size for inspector in seen if str(inspector) in _TELL_SIZE), None)
 
 
 def _require_safe(inspector: FileInspector) -> None:
@@ -125,7 +126,7 @@ def _is_fixed(source: Path, format: Format, size: int) -> bool:
         return headers.is_fixed_vhd(file, size) and not file.seek(0) and not file.read(8).startswith(b"conectix")
 
 
-def _agree(source: Path, format: Format, own_size: int, is_raw_to_qemu: bool) -> int:
+def _agree(source: Path, format: Format, own_size: int | None, is_raw_to_qemu: bool) -> int:
     """The size of the disk, where qemu-img takes the file for the same, told and untold."""
     told, guess = qemu.facts(source, format), qemu.facts(source, None)
     expected = "raw" if is_raw_to_qemu else format.in_qemu
@@ -133,7 +134,7 @@ def _agree(source: Path, format: Format, own_size: int, is_raw_to_qemu: bool) ->
         raise Refused("image_format_mismatch", f"The file was said to be {format}; QEMU takes it for {guess.format}.")
     if told.refers or guess.refers:
         raise external("it needs something beside itself")
-    if own_size and own_size != told.virtual_size:
+    if own_size is not None and own_size != told.virtual_size:
         raise damaged("it tells two sizes")
     return told.virtual_size
 

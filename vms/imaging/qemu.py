@@ -46,12 +46,24 @@ def facts(source: Path, format: Format | None) -> Facts:
         raise _failed(done, "it cannot be opened as what it was said to be")
     found = _parsed(done)
     specific = found.get("format-specific", {}).get("data", {})
-    refers = any(name in found for name in ("backing-filename", "full-backing-filename", "backing-filename-format"))
+    refers = _files(found) != {source.name} or any(
+        name in found for name in ("backing-filename", "full-backing-filename", "backing-filename-format")
+    )
     return Facts(
         format=str(found.get("format")),
         virtual_size=int(found.get("virtual-size", 0)),
         refers=refers or "data-file" in specific or bool(found.get("encrypted")),
     )
+
+
+def _files(told: Any) -> set[str]:
+    """All files that are named as opened, at whatever depth."""
+    if isinstance(told, list):
+        return set().union(*map(_files, told))
+    if not isinstance(told, dict):
+        return set()
+    own = {str(told["filename"])} if "filename" in told else set()
+    return own.union(*map(_files, told.values()))
 
 
 def check(source: Path, format: Format) -> None:
