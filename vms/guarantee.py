@@ -12,7 +12,7 @@ from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from hosts import overcommit, service_class
-from hosts.models import FenceAgent, Host, HostState
+from hosts.models import FenceAgent, Host, HostState, TargetReach
 from hosts.models.usage import MINUTE
 from hosts.overcommit import OverCommit
 from vms import promise_words, takeover
@@ -45,10 +45,14 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Backups:
-    """`schedules` in words; `newest` is when the last complete one was taken, None where there is none."""
+    """`schedules` in words; `newest` is when the last complete one was taken, None where there is none.
+
+    `is_within_reach`: a host that the machine is not on reaches one of them.
+    """
 
     schedules: Sequence[str]
     newest: datetime | None
+    is_within_reach: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,17 +103,19 @@ def of_vm(vm: VM, now: datetime | None = None) -> Guarantee:
         cpu_ceiling=promise.cpu_ceiling or service_class.WHOLE,
         words=promise_words.words(promise, vm.cpu_floor),
         over_commit=[overcommit.of_cluster(vm.host.cluster_id)],
-        on_host_failure=_on_host_failure(vm, has_backup=backups.newest is not None),
+        on_host_failure=_on_host_failure(vm, backups),
         recovery_priority=vm.flavor.recovery_priority,
         backups=backups,
         waiting=waiting(vm, now),
     )
 
 
-def _on_host_failure(vm: VM, has_backup: bool) -> str:
+def _on_host_failure(vm: VM, backups: Backups) -> str:
     outlook = takeover.of_one(vm)
     if outlook.is_local:
-        return promise_words.on_local_storage(has_backup)
+        return promise_words.on_local_storage(
+            has_backup=backups.newest is not None, is_within_reach=backups.is_within_reach
+        )
     if outlook.host is None and not outlook.is_passing:
         return promise_words.nowhere_else(outlook.words)
     told = promise_words.on_shared_storage(
@@ -130,7 +136,9 @@ def _backups(vm: VM) -> Backups:
     schedules = Schedule.objects.unscoped("of one in hand").filter(vm=vm, kind=ScheduleKind.BACKUP, is_active=True)
     complete = Backup.objects.unscoped("of one in hand").filter(vm=vm, state=BackupState.READY, damage="")
     newest = complete.order_by("-taken_at").values_list("taken_at", flat=True).first()
-    return Backups([promise_words.schedule(each) for each in schedules], newest)
+    reached = TargetReach.objects.filter(is_reached=True).exclude(host=vm.host).values("target")
+    is_within_reach = complete.filter(target__in=reached).exists()
+    return Backups([promise_words.schedule(each) for each in schedules], newest, is_within_reach)
 
 
 def waiting(vm: VM, now: datetime) -> Waiting:

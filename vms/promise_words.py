@@ -100,10 +100,13 @@ _BEGINS = {
 _BY_HAND = "Once its host has failed and an administrator has confirmed that it is off,"
 
 
-def on_local_storage(has_backup: bool) -> str:
-    """What becomes of a machine whose disks no other host reaches, when its host fails."""
-    if has_backup:
+def on_local_storage(*, has_backup: bool, is_within_reach: bool) -> str:
+    """What becomes of a machine whose disks no other host reaches, when its host fails. `is_within_reach`: another host
+    reaches a backup of it."""
+    if is_within_reach:
         return f"{_ON_LOCAL_STORAGE}, and its newest backup can be restored on another host."
+    if has_backup:
+        return f"{_ON_LOCAL_STORAGE}, and so are its backups: no other host reaches them."
     return f"{_ON_LOCAL_STORAGE}, and there is no backup of it that could be restored on another host."
 
 

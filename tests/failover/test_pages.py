@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from hosts.models import Cluster, FenceAgent, Host, HostState, StoragePool
+from hosts.models import Cluster, FenceAgent, Host, HostState, StoragePool, TargetReach
 from hosts.services.hosts import preflight
 from portal.tenancy.gate import SYSTEM
 from tests.failover.conftest import Agent
@@ -201,7 +201,9 @@ def test_the_card_says_what_the_others_lack(world: World, change: dict[str, Any]
 
 def test_the_card_promises_no_backup_that_is_not_there(world: World) -> None:
     assert "there is no backup of it" in card_of(world)
-    world.backup("web")
+    target = world.backup("web").target
+    assert "so are its backups: no other host reaches them" in card_of(world)
+    TargetReach.objects.create(target=target, host=make_host("other"), is_reached=True, checked_at=timezone.now())
     assert "its newest backup can be restored" in card_of(world)
 
 

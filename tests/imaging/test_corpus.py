@@ -63,8 +63,8 @@ HOSTILE: list[tuple[str, str, s.Make]] = [
     ("qcow2", EXTERNAL, s.data_file),  # 81
     ("qcow2", EXTERNAL, s.data_file_without_bit),
     *(
-        (told, code, s.descriptor(kind, extent, more))  # 82
-        for told, code in (("vmdk", ""), ("raw", MISMATCH))
+        (told, EXTERNAL, s.descriptor(kind, extent, more))  # 82
+        for told in ("vmdk", "raw")
         for kind, extent, more in (
             ("monolithicFlat", f'FLAT "{s.CANARY}" 0', ""),
             ("vmfs", f'VMFS "{s.CANARY}"', ""),
@@ -89,7 +89,7 @@ HOSTILE: list[tuple[str, str, s.Make]] = [
             ('createType="monolithicSparse"', 'RW 128 SPARSE "dir/source"'),
         )
     ),
-    ("iso", MISMATCH, s.disguised_iso),  # 83
+    ("iso", EXTERNAL, s.disguised_iso),  # 83
     ("iso", MISMATCH, s.iso_that_is_qcow2),
     ("qcow2", LARGE, s.created("qcow2", "2T")),  # 84; by quota in tests/engine
     ("qcow2", "", s.changed(s.created("qcow2", "1M"), (24, BIG))),  # 85

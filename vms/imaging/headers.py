@@ -37,6 +37,12 @@ def refuse_packed(file: BinaryIO) -> None:
         raise Refused("image_compressed", f"This is a {kind} file. Unpack it, and send the disk image in it.")
 
 
+def refuse_description(file: BinaryIO) -> None:
+    """The text file of a VMDK in parts: to others it looks like any text, so like a raw disk."""
+    if b"disk descriptorfile" in _read(file, 0, SECTOR).lower():
+        raise external("it is only the description of a disk that lies in other files")
+
+
 def check(file: BinaryIO, format: Format, size: int) -> None:
     """Raises Refused. `size` is the file's."""
     found = _CHECKS.get(format)
@@ -100,7 +106,7 @@ def _vmdk(file: BinaryIO, size: int) -> None:
     """One file that holds all. Read more strictly than by QEMU, so that no line means one thing here, another there."""
     head = _read(file, 0, SECTOR)
     if head[:4] != b"KDMV":
-        raise external("it is only the description of a disk that lies in other files")
+        raise damaged("its header is none of a vmdk")
     capacity, _, at, length = struct.unpack("<QQQQ", head[12:44])
     if not capacity or not at:  # QEMU takes what the descriptor names for the disk then
         raise external("its header leaves it to a description where its data lies")

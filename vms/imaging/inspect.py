@@ -48,6 +48,7 @@ def inspect(source: Path, format: Format, most_virtual_bytes: int, progress: Pro
         if size < headers.SECTOR:
             raise damaged("it is shorter than any disk")
         headers.refuse_packed(file)
+        headers.refuse_description(file)
         digest, seen = _read_through(file, progress)
         own_size = _recognise(file, format, seen, size)
     virtual_size = _agree(source, format, own_size, is_raw_to_qemu=_is_fixed(source, format, size))
