@@ -74,7 +74,7 @@ class Command(BaseCommand):
             address = urlsplit(host.peer_uri).hostname or "no address"
             self.stdout.write(f"{host.name}: {host.health}, {address}, {host.cpus} CPUs, {host.memory_mib} MiB")
         policy = f"{cluster.get_failover_display()} (after {cluster.failover_after} s of silence)"
-        self.stdout.write(f"When a host fails: {policy}. Provider, Clusters, {cluster.name} changes that.")
+        self.stdout.write(f"When a host fails: {policy}. Provider, Hosts, {cluster.name}, Change policy changes that.")
 
     def _remove(self) -> None:
         hosts = list(Host.objects.filter(cluster__slug=CLUSTER))
