@@ -49,3 +49,19 @@ def label(value: str, field: str = "name", longest: int = 100) -> str:
     if any(unicodedata.category(character) in _CONTROL for character in value):
         raise Invalid("Control and invisible characters cannot be used here.", code="invalid_name", field=field)
     return value
+
+
+ELLIPSIS = "…"
+
+
+def shortened(words: str, longest: int) -> str:
+    """All of it, or as many whole words as fit, and an ellipsis."""
+    if len(words) <= longest:
+        return words
+    head = words[: longest - 1]
+    return f"{head.rpartition(' ')[0] or head}{ELLIPSIS}"
+
+
+def is_beginning(short: str, words: str) -> bool:
+    """Whether `short` is what `shortened` left of these words."""
+    return short.endswith(ELLIPSIS) and words.startswith(short.removesuffix(ELLIPSIS))

@@ -12,11 +12,12 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from portal.core import text
 from portal.core.pace import Amount, speed
 from portal.events import live
 from portal.operations import lanes
 from portal.operations.lease import LeaseLost, held
-from portal.operations.models import NOTHING_MOVED, Operation, OperationStep
+from portal.operations.models import LONGEST_DETAIL, LONGEST_WAIT, NOTHING_MOVED, Operation, OperationStep
 from portal.operations.states import FINAL, TRANSITIONS, State, StepState
 
 PROGRESS_EVERY_SECONDS = 1.0
@@ -87,7 +88,7 @@ class Journal:
     @transaction.atomic
     def mark(self, step: OperationStep, state: StepState, detail: str = "") -> None:
         self._guard()
-        self._set(step, state, finished_at=timezone.now(), detail=detail[:200])
+        self._set(step, state, finished_at=timezone.now(), detail=text.shortened(detail, LONGEST_DETAIL))
         self._tell()
 
     def progress(self, step: OperationStep, fraction: float, words: str, amount: Amount | None = None) -> None:
@@ -98,7 +99,7 @@ class Journal:
         with transaction.atomic():
             self._guard()
             measured = _measured(step, amount) if amount else {}
-            self._set(step, StepState.RUNNING, progress=min(max(fraction, 0.0), 1.0), detail=words[:200], **measured)
+            self._set(step, StepState.RUNNING, progress=min(max(fraction, 0.0), 1.0), detail=text.shortened(words, LONGEST_DETAIL), **measured)
             self._tell()
 
     def move(self, state: State, **fields: Any) -> None:
@@ -117,7 +118,7 @@ class Journal:
     def release(self, *, waiting_for: str, seconds: float, **fields: Any) -> None:
         """Give the operation back until later; its state stays, so the next worker goes on where this one stopped."""
         state = State.QUEUED if self.operation.state == State.RUNNING else State(self.operation.state)
-        waiting = {"waiting_for": waiting_for[:300], "not_before": Now() + timedelta(seconds=seconds)}
+        waiting = {"waiting_for": text.shortened(waiting_for, LONGEST_WAIT), "not_before": Now() + timedelta(seconds=seconds)}
         self.move(state, **waiting, lease_until=None, lease_owner="", **fields)
 
     def cancel_requested(self) -> bool:

@@ -15,6 +15,8 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
 
+LONGEST_WAIT, LONGEST_DETAIL = 300, 200
+
 
 class Operation(Row):
     """One long job on one target. Only whoever holds the lease with the present `fence` may write to it."""
@@ -28,7 +30,7 @@ class Operation(Row):
     target_name = models.CharField(max_length=100)
     params = models.JSONField(default=dict)
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    waiting_for = models.CharField(max_length=300, blank=True)
+    waiting_for = models.CharField(max_length=LONGEST_WAIT, blank=True)
     error = models.JSONField(null=True)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     actor = models.CharField(max_length=150)
@@ -150,7 +152,7 @@ class OperationStep(models.Model):
     weight = models.PositiveSmallIntegerField(default=1)
     state = models.CharField(max_length=10, choices=StepState.choices, default=StepState.WAITING)
     progress = models.FloatField(default=0)
-    detail = models.CharField(max_length=200, blank=True)
+    detail = models.CharField(max_length=LONGEST_DETAIL, blank=True)
     output = models.JSONField(default=dict)
     kept = models.JSONField(default=dict)
     started_at = models.DateTimeField(null=True)

@@ -7,12 +7,14 @@ import pytest
 from hosts.models import Host, HostState
 from hosts.services.hosts import set_state
 from portal.accounts.models import User
-from portal.core.errors import Conflict, Forbidden
+from portal.core.errors import Conflict, Forbidden, NotFound
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.tenancy.gate import SYSTEM, actor_for
+from tests.audit.mirror import beside
 from tests.maintenance.conftest import Work
 from tests.world import World
+from vms.maintenance import roll
 from vms.maintenance.roll import roll_cluster
 from vms.models import VM
 
@@ -87,3 +89,25 @@ def test_one_that_failed_once_it_was_empty_is_not_told_as_safe(world: World, nea
     Host.objects.filter(name="one").update(state="failed")
     operation = work(operation, turns=2)
     assert operation.waiting_for == "one has failed; once it is back, uncordon it to go on"
+
+
+def test_one_that_is_removed_right_then_is_passed_over(
+    world: World, near: Host, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there when the look begins, and gone when its drain is to."""
+
+    def remove_first(*, host: Host, **asked: object) -> Operation:
+        monkeypatch.undo()
+        Host.objects.filter(pk=host.pk).update(name="removed")
+        raise NotFound("There is no such host.")
+
+    gone = beside(world, "a-third")
+    operation = roll_cluster(actor=SYSTEM, cluster=world.host.cluster, concurrency=5)
+    monkeypatch.setattr(roll, "drain_host", remove_first)
+    operation = work(operation, turns=1)
+    assert Host.objects.get(pk=gone.pk).name == "removed"
+    Host.objects.filter(pk=gone.pk).delete()
+    operation = work(operation, turns=8)
+    assert operation.is_active
+    assert drains() == ["one"]
+    assert operation.steps.get().detail == "0 of 2 hosts are done (1 removed meanwhile); one is next"

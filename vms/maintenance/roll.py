@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 
 from hosts.models import Cluster, Host, HostState
-from portal.core.errors import Conflict
+from portal.core.errors import Conflict, NotFound
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.operations.states import State
@@ -41,15 +41,21 @@ def roll(context: StepContext) -> Output:
     """By the rows alone: the newest drain of each host since the roll was accepted."""
     ids: Sequence[str] = context.params["hosts"]
     hosts = Host.objects.in_bulk(ids)
-    for done, id in enumerate(ids):
-        host = hosts.get(UUID(id))
-        if host is None:
-            continue  # removed meanwhile
+    left = [hosts[UUID(id)] for id in ids if UUID(id) in hosts]
+    for done, host in enumerate(left):
         last = _drain_of(context.operation, host)
         if last is None or not _is_back(last, host):
-            context.progress(done / len(ids), f"{done} of {len(ids)} hosts are done; {host.name} is next")
+            _tell(context, done, left, f"; {host.name} is next")
             _look_after(context, host, last)
+    _tell(context, len(left), left)
     return None
+
+
+def _tell(context: StepContext, done: int, left: Sequence[Host], then: str = "") -> None:
+    """How many are done, of those that are still hosts."""
+    gone = len(context.params["hosts"]) - len(left)
+    removed = f" ({gone} removed meanwhile)" if gone else ""
+    context.progress(done / max(len(left), 1), f"{done} of {len(left)} hosts are done{removed}{then}")
 
 
 def _drain_of(operation: Operation, host: Host) -> Operation | None:
@@ -85,6 +91,8 @@ def _drain(context: StepContext, host: Host) -> None:
         if refusal.code != "operation_in_progress":
             raise StepFailed("drain_failed", f"{host.name} cannot be drained: {refusal.detail}") from refusal
         raise LookAgain(LOOK_AGAIN_SECONDS, f"{host.name}: {refusal.detail}") from refusal
+    except NotFound:  # it was removed at this very moment, and is passed over by the next look
+        pass
     raise LookAgain(LOOK_AGAIN_SECONDS)
 
 

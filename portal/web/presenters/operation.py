@@ -12,11 +12,13 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils import timezone
 
+from portal.core import text
 from portal.operations import selectors as operations
 from portal.operations.models import Operation, OperationStep
 from portal.operations.states import State, StepState
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
+from portal.web import presentation
 
 WORDS = {
     State.QUEUED: "waiting",
@@ -132,7 +134,7 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         **_row_fields(operation),
         kind=operation.kind,
         percent=operations.progress(operation, steps),
-        steps=[_step(step) for step in steps],
+        steps=[_step(step, _error(operation, "detail")) for step in steps],
         undone=[step.title for step in steps if step.state == StepState.UNDONE],
         elapsed=_elapsed(operation),
         advice=_advice(actor, operation) if failed else "",
@@ -196,17 +198,18 @@ def _row_fields(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _step(step: OperationStep) -> StepView:
+def _step(step: OperationStep, error: str) -> StepView:
     seconds = None
     if step.started_at and step.finished_at:
         seconds = max((step.finished_at - step.started_at).total_seconds(), 0.0)
-    return StepView(step.title, step.state, _step_detail(step), round(step.progress * 100), seconds)
+    return StepView(step.title, step.state, _step_detail(step, error), round(step.progress * 100), seconds)
 
 
-def _step_detail(step: OperationStep) -> str:
-    """Copying the disk: `1.2 GiB of 4 GiB, 38 s left`."""
+def _step_detail(step: OperationStep, error: str) -> str:
+    """Copying the disk: `1.2 GiB of 4 GiB, 38 s left`. The journal keeps the beginning of a long error: here is all."""
+    detail = error if step.state == StepState.FAILED and text.is_beginning(step.detail, error) else step.detail
     moved = step.amount.words(step.bytes_per_second) if step.amount else ""
-    return " · ".join(filter(None, (step.detail, moved)))
+    return " · ".join(filter(None, (detail, moved)))
 
 
 def _elapsed(operation: Operation) -> float | None:
@@ -219,8 +222,7 @@ def _waiting_for(operation: Operation) -> str:
     """What it waits for, and until when; undoing never gives up."""
     if not operation.is_active or not operation.waiting_for or operation.state != State.QUEUED:
         return operation.waiting_for if operation.is_active else ""
-    left = operation.deadline_at - timezone.now()
-    return f"{operation.waiting_for}; it gives up in {max(round(left.total_seconds() / 60), 1)} min"
+    return f"{operation.waiting_for}; it gives up {presentation.wait(operation.deadline_at)}"
 
 
 def _error(operation: Operation, key: str) -> str:
