@@ -18,6 +18,7 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -42,6 +43,14 @@ OPTIONS = {
     "ssl": _SWITCH,
     "ssl_insecure": _SWITCH,
 }
+# What agents that are known take; others may take any.
+_IPMI = ("ip", "ipport", "username", "lanplus", "cipher", "privlvl")
+_TAKES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("fence_ipmilan", "fence_idrac", "fence_ilo3", "fence_ilo4", "fence_ilo5", "fence_imm"), _IPMI),
+    "fence_redfish": ("ip", "ipport", "username", "plug", "ssl", "ssl_insecure"),
+    "fence_lab": ("plug",),
+}
+_WITHOUT_PASSWORD = frozenset({"fence_lab"})
 _ON, _OFF = 0, 2
 log = structlog.get_logger(__name__)
 
@@ -59,6 +68,15 @@ def agents() -> list[str]:
         return sorted(path.name for path in directory.iterdir() if _NAME.fullmatch(path.name) and _is_program(path))
     except OSError:
         return []
+
+
+def options_of(name: str) -> tuple[str, ...]:
+    """What that program is asked for in a form, of OPTIONS."""
+    return _TAKES.get(name, tuple(OPTIONS))
+
+
+def takes_password(name: str) -> bool:
+    return name not in _WITHOUT_PASSWORD
 
 
 def fingerprint(agent: FenceAgent) -> str:

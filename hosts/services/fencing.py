@@ -26,11 +26,13 @@ def set_agent(
     its word is no proof before it has said that the host is on while the host answers (hosts.fence_trust).
 
     `password` None keeps the one that it has, unless another program or address would be told it, which might be
-    anybody's, or in another way, which anybody might read. Raises Invalid at the field.
+    anybody's, or in another way, which anybody might read. Raises Invalid at the field, also where another host has an
+    agent that cuts the same power.
     """
     actor.require(Permission.FENCE_WRITE)
     given = {name: value for name, value in options.items() if value != ""}
     _check(agent, given, password)
+    _check_it_cuts_no_other(host, agent, given)
     before = FenceAgent.objects.filter(host=host).first()
     is_told_alike = before is not None and (before.agent, _way(before.options)) == (agent, _way(given))
     kept = before.password if before is not None and is_told_alike else ""
@@ -64,6 +66,21 @@ def _check(agent: str, options: Mapping[str, str], password: str | None) -> None
             raise Invalid(f"This is no value for {name}.", field=name)
     if password and (len(password) > LONGEST_PASSWORD or not password.isprintable()):
         raise Invalid(f"Use at most {LONGEST_PASSWORD} characters on one line.", field="password")
+
+
+def _check_it_cuts_no_other(host: Host, agent: str, options: Mapping[str, str]) -> None:
+    """What is told the same cuts the same power. Raises Invalid at the field that is to differ."""
+    list(Host.objects.select_for_update().order_by("pk").values_list("pk", flat=True))  # two at once see each other
+    for other in FenceAgent.objects.filter(agent=agent).exclude(host=host).select_related("host"):
+        if _outlet(other.options) == _outlet(options):
+            field = next((name for name in ("plug", "ip") if name in options), "agent")
+            words = f"This cuts the power of {other.host.name}: it has the same agent, address and plug."
+            raise Invalid(words, code="in_use", field=field)
+
+
+def _outlet(options: Mapping[str, str]) -> tuple[str, ...]:
+    """Whose power is cut."""
+    return tuple(options.get(name, "").lower() for name in ("ip", "ipport", "plug"))
 
 
 def _way(options: Mapping[str, str]) -> tuple[str | None, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
@@ -23,12 +24,29 @@ _LABELS = {
     "ipport": ("Port", "Empty: the usual one."),
     "username": ("User", ""),
     "plug": ("Plug", "Which of its outlets or systems, where the agent knows several."),
-    "lanplus": ("IPMI 2.0", "1 or 0."),
-    "cipher": ("Cipher suite", ""),
-    "privlvl": ("Privilege", "administrator, operator or user."),
-    "ssl": ("TLS", "1 or 0."),
-    "ssl_insecure": ("TLS without checking its certificate", "1 or 0."),
+    "lanplus": ("IPMI 2.0", ""),
+    "cipher": ("Cipher suite", "A number; empty: the usual one."),
+    "privlvl": ("Privilege", ""),
+    "ssl": ("TLS", ""),
+    "ssl_insecure": ("TLS without checking its certificate", ""),
 }
+_USUAL = ("", "As the agent does by itself")
+_SWITCH = (_USUAL, ("1", "Yes"), ("0", "No"))
+_CHOICES = {
+    "lanplus": _SWITCH,
+    "ssl": _SWITCH,
+    "ssl_insecure": _SWITCH,
+    "privlvl": (_USUAL, ("administrator", "Administrator"), ("operator", "Operator"), ("user", "User")),
+}
+
+
+@dataclass(frozen=True)
+class FieldOfAgents:
+    """`agents` are those that take it, with spaces between them; it is shown for the one that is chosen."""
+
+    field: forms.BoundField
+    agents: str
+    is_shown: bool
 
 
 class FenceAgentForm(forms.Form):
@@ -38,21 +56,42 @@ class FenceAgentForm(forms.Form):
 
     def __init__(self, *args: Any, has_password: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = fencing.agents()
-        self.fields["agent"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+        self._agents = fencing.agents()
+        self.fields["agent"].choices = [(name, name) for name in self._agents]  # type: ignore[attr-defined]
         for name in fencing.OPTIONS:
-            label, words = _LABELS[name]
-            self.fields[name] = forms.CharField(label=label, help_text=words, max_length=253, required=False)
+            self.fields[name] = _option(name)
         words = "One is kept; empty leaves it, as long as address, user and encryption stay." if has_password else ""
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password"})
         self.fields["password"] = forms.CharField(max_length=128, required=False, help_text=words, widget=widget)
 
     @property
+    def of_agents(self) -> list[FieldOfAgents]:
+        """All fields but the agent itself. One that came back with an error is shown whatever is chosen."""
+        chosen = self["agent"].value() or next(iter(self._agents), "")
+        return [self._of_agents(field, str(chosen)) for field in self if field.name != "agent"]
+
+    def _of_agents(self, field: forms.BoundField, chosen: str) -> FieldOfAgents:
+        takers = [name for name in self._agents if _takes(name, field.name)]
+        return FieldOfAgents(field, " ".join(takers), is_shown=chosen in takers or bool(field.errors))
+
+    @property
     def asked(self) -> dict[str, Any]:
-        """As the service takes it."""
+        """As the service takes it: what the chosen agent takes, and no more."""
         given = dict(self.cleaned_data)
         agent, password = given.pop("agent"), given.pop("password")
-        return {"agent": agent, "options": given, "password": password or None}
+        options = {name: value for name, value in given.items() if _takes(agent, name)}
+        return {"agent": agent, "options": options, "password": (_takes(agent, "password") and password) or None}
+
+
+def _option(name: str) -> forms.Field:
+    label, words = _LABELS[name]
+    if name in _CHOICES:
+        return forms.ChoiceField(label=label, choices=_CHOICES[name], required=False)
+    return forms.CharField(label=label, help_text=words, max_length=253, required=False)
+
+
+def _takes(agent: str, field: str) -> bool:
+    return fencing.takes_password(agent) if field == "password" else field in fencing.options_of(agent)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -13,12 +13,13 @@ from hosts.failure import Power
 from hosts.fencing import FencingError
 from hosts.models import FenceAgent
 from hosts.services.fencing import remove_agent, set_agent
+from hosts.web.fencing import FenceAgentForm
 from portal.core import sealed
 from portal.core.errors import Forbidden, Invalid
 from portal.events.models import Event
 from portal.tenancy.gate import SYSTEM, Actor
 from tests.failover.conftest import Agent
-from tests.world import World
+from tests.world import World, make_host
 
 pytestmark = pytest.mark.django_db
 SECRET = "canary of fencing"
@@ -164,3 +165,30 @@ def test_who_may_change_it(world: World, agent: Agent) -> None:
             set_agent(actor=actor, host=world.host, agent="fence_test", options={})
         with pytest.raises(Forbidden):
             remove_agent(actor=actor, host=world.host)
+
+
+def test_no_two_hosts_have_one_outlet(world: World, agent: Agent) -> None:
+    agent_of(world, options={"ip": "10.9.0.1", "plug": "3"})
+    agent_of(world, options={"ip": "10.9.0.1", "plug": "3", "username": "other"})  # its own may be set again
+    two, asked = make_host("two"), {"actor": SYSTEM, "agent": "fence_test"}
+    with pytest.raises(Invalid, match="cuts the power of one") as refused:
+        set_agent(host=two, options={"ip": "10.9.0.1", "plug": "3"}, **asked)
+    assert refused.value.field == "plug"
+    set_agent(host=two, options={"ip": "10.9.0.1", "plug": "4"}, **asked)
+    with pytest.raises(Invalid) as refused:
+        set_agent(host=make_host("three"), options={"ip": "10.9.0.1", "plug": "4", "ipport": ""}, **asked)
+    assert refused.value.field == "plug"
+    set_agent(host=make_host("four"), options={"ip": "10.9.0.1", "plug": "4", "ipport": "6230"}, **asked)
+
+
+def test_a_form_asks_for_what_the_agent_takes(world: World, agent: Agent, settings: Any) -> None:
+    for name in ("fence_lab", "fence_redfish"):
+        (agent.directory / name).write_text("#!/bin/sh\n")
+        (agent.directory / name).chmod(0o755)
+    given = {"agent": "fence_lab", "plug": "lab/1", "ip": "10.9.0.1", "ssl": "1", "password": SECRET}
+    form = FenceAgentForm(given)
+    assert form.is_valid()
+    assert form.asked == {"agent": "fence_lab", "options": {"plug": "lab/1"}, "password": None}
+    assert [each.field.name for each in form.of_agents if each.is_shown] == ["plug"]
+    assert "fence_redfish" in next(each.agents for each in form.of_agents if each.field.name == "ssl")
+    assert not FenceAgentForm({**given, "ssl": "yes"}).is_valid()
