@@ -14,6 +14,7 @@ from portal.api.references import tenant_in
 from portal.api.serializers import Id, Input, Integer, Moment, Text
 from portal.api.views import ApiView
 from portal.events import selectors
+from portal.events.models import Event
 from portal.tenancy.roles import Permission
 
 
@@ -44,6 +45,7 @@ class TargetOut(serializers.Serializer[Any]):
 
 
 class EventOut(serializers.Serializer[Any]):
+    # Context: `actor`.
     id = serializers.IntegerField(help_text="Rises with time.")
     sequence = serializers.IntegerField(
         source="feed_entry.sequence", allow_null=True, help_text="Its place in the feed; null for a moment."
@@ -53,10 +55,15 @@ class EventOut(serializers.Serializer[Any]):
     tenant = serializers.CharField(source="tenant.slug", allow_null=True)
     target = TargetOut(source="*")
     actor = serializers.CharField(help_text="User name, or “system”.")
-    source = serializers.CharField(help_text="By what: the UI, or a token's name.")  # type: ignore[assignment]
+    source = serializers.SerializerMethodField(  # type: ignore[assignment]
+        help_text="By what: the UI, or a token's name; to tenants “the provider” for a token of its staff."
+    )
     request_id = serializers.CharField()
     operation = serializers.UUIDField(source="operation_id", allow_null=True)
     data = serializers.DictField(help_text="`before` and `after`: the fields that changed, by name; and facts.")  # type: ignore[assignment]
+
+    def get_source(self, event: Event) -> str:
+        return event.source_for(for_provider=self.context["actor"].is_provider)
 
 
 class Events(ApiView):
@@ -74,4 +81,4 @@ class Events(ApiView):
             found = [entry.event for entry in self.page(selectors.feed(self.actor, conditions, after))]
         else:
             found = self.page(selectors.events(self.actor, conditions))
-        return self.listed(EventOut(found, many=True).data)
+        return self.listed(EventOut(found, many=True, context={"actor": self.actor}).data)

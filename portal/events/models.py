@@ -7,9 +7,12 @@ from typing import Any, ClassVar, NoReturn
 from django.conf import settings
 from django.db import models
 
+from portal.accounts.models import ProviderRole
 from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from portal.tenancy.scoping import TenantQuerySet
+
+THE_PROVIDER = "the provider"
 
 
 class AppendOnly(TypeError):
@@ -64,6 +67,14 @@ class Event(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly("events are never removed")
+
+    def source_for(self, *, for_provider: bool) -> str:
+        """By what it was done. Tokens of the provider's staff have names that are nobody else's business.
+
+        Read with `user`.
+        """
+        is_of_staff = self.user is not None and self.user.provider_role != ProviderRole.NONE
+        return THE_PROVIDER if is_of_staff and self.source.startswith("token ") and not for_provider else self.source
 
 
 class FeedHead(models.Model):

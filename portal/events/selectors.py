@@ -34,7 +34,7 @@ class Filter:
 
 def events(actor: Actor, wanted: Filter) -> QuerySet[Event]:
     """Newest first: what the actor may see of it. Forbidden where the role in that tenant is too low."""
-    rows = Event.objects.for_actor(actor).select_related("tenant", "feed_entry")
+    rows = Event.objects.for_actor(actor).select_related("tenant", "feed_entry", "user")
     if wanted.tenant is not None:
         actor.require(Permission.EVENT_READ, wanted.tenant.pk)
     conditions = {
@@ -52,7 +52,7 @@ def events(actor: Actor, wanted: Filter) -> QuerySet[Event]:
 def feed(actor: Actor, wanted: Filter, after: int) -> QuerySet[FeedEntry]:
     """The same behind a place, in the order of places: nothing is ever added before what was read."""
     feed_order.give_places()
-    rows = FeedEntry.objects.for_actor(actor).filter(sequence__gt=after).select_related("event__tenant")
+    rows = FeedEntry.objects.for_actor(actor).filter(sequence__gt=after).select_related("event__tenant", "event__user")
     if wanted == Filter():
         return rows
     return rows.filter(event__in=events(actor, wanted).order_by())

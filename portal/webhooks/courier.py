@@ -91,7 +91,7 @@ class Courier:
         """Raises Lost where the lease may run out meanwhile."""
         if time.monotonic() > self._claimed_at + LEASE.total_seconds() - 2 * line.SECONDS:
             raise Lost
-        body = body_of(event, sequence, previous)
+        body = body_of(event, sequence, previous, for_provider=self.webhook.tenant_id is None)
         return out.post(body, signing.headers(self.webhook, id_of(event), body))
 
     def _write(self, **values: object) -> None:

@@ -23,7 +23,7 @@ def wanted_by(webhook: Webhook) -> QuerySet[FeedEntry]:
         for kind in webhook.kinds:
             kinds |= Q(event__kind=kind) | Q(event__kind__startswith=f"{kind}.")
         rows = rows.filter(kinds)
-    return rows.select_related("event__tenant")
+    return rows.select_related("event__tenant", "event__user")
 
 
 def id_of(event: Event) -> str:
@@ -31,18 +31,18 @@ def id_of(event: Event) -> str:
     return f"evt_{event.pk}_{int(event.at.timestamp() * 1000):x}"
 
 
-def body_of(event: Event, sequence: int, previous: int) -> str:
+def body_of(event: Event, sequence: int, previous: int, *, for_provider: bool) -> str:
     content = {
         "type": event.kind,
         "timestamp": _moment(event),
         "sequence": sequence,
         "previous": previous,
-        "data": facts(event, sequence),
+        "data": facts(event, sequence, for_provider=for_provider),
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def facts(event: Event, sequence: int) -> dict[str, Any]:
+def facts(event: Event, sequence: int, *, for_provider: bool) -> dict[str, Any]:
     """As `GET /api/v1/events` has it."""
     return {
         "id": event.pk,
@@ -52,7 +52,7 @@ def facts(event: Event, sequence: int) -> dict[str, Any]:
         "tenant": event.tenant.slug if event.tenant else None,
         "target": {"type": event.target_type, "id": str(event.target_id), "name": event.target_name},
         "actor": event.actor,
-        "source": event.source,
+        "source": event.source_for(for_provider=for_provider),
         "request_id": event.request_id,
         "operation": str(event.operation_id) if event.operation_id else None,
         "data": event.data,

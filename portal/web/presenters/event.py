@@ -9,11 +9,12 @@ from typing import Any
 
 from django.urls import reverse
 
-from portal.core.units import size
+from portal.core.units import THIN_SPACE, size
 from portal.events.models import Event
 from portal.operations.workflow import kinds, workflow_of
 from portal.quotas.models import RESOURCES
 from portal.quotas.words import amount
+from portal.web import presentation
 
 _WORDS = {
     "vm.renamed": "was renamed",
@@ -26,7 +27,7 @@ _WORDS = {
     "vm.lease-binned": "goes to the bin, its lease having ended",
     "tenant.lease-policy-changed": "has other rules for expiry dates",
     "vm.resized": "has another size",
-    "vm.migrated": "is on another host",
+    "vm.migrated": "went to another host",
     "vm.clone-asked": "is to be cloned",
     "vm.cloned": "was cloned",
     "vm.clone-failed": "could not be cloned",
@@ -170,7 +171,6 @@ _NAMES = {
         "expires_at": "ends",
     },
     **{"service_class": "class", "cpu_floor": "floor of CPU (%)", "cpu_ceiling": "ceiling of CPU (%)"},
-    **{"is_live": "while it ran", "downtime_ms": "stood still (ms)", "total_ms": "took (ms)"},
     **{"has_huge_pages": "huge pages", "dedicated_cpus": "CPUs for dedicated machines"},
 }
 LONGEST_VALUE = 60
@@ -198,19 +198,19 @@ class EventRow:
     request_id: str
 
 
-def rows(events: Iterable[Event]) -> list[EventRow]:
-    return [_row(event) for event in events]
+def rows(events: Iterable[Event], *, for_provider: bool = False) -> list[EventRow]:
+    return [_row(event, for_provider) for event in events]
 
 
-def _row(event: Event) -> EventRow:
-    phase = event.kind.rpartition(".")[2]
+def _row(event: Event, for_provider: bool) -> EventRow:
+    phase, source = event.kind.rpartition(".")[2], event.source_for(for_provider=for_provider)
     return EventRow(
         at=event.at,
         target=event.target_name,
         words=_words(event),
-        detail=_detail(event.data),
+        detail=_detail(event),
         actor=event.actor,
-        source="" if event.source.lower() in _SELF_EVIDENT else event.source,
+        source="" if source.lower() in _SELF_EVIDENT else source,
         look=_LOOKS.get(phase, ""),
         operation_url=reverse("operation-detail", args=[event.operation_id]) if event.operation_id else "",
         kind=event.kind,
@@ -222,6 +222,8 @@ def _row(event: Event) -> EventRow:
 def _words(event: Event) -> str:
     if event.kind == "member.set":
         return "has a member with another role" if event.data.get("before") else "got a member"
+    if event.kind == "vm.migrated" and "is_live" in (event.data.get("after") or {}):
+        return "ran on while it was moved" if event.data["after"]["is_live"] else "was off while it was moved"
     kind = event.kind.replace("_", "-")  # as older rows have it, which nobody may change
     return _WORDS.get(kind) or _phase_words(kind)
 
@@ -235,13 +237,30 @@ def _phase_words(kind: str) -> str:
     return (rest or kind).replace("-", " ").replace(".", " ")
 
 
-def _detail(data: dict[str, Any]) -> str:
+def _detail(event: Event) -> str:
+    data = event.data
+    if event.kind == "vm.migrated":
+        return _cost_of_a_move(data.get("after") or {})
     if error := data.get("error"):
         return str(error.get("detail", ""))
     changed = changes(data.get("before"), data.get("after"))
     if data.get("user"):
         return f"{data['user']}: {changed}"
     return changed or str(data.get("detail", ""))
+
+
+def _cost_of_a_move(after: dict[str, Any]) -> str:
+    """It stood still for 0.1 s. 1.2 GiB were sent in 12 s."""
+    told = []
+    if (still := after.get("downtime_ms")) is not None:
+        told.append(f"It stood still for {_time(still)}.")
+    if (sent := after.get("sent_bytes")) and (took := after.get("total_ms")) is not None:
+        told.append(f"{size(sent)} were sent in {_time(took)}.")
+    return " ".join(told)
+
+
+def _time(milliseconds: int) -> str:
+    return f"{milliseconds}{THIN_SPACE}ms" if milliseconds < 1000 else presentation.span(milliseconds / 1000)
 
 
 def changes(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:

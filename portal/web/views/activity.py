@@ -21,6 +21,11 @@ def activity(request: HttpRequest, slug: str) -> HttpResponse:
     tenant = tenant_of(request, slug, Permission.EVENT_READ)
     search = text_query(request, "q")
     page = page_of(request, selectors.events(actor_of(request), Filter(tenant=tenant, search=search)))
-    context = {"tenant": tenant, "page": page, "events": present.rows(page.rows), "search": search}
+    context = {
+        "tenant": tenant,
+        "page": page,
+        "events": present.rows(page.rows, for_provider=actor_of(request).is_provider),
+        "search": search,
+    }
     context["may_see_webhooks"] = actor_of(request).can(Permission.WEBHOOK_READ, tenant.pk)
     return render(request, "portal/activity.html", context)

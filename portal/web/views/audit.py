@@ -59,7 +59,8 @@ def provider_audit(request: HttpRequest) -> HttpResponse:
     page = page_of(request, rows)
     query = request.GET.copy()
     query.pop("after", None)
-    context = {"form": form, "page": page, "events": present.rows(page.rows), "query": query.urlencode()}
+    found = present.rows(page.rows, for_provider=True)
+    context = {"form": form, "page": page, "events": found, "query": query.urlencode()}
     return render(request, "portal/provider_audit.html", context, status=200 if form.is_valid() else 422)
 
 

@@ -35,7 +35,7 @@ def host_failover(request: HttpRequest, name: str) -> HttpResponse:
         "page": page,
         "host": present.page(actor, host, unfenced, doing, selectors.lost(actor, host)),
         "machines": [present.row(actor, each) for each in selectors.stranded(page.rows)],
-        "events": event_rows.rows(selectors.history(actor, host)),
+        "events": event_rows.rows(selectors.history(actor, host), for_provider=True),
     }
     return render(request, "vms/host_failover.html", context)
 

@@ -187,7 +187,7 @@ def _events(request: HttpRequest, image: Image) -> dict[str, Any]:
     if not image_selectors.is_insider(actor, image) or image.tenant is None:
         return {"events": []}
     rows = events.events(actor, events.Filter(tenant=image.tenant, target_id=image.pk))
-    return {"events": event_rows.rows(rows[:MOST_EVENTS])}
+    return {"events": event_rows.rows(rows[:MOST_EVENTS], for_provider=actor.is_provider)}
 
 
 @require_POST
