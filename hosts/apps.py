@@ -16,10 +16,12 @@ class HostsConfig(AppConfig):
         )
         from hosts.selectors import names_of_hosts
         from hosts.services.hosts import forget_what_they_have
+        from hosts.web import signs
         from portal.backup import settle
         from portal.core import health
         from portal.core.outbound import ours
         from portal.quotas import capacity
+        from portal.web import navigation
 
         observe.sample_listeners.append(usage.record)
         observe.round_listeners.append(pool_watch.TokenRounds().turn)
@@ -29,3 +31,4 @@ class HostsConfig(AppConfig):
         ours.names_of.append(names_of_hosts)
         health.checks["hosts"] = of_hosts.hosts
         health.collectors["hosts"] = of_hosts.metrics
+        navigation.signs.append(signs.failed_hosts)

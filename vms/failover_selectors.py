@@ -9,12 +9,13 @@ from uuid import UUID
 
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from hosts.models import Host
+from hosts.models import Host, HostState
 from portal.events import selectors as events
 from portal.events.models import Event
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each
 from portal.tenancy.gate import Actor
+from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import loss, takeover
 from vms.loss import Loss
@@ -23,6 +24,7 @@ from vms.takeover import Outlook
 from vms.workflows.failover import FAILOVER, UNFENCED
 
 LATELY = 20
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,24 @@ class Stranded:
     def is_local(self) -> bool:
         """No other host reaches its disks."""
         return self.outlook is not None and self.outlook.is_local
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """A tenant's machines whose host has failed: how many, some of them, and since when."""
+
+    count: int
+    vms: Sequence[VM]
+    since: datetime | None
+
+
+def down_in(actor: Actor, tenant: Tenant) -> Down | None:
+    """None where there are none. Two queries; those in the bin do not count, for they are off anyway."""
+    rows = VM.objects.for_actor(actor).filter(tenant=tenant, host__state=HostState.FAILED, binned_at=None)
+    if not (count := rows.count()):
+        return None
+    few = list(rows.select_related("host").order_by("name")[:MOST_NAMED])
+    return Down(count, few, min((vm.host.failed_at for vm in few if vm.host.failed_at), default=None))
 
 
 def machines_on(actor: Actor, host: Host) -> QuerySet[VM]:

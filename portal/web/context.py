@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from portal.operations import selectors as operations
 from portal.tenancy.models import Tenant
+from portal.tenancy.roles import Permission
 from portal.web import navigation
 from portal.web.actor import actor_of
 from portal.web.tenant import current_tenant, tenants_of
@@ -19,7 +20,8 @@ LONGEST_PAGE_SECONDS = 10
 
 
 class Shell:
-    """At most two queries: the tenants, and how much is under way."""
+    """At most two queries: the tenants, and how much is under way. For the provider's staff those of badges and signs
+    as well."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -47,6 +49,13 @@ class Shell:
         return self._counts.active
 
     @cached_property
+    def signs(self) -> list[navigation.Sign]:
+        actor = actor_of(self._request)
+        if not actor.can(Permission.HOST_READ):
+            return []
+        return [sign for ask in navigation.signs if (sign := ask(actor)) is not None]
+
+    @cached_property
     def notice(self) -> str:
         """What the tenant's people, or the provider's staff, must not overlook."""
         actor = actor_of(self._request)
@@ -72,5 +81,5 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated:
         return {}
     shell = Shell(request)
-    names = ("switches", "tenant", "nav", "active_operations", "live_url", "notice")
+    names = ("switches", "tenant", "nav", "active_operations", "live_url", "notice", "signs")
     return {name: partial(getattr, shell, name) for name in names}

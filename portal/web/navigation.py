@@ -65,6 +65,18 @@ _PROVIDER = (
 badges: dict[str, Callable[[Actor], int]] = {"provider-quota-requests": requests.waiting}
 
 
+@dataclass(frozen=True)
+class Sign:
+    """What the provider's staff must see on every page, and where it is told in full."""
+
+    words: str
+    url: str
+
+
+# Each says what is wrong, or None; one cheap query each. The apps add what they know of at start.
+signs: list[Callable[[Actor], Sign | None]] = []
+
+
 # What somebody sees who reads of no machines.
 _OF_BILLING = ("quota", "usage")
 

@@ -228,3 +228,15 @@ def test_the_list_says_that_its_host_failed(world: World, failed: Host) -> None:
     shown = page(world, "member", "vm-list", "acme")
     assert "its host failed" in shown
     assert "last known" not in shown
+
+
+def test_a_tenants_overview_names_its_machines_that_are_off(world: World) -> None:
+    assert "host failed" not in page(world, "owner", "overview", "acme")
+    Host.objects.filter(pk=world.host.pk).update(state=HostState.FAILED, failed_at=timezone.now())
+    told = page(world, "owner", "overview", "acme")
+    count = VM.objects.unscoped("test").filter(host=world.host, tenant=world.acme, binned_at=None).count()
+    assert f"{count} machines are off: their host failed" in told
+    assert reverse("vm-detail", args=["acme", world.machines["web"].pk]) in told
+    assert 'aria-label="one has failed"' not in told
+    assert reverse("host-failover", args=["one"]) not in told
+    assert 'aria-label="one has failed"' in page(world, "admin", "overview", "acme")

@@ -17,7 +17,7 @@ from vms.models import VM, Lifecycle, Nic, Power
 BUDGETS = {
     "/t/acme/vms/": 10,
     "/t/acme/vms/?q=vm-1&status=running": 10,
-    "/t/acme/": 9,
+    "/t/acme/": 10,
     "/t/acme/vms/create/": 17,
     "/t/acme/activity/": 6,
     "/t/acme/images/": 11,

@@ -14,7 +14,7 @@ from portal.operations.models import Operation
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
 from portal.tenancy.roles import Permission
-from vms.failover_selectors import Stranded
+from vms.failover_selectors import Down, Stranded
 from vms.loss import Loss
 from vms.takeover import Outlook
 
@@ -115,6 +115,26 @@ def _power_words(agent: FenceAgent | None) -> str:
     return (
         "Its fence agent cuts its power and says that it is off. Then its machines start elsewhere, as far as other "
         "hosts reach their disks, have what they ask for, and have room."
+    )
+
+
+@dataclass(frozen=True)
+class DownNotice:
+    """On a tenant's overview: `machines` are names with addresses, `more` how many others there are."""
+
+    title: str
+    since: datetime | None
+    machines: Sequence[tuple[str, str]]
+    more: int
+
+
+def down(found: Down, slug: str) -> DownNotice:
+    one = found.count == 1
+    return DownNotice(
+        title="A machine is off: its host failed" if one else f"{found.count} machines are off: their host failed",
+        since=found.since,
+        machines=[(vm.name, reverse("vm-detail", args=[slug, vm.pk])) for vm in found.vms],
+        more=found.count - len(found.vms),
     )
 
 

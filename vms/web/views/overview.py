@@ -18,7 +18,8 @@ from portal.web.actor import actor_of
 from portal.web.presenters import event as event_rows
 from portal.web.presenters.meter import meters
 from portal.web.tenant import tenant_of
-from vms import selectors
+from vms import failover_selectors, selectors
+from vms.web import failover
 from vms.web.presenters import LOOKS
 
 RECENT = 8
@@ -45,14 +46,16 @@ class FirstStep:
 def overview(request: HttpRequest, slug: str) -> HttpResponse:
     actor, tenant = actor_of(request), tenant_of(request, slug)
     counts = selectors.status_counts(actor, tenant)
+    down = failover_selectors.down_in(actor, tenant) if actor.can(Permission.VM_READ, tenant.pk) else None
     recent = list(events.events(actor, events.Filter(tenant=tenant))[:RECENT])
     context = {
         "tenant": tenant,
+        "down": failover.down(down, slug) if down else None,
         "meters": meters(quotas.usage(actor, tenant)),
         "counts": _status_counts(counts, slug),
         "total": sum(counts.values()),
         "create_url": reverse("vm-create", args=[slug]),
-        "events": event_rows.rows(recent),
+        "events": event_rows.rows(recent, for_provider=actor.is_provider),
         "steps": _first_steps(actor, tenant, sum(counts.values())),
         "may_create": actor.can(Permission.VM_WRITE, tenant.pk),
         "why_not": actor.why_not(Permission.VM_WRITE, tenant.pk),
