@@ -57,13 +57,14 @@ class Backups:
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """`over_commit` is of the clusters that it may be placed in, or of the one that it is in. `backups` and `waiting`
-    are those of a machine; None for a size."""
+    """`over_commit` is of the clusters that it may be placed in, or of the one that it is in; `meaning` says what that
+    comes to for it. `backups` and `waiting` are those of a machine; None for a size."""
 
     service_class: str
     cpu_floor: int | None
     cpu_ceiling: int
     words: Words
+    meaning: str
     over_commit: Sequence[OverCommit]
     on_host_failure: str
     recovery_priority: str
@@ -88,6 +89,7 @@ def _of_flavor(flavor: Flavor, hosts: Sequence[Host], present: Sequence[OverComm
         cpu_floor=floor,
         cpu_ceiling=promise.cpu_ceiling or service_class.WHOLE,
         words=promise_words.words(promise, floor),
+        meaning=promise_words.meaning(promise, floor),
         over_commit=present,
         on_host_failure=promise_words.ON_HOST_FAILURE_OF_SIZE,
         recovery_priority=flavor.recovery_priority,
@@ -97,12 +99,15 @@ def _of_flavor(flavor: Flavor, hosts: Sequence[Host], present: Sequence[OverComm
 def of_vm(vm: VM, now: datetime | None = None) -> Guarantee:
     """`vm` with its host."""
     now, promise, backups = now or timezone.now(), vm.promise, _backups(vm)
+    present = overcommit.of_cluster(vm.host.cluster_id)
+    ratio = present.class_ratios.get(vm.service_class)
     return Guarantee(
         service_class=vm.service_class,
         cpu_floor=vm.cpu_floor,
         cpu_ceiling=promise.cpu_ceiling or service_class.WHOLE,
         words=promise_words.words(promise, vm.cpu_floor),
-        over_commit=[overcommit.of_cluster(vm.host.cluster_id)],
+        meaning=promise_words.meaning(promise, vm.cpu_floor, ratio),
+        over_commit=[present],
         on_host_failure=_on_host_failure(vm, backups),
         recovery_priority=vm.flavor.recovery_priority,
         backups=backups,

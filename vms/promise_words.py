@@ -46,10 +46,10 @@ def _short(promise: Promise, floor: int | None) -> str:
     if kind is ServiceClass.DEDICATED:
         return "CPUs of its own"
     if kind is ServiceClass.BEST_EFFORT:
-        return "no floor"
-    parts = ["a floor by the over-commit ratio" if floor is None else f"{floor} % floor"]
+        return "nothing guaranteed"
+    parts = ["a guaranteed share" if floor is None else f"{floor} % guaranteed"]
     if promise.cpu_ceiling is not None:
-        parts.append(f"{promise.cpu_ceiling} % ceiling")
+        parts.append(f"at most {promise.cpu_ceiling} %")
     return ", ".join(parts)
 
 
@@ -79,7 +79,7 @@ def _memory(promise: Promise) -> str:
         return "All of it is reserved, in huge pages."
     if promise.reserves_memory:
         return "All of it is reserved, and never given out twice."
-    return "It is given out by the host's over-commit ratio of memory."
+    return "It is not reserved: its provider may give out more memory than a host has."
 
 
 _ON_LOCAL_STORAGE = "Its disks lie on its host alone. While that is down the machine is off"
@@ -142,19 +142,32 @@ def schedule(schedule: Schedule) -> str:
     return f"{schedule.every.capitalize()}{at}, {kept} kept"
 
 
-def cpu_given(over_commit: OverCommit, service_class: str) -> str:
-    """How far a cluster is over-committed, and how far for that class where it has a policy of its own."""
+def cpu_shared(over_commit: OverCommit, *, named: bool = False) -> str:
+    """How many machines' vCPUs share a CPU of a cluster; `named` where there are several."""
+    on = f"On the hosts of {over_commit.cluster}" if named else "On its hosts"
     if not over_commit.hosts:
-        return f"{over_commit.cluster}: no host runs machines now."
-    return (
-        f"{over_commit.cluster}: {over_commit.given:g} vCPUs are given out for each CPU, at most {over_commit.most:g}"
-        f"{_of_class(over_commit, service_class)}; floors take {over_commit.promised_percent} % of the CPUs."
-    )
+        return f"{on} no machine runs now."
+    most = f"at most {over_commit.most:g} may"
+    if over_commit.given <= 1:
+        return f"{on} there are {over_commit.given:g} vCPUs for each CPU now, so nobody has to share yet; {most}."
+    return f"{on} {over_commit.given:g} vCPUs share each CPU now; {most}."
 
 
-def _of_class(over_commit: OverCommit, service_class: str) -> str:
-    ratio = over_commit.class_ratios.get(service_class)
-    return f" and of this class {ratio:g}" if ratio else ""
+def meaning(promise: Promise, floor: int | None, ratio: float | None = None) -> str:
+    """What sharing means for a machine that is promised that: when all want to run at once. `ratio` is the most of its
+    class on one CPU, None where that has no limit of its own."""
+    if promise.is_dedicated:
+        return "It is not concerned: nothing else runs on its CPUs."
+    of_class = f" Of its class at most {ratio:g} share one." if ratio else ""
+    floor = FLOORS.get(promise.service_class) if floor is None else floor
+    if floor is None:
+        return f"When all want to run at once it gets its share of them, and perhaps no more.{of_class}"
+    if not floor:
+        return f"When all want to run at once it gets what they leave, and may have to wait long.{of_class}"
+    if floor >= WHOLE:
+        return f"When all want to run at once it still gets all that it has.{of_class}"
+    each = "" if promise.vcpus == 1 else " for each vCPU"
+    return f"When all want to run at once it gets {floor} % of a CPU{each} for certain, and perhaps no more.{of_class}"
 
 
 def waited(kept: Kept, waited_percent: float) -> str:
@@ -162,8 +175,8 @@ def waited(kept: Kept, waited_percent: float) -> str:
     of_time = f"In the last five minutes it waited for {waited_percent:g} % of the time that it wanted to run."
     return {
         Kept.KEPT: of_time,
-        Kept.AT_RISK: f"{of_time} It got its floor, and hardly more: with more load on its host it would get less.",
-        Kept.BROKEN: f"{of_time} It got less than its floor. Its provider sees this too.",
-        Kept.NOTHING: f"{of_time} No floor was promised.",
+        Kept.AT_RISK: f"{of_time} It got what is guaranteed, and hardly more: with more load on its host it gets less.",
+        Kept.BROKEN: f"{of_time} It got less than is guaranteed. Its provider sees this too.",
+        Kept.NOTHING: f"{of_time} Nothing was guaranteed.",
         Kept.UNKNOWN: "Nothing was measured in the last five minutes: it is off, or was just started.",
     }[kept]

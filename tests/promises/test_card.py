@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,11 +14,13 @@ from django.utils import timezone
 from hosts import usage as of_hosts
 from hosts.metering import Sample, Used
 from hosts.models import Host
+from hosts.overcommit import OverCommit
+from hosts.service_class import ServiceClass
 from portal.tenancy.gate import SYSTEM
 from tests.web.conftest import Browser, browser  # noqa: F401  the fixture
 from tests.world import World
-from vms import usage
-from vms.models import VM
+from vms import promise_words, usage
+from vms.models import VM, Flavor
 from vms.services.catalogue import Class, create_flavor
 
 
@@ -123,19 +126,39 @@ def test_as_many_queries_for_a_month_as_for_a_minute(world: World) -> None:
     assert counts[0] == counts[1]
 
 
+def test_how_cpus_are_shared_is_said_with_the_number() -> None:
+    busy, idle = OverCommit("Rack 1", 2, 3.2, 8.0, 40), OverCommit("Rack 1", 2, 0.5, 8.0, 40)
+    assert promise_words.cpu_shared(busy) == "On its hosts 3.2 vCPUs share each CPU now; at most 8 may."
+    assert "0.5 vCPUs for each CPU now, so nobody has to share yet" in promise_words.cpu_shared(idle)
+    assert promise_words.cpu_shared(busy, named=True).startswith("On the hosts of Rack 1 3.2")
+    assert "no machine runs" in promise_words.cpu_shared(OverCommit("Rack 1", 0, 0, 0, 0))
+    promise = Flavor(service_class="guaranteed", vcpus=2, memory_mib=1, disk_gib=1).promise()
+    assert "gets 50 % of a CPU for each vCPU for certain" in promise_words.meaning(promise, 50)
+    assert promise_words.meaning(promise, 50, 4.0).endswith("Of its class at most 4 share one.")
+    assert "still gets all that it has" in promise_words.meaning(promise, 100)
+    assert "have to wait long" in promise_words.meaning(replace(promise, service_class=ServiceClass.BEST_EFFORT), None)
+    assert "not concerned" in promise_words.meaning(replace(promise, service_class=ServiceClass.DEDICATED), 100)
+
+
 class TestPages:
     def test_a_machine_shows_its_card(self, world: World, browser: Browser) -> None:  # noqa: F811
         promised(world)
         minutes(world, 5, 15_000, 45_000)
         page = browser("viewer").get(f"/t/acme/vms/{world.machines['web'].pk}/").content.decode()
-        assert "It got less than its floor" in page
+        assert "It got less than is guaranteed" in page
         assert "In the one hour that was measured: broken." in page
         assert "strip__cell--failed" in page
+        assert "When all want to run at once it gets 50 % of a CPU for certain" in page
+        assert (
+            "Guarantee"
+            not in browser("viewer").get(f"/t/acme/vms/{world.machines['web'].pk}/metrics/").content.decode()
+        )
 
     def test_each_size_shows_its_own(self, world: World, browser: Browser) -> None:  # noqa: F811
         page = browser("viewer").get("/t/acme/sizes/").content.decode()
-        assert page.count("CPU floor") == 2
-        assert "Over-commit" in page
+        assert page.count("CPU guaranteed") == 2
+        assert page.count("CPUs are shared") == 3  # once for all of them, and what it means for each
+        assert page.count("If a host fails") == 1
 
     def test_as_many_queries_for_many_sizes(self, world: World, browser: Browser) -> None:  # noqa: F811
         client, counts = browser("viewer"), []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from hosts.overcommit import OverCommit
 from vms import promise_words
 from vms.guarantee import Guarantee, Waiting
 from vms.promise_kept import Kept
@@ -46,7 +47,8 @@ class Card:
     floor: str
     ceiling: str
     memory: str
-    over_commit: Sequence[str]
+    shared: Sequence[str]
+    meaning: str
     on_host_failure: str
     has_backups: bool
     schedules: Sequence[str]
@@ -62,13 +64,19 @@ def card(found: Guarantee) -> Card:
         floor=words.floor,
         ceiling=words.ceiling,
         memory=words.memory,
-        over_commit=[promise_words.cpu_given(each, found.service_class) for each in found.over_commit],
+        shared=shared(found.over_commit),
+        meaning=found.meaning,
         on_host_failure=found.on_host_failure,
         has_backups=backups is not None,
         schedules=backups.schedules if backups else (),
         newest_backup=backups.newest if backups else None,
         waiting=_waiting(found.waiting) if found.waiting else None,
     )
+
+
+def shared(present: Sequence[OverCommit]) -> Sequence[str]:
+    """How far CPUs are shared, a sentence for each cluster."""
+    return [promise_words.cpu_shared(each, named=len(present) > 1) for each in present]
 
 
 def _waiting(found: Waiting) -> WaitingView:

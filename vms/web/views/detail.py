@@ -32,7 +32,6 @@ from vms.web.guarantee import card
 from vms.web.presenters import TABS
 
 # What the page cannot show by itself: a machine that restarts is running before and after.
-WITH_CARD = ("vm-detail", "vm-metrics")
 SAID = {Action.REBOOT: "The guest was asked to restart."}
 
 
@@ -47,7 +46,7 @@ def context_of(request: HttpRequest, vm: VM, operation: Operation | None, tab: s
         "lease": leases.card(vm),
         "tenant": vm.tenant,
         "vm": presenters.page(actor, vm, operation, tab),
-        "card": card(guarantee.of_vm(vm)) if tab in WITH_CARD else None,
+        "card": card(guarantee.of_vm(vm)) if tab == "vm-detail" else None,
         "operation": operations.view(actor, operation, steps, vm.tenant.slug) if operation else None,
     }
 
@@ -81,10 +80,11 @@ def vm_header(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
 @require_safe
 def vm_activity(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
     vm, operation = vm_of(request, slug, vm_id)
-    actor_of(request).require(Permission.EVENT_READ, vm.tenant_id)
-    page = page_of(request, events.events(actor_of(request), events.Filter(tenant=vm.tenant, target_id=vm.pk)))
-    context = context_of(request, vm, operation, "vm-activity")
-    return render(request, "vms/activity.html", {**context, "page": page, "events": event_rows.rows(page.rows)})
+    actor = actor_of(request)
+    actor.require(Permission.EVENT_READ, vm.tenant_id)
+    page = page_of(request, events.events(actor, events.Filter(tenant=vm.tenant, target_id=vm.pk)))
+    found = {"page": page, "events": event_rows.rows(page.rows, for_provider=actor.is_provider)}
+    return render(request, "vms/activity.html", {**context_of(request, vm, operation, "vm-activity"), **found})
 
 
 @require_POST

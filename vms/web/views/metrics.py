@@ -10,14 +10,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from hosts import selectors as hosts
-from hosts.web.graphs import graphs, span_of
+from hosts.web.graphs import of_machine, span_of
 from portal.tenancy.roles import Permission
 from portal.web.actor import actor_of
 from portal.web.tenant import tenant_of
 from vms import guarantee, selectors
+from vms.promise_words import ON_HOST_FAILURE_OF_SIZE
 from vms.web import presenters
 from vms.web.fetch import vm_of
-from vms.web.guarantee import card
+from vms.web.guarantee import card, shared
 from vms.web.views.detail import context_of
 
 
@@ -25,7 +26,7 @@ from vms.web.views.detail import context_of
 def vm_metrics(request: HttpRequest, slug: str, vm_id: UUID) -> HttpResponse:
     vm, operation = vm_of(request, slug, vm_id)
     data_url = reverse("vm-metrics-data", args=[slug, vm_id])
-    context = {**context_of(request, vm, operation, "vm-metrics"), "graphs": graphs(data_url)}
+    context = {**context_of(request, vm, operation, "vm-metrics"), "graphs": of_machine(data_url)}
     return render(request, "vms/metrics.html", context)
 
 
@@ -44,4 +45,10 @@ def size_list(request: HttpRequest, slug: str) -> HttpResponse:
     flavors = list(selectors.flavors())
     cards = guarantee.of_flavors(flavors, hosts.open_to([tenant.pk]))
     sizes = [(presenters.flavor(flavor), card(found)) for flavor, found in zip(flavors, cards, strict=True)]
-    return render(request, "vms/sizes.html", {"tenant": tenant, "sizes": sizes})
+    context = {
+        "tenant": tenant,
+        "sizes": sizes,
+        "shared": shared(cards[0].over_commit) if cards else (),
+        "on_host_failure": ON_HOST_FAILURE_OF_SIZE,
+    }
+    return render(request, "vms/sizes.html", context)
