@@ -610,6 +610,7 @@ def test_a_cordoned_host_is_no_lack_of_room(world: World, host: MemoryHost, spar
     work()
     told = Event.objects.unscoped("test").get(kind="host.failed-over")
     assert "wait for room" not in told.data["detail"]
+    assert told.data["detail"].endswith(f"; {len(world.machines)} stay off, for none of the others takes machines")
     Host.objects.filter(pk=spare.pk).update(state=HostState.ENABLED)
     failover.recover_waiting()
     work()
@@ -636,6 +637,7 @@ def test_what_no_other_host_takes_is_told_before_and_after(
     assert (refusal.title, refusal.refused["labels"]) == ("acme/web", {"gpu": ["spare"]})
     told = Event.objects.unscoped("test").get(kind="host.failed-over")
     assert "wait for room" not in told.data["detail"]
+    assert told.data["detail"].endswith(f"; 1 stay off, for none of the others {lacking}")
     assert one_stranded(fresh(web)).outlook.words == lacking
     assert lacking in of_vm(fresh(web)).on_host_failure
     Host.objects.filter(pk=spare.pk).update(labels=["gpu"])

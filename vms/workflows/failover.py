@@ -5,6 +5,7 @@ And its way back: whatever was started elsewhere meanwhile is removed from it, b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -16,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from hosts import fence_trust, fencing, suspicion
+from hosts.choice import Constraint
 from hosts.connections import driver_for, returning_driver
 from hosts.driver.errors import DriverError, Timeout, Unreachable
 from hosts.errors import translate
@@ -40,7 +42,7 @@ from portal.operations.workflow import (
 from portal.quotas import ledger
 from portal.tenancy.gate import SYSTEM
 from portal.tenancy.roles import Permission
-from vms import loose
+from vms import loose, takeover
 from vms.models import VM, Lifecycle, Power
 from vms.workflows import purge, recover
 
@@ -200,7 +202,13 @@ def start_elsewhere(context: StepContext) -> Output:
         raise LookAgain(LOOK_AGAIN_SECONDS, keep={"looks": looks + 1})
     failed = [id for id, state in states.items() if state in (State.FAILED, State.CANCELLED)]
     names = VM.objects.unscoped("failover").filter(pk__in=failed).order_by("name").values_list("name", flat=True)
-    return {"moved": moved, "waiting": len(left), "failed": list(names)}
+    return {"moved": moved, "waiting": len(left), "refused": _refused(host), "failed": list(names)}
+
+
+def _refused(host: Host) -> dict[str, int]:
+    """How many of those that others reach none of them takes for another reason than room: by what none does."""
+    found = [each for each in takeover.of_hosts([host]).values() if not each.is_local]
+    return dict(Counter(each.words for each in found if each.constraint not in (None, Constraint.CAPACITY)))
 
 
 def told(operation: Operation, outputs: Mapping[str, Any]) -> None:
@@ -208,6 +216,8 @@ def told(operation: Operation, outputs: Mapping[str, Any]) -> None:
     parts = [f"{outputs['moved']} of its machines were brought up elsewhere"]
     if waiting := outputs["waiting"]:
         parts.append(f"{waiting} wait for room")
+    for words, count in outputs.get("refused", {}).items():
+        parts.append(f"{count} stay off, for none of the others {words}")
     if failed := outputs["failed"]:
         parts.append(f"{', '.join(failed)} could not be brought up")
     host = _host(operation)
