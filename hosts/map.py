@@ -41,7 +41,8 @@ movers: list[Callable[[Collection[UUID]], Mapping[UUID, Moves]]] = []
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`claimed` is by resource of the ledger. `measured` None: nothing was, lately. `working` are operations under way
+    """`claimed` is by resource of the ledger, also for machines that are on their way here, which `machines` are not:
+    these count where they come from. `measured` None: nothing was, lately. `working` are operations under way
     on the host, without those that move a machine away."""
 
     claimed: Mapping[str, int] = field(default_factory=dict)
@@ -59,7 +60,7 @@ def standings(hosts: Iterable[Host]) -> Mapping[UUID, Standing]:
     return {
         id: Standing(
             claimed=claimed.get(id, {}),
-            machines=machines.get(id, 0),
+            machines=max(machines.get(id, 0) - moves.get(id, Moves()).arriving, 0),
             measured=measured.get(id),
             working=working.get(str(id), 0) - moves.get(id, Moves()).leaving,
             moves=moves.get(id, Moves()),

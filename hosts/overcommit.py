@@ -10,7 +10,7 @@ from hosts.models import Host, HostState
 from hosts.service_class import WHOLE, limits
 from portal.quotas import ledger
 
-_GONE = (HostState.MAINTENANCE, HostState.FAILED)
+LENDS_NOTHING = (HostState.MAINTENANCE, HostState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class OverCommit:
 
 def sellable() -> dict[str, int]:
     """What may be claimed of all hosts that run machines, by their policy: vcpus, memory_mib, disk_gib."""
-    lending = Host.objects.exclude(state__in=_GONE).filter(cpus__gt=0)
+    lending = Host.objects.exclude(state__in=LENDS_NOTHING).filter(cpus__gt=0)
     capacities = [host.capacity for host in lending]
     names = ("vcpus", "memory_mib", "disk_gib")
     return {name: sum(each.get(name) or 0 for each in capacities) for name in names}
@@ -49,7 +49,7 @@ def of_each_cluster(cluster_ids: Iterable[UUID]) -> list[OverCommit]:
 
 def _of(hosts: Sequence[Host], used: Mapping[UUID, Mapping[str, int]] | None = None) -> OverCommit:
     """Hosts that run nothing lend nothing."""
-    lending = [host for host in hosts if host.state not in _GONE and host.cpus]
+    lending = [host for host in hosts if host.state not in LENDS_NOTHING and host.cpus]
     claims = ledger.used_by_account(host.pk for host in lending) if used is None else used
     cpus = sum(host.cpus for host in lending)
     given = sum(claims.get(host.pk, {}).get("vcpus", 0) for host in lending)

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from hosts.map import Standing
 from hosts.models import Cluster, FenceAgent, Host, HostState
+from hosts.overcommit import LENDS_NOTHING
 from hosts.service_class import WHOLE, limits
 from hosts.spare import Spare
 from hosts.web.presenters import HEALTH_LOOKS, STATE_LOOKS
@@ -87,7 +88,8 @@ class HostOnMap:
 
 @dataclass(frozen=True)
 class ClusterOnMap:
-    """With its policy in words; `network` and `cpu_model` are "" where nothing was chosen yet, `unfenced` where
+    """With its policy in words; `left_out` says which of its hosts its bars are without, `moving` what both hosts of a
+    move hold room for; `network` and `cpu_model` are "" where nothing was chosen yet, `unfenced` where
     failover happens by itself for all its hosts, or for none."""
 
     id: UUID
@@ -103,6 +105,8 @@ class ClusterOnMap:
     spare_words: str
     spare_look: str
     machines: int
+    moving: int
+    left_out: str
     change_url: str
     remove_url: str
     bars: Sequence[Bars] = ()
@@ -114,7 +118,8 @@ def cluster(cluster: Cluster, standings: Mapping[UUID, Standing], spare: Spare) 
     for host in hosts:
         host.cluster = cluster
     amounts = [_amounts(host, standings[host.pk]) for host in hosts]
-    together = {name: sum((each[name] for each in amounts), NOTHING) for name in _WORDS}
+    lending = [own for host, own in zip(hosts, amounts, strict=True) if host.state not in LENDS_NOTHING]
+    together = {name: sum((each[name] for each in lending), NOTHING) for name in _WORDS}
     return ClusterOnMap(
         id=cluster.pk,
         slug=cluster.slug,
@@ -129,11 +134,18 @@ def cluster(cluster: Cluster, standings: Mapping[UUID, Standing], spare: Spare) 
         spare_words=_spare_words(spare),
         spare_look=_spare_look(spare),
         machines=sum(standings[host.pk].machines for host in hosts),
+        moving=sum(standings[host.pk].moves.arriving for host in hosts),
+        left_out=_left_out(hosts),
         change_url=reverse("cluster-change", args=[cluster.slug]),
         remove_url=reverse("cluster-remove", args=[cluster.slug]),
-        bars=_bars(together) if len(hosts) > 1 else (),
+        bars=_bars(together) if len(hosts) > 1 and lending else (),
         hosts=[_host(host, standings[host.pk], own) for host, own in zip(hosts, amounts, strict=True)],
     )
+
+
+def _left_out(hosts: Sequence[Host]) -> str:
+    gone = [f"{host.name} ({host.state})" for host in hosts if host.state in LENDS_NOTHING]
+    return f"All together, without {', '.join(gone)}" if gone else "All together"
 
 
 def _is_unfenced(host: Host) -> bool:

@@ -16,9 +16,9 @@ from hosts import selectors
 from hosts.access import Access, access_in
 from hosts.models import DEFAULT_CLUSTER, Host, HostState
 from hosts.services import hosts as services
-from hosts.web import presenters
+from hosts.web import machines, presenters
 from hosts.web.forms import AccessForm, HostForm, PolicyForm
-from hosts.web.graphs import graphs, span_of
+from hosts.web.graphs import of_host, span_of
 from portal.core.errors import Invalid
 from portal.operations import selectors as operations
 from portal.operations.services import active_on
@@ -74,7 +74,8 @@ def host_detail(request: HttpRequest, name: str) -> HttpResponse:
     context = {
         "form": form,
         "operations": [present_operation.row(each) for each in recent],
-        "graphs": graphs(reverse("host-metrics", args=[host.name])),
+        "graphs": of_host(reverse("host-metrics", args=[host.name])),
+        **machines.of(request, host),
     }
     return render(request, "hosts/detail.html", {**_context(actor, host), **context}, status=status_of(form))
 

@@ -61,12 +61,13 @@ function drawOne(figure, data) {
   const series = names.map((_, number) => ({ label: words[number], stroke: colour(`--graph-${number + 1}`), width: 2, spanGaps: false, points: { show: data.at.length < 3 }, value: (_plot, value) => (value === null ? "–" : write(value)) }));
   figure.querySelector("[data-graph-words]").textContent = summary(names, words, data, write);
   const options = {
+    tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
     width: Math.max(place.clientWidth, 200),
     height: HEIGHT,
     cursor: { drag: { x: false, y: false } },
     scales: { x: { min: data.from, max: data.to }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, LEAST[figure.dataset.unit])] } },
-    axes: [axis, { ...axis, size: 76, incrs: figure.dataset.unit === "percent" ? undefined : BINARY, values: (_plot, values) => values.map(write) }],
-    series: [{ label: "at", value: (_plot, at) => (at === null ? "–" : new Date(at * 1000).toLocaleString()) }, ...series],
+    axes: [{ ...axis, values: TIMES }, { ...axis, size: 76, incrs: figure.dataset.unit === "percent" ? undefined : BINARY, values: (_plot, values) => values.map(write) }],
+    series: [{ label: "at", value: (_plot, at) => (at === null ? "–" : moment(at)) }, ...series],
   };
   const plot = new uPlot(options, [data.at, ...names.map((name) => data[name])], place);
   plot.root.querySelector("canvas").setAttribute("aria-hidden", "true");
@@ -96,6 +97,19 @@ function resolved(element, value) {
   return colour;
 }
 
+// As everywhere in the portal: by UTC, 2026-11-30 14:05.
+function moment(at) {
+  return `${new Date(at * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
+// uPlot's rows: from how many seconds between two ticks on, their words, and what is added where a year or a day begins.
+const TIMES = [
+  [86400 * 365, "{YYYY}", null, null, null, null, null, null, 1],
+  [86400 * 28, "{YYYY}-{MM}", null, null, null, null, null, null, 1],
+  [86400, "{MM}-{DD}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{YYYY}-{MM}-{DD}", null, "\n{MM}-{DD}", null, null, null, 1],
+];
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const LEAST = { percent: 10, mib: 64, bytes: 1024 };
 const WRITERS = {

@@ -11,6 +11,7 @@ from portal.core.errors import Conflict, Forbidden, NotFound
 from portal.operations import services as operations
 from portal.operations.models import Operation
 from portal.tenancy.gate import SYSTEM, actor_for
+from portal.web.presenters.operation import view
 from tests.audit.mirror import beside
 from tests.maintenance.conftest import Work
 from tests.world import World
@@ -35,6 +36,9 @@ def test_each_is_drained_once_the_one_before_is_back(world: World, near: Host, w
     operation = work(operation, turns=8)
     assert drains() == ["one"]
     assert operation.waiting_for == "one is empty and may be worked on; uncordon it to go on"
+    told = view(SYSTEM, operation, list(operation.steps.all()), "")
+    assert told.waiting_for.endswith("it gives up in 89 days")
+    assert [(part.name, part.word) for part in told.parts] == [("one", "drain done"), ("two", "not begun")]
     assert Host.objects.get(name="one").state == "maintenance"
     put_back("one")
     operation = work(operation, turns=8)

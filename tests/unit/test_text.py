@@ -45,3 +45,12 @@ def test_bad_labels_are_refused(value: str) -> None:
 
 def test_labels_are_normalised() -> None:
     assert text.label(" Cafe\u0301 ") == "Café"
+
+
+def test_long_words_are_cut_at_a_word_and_say_so() -> None:
+    assert text.shortened("one two three", 13) == "one two three"
+    assert text.shortened("one two three", 10) == "one two…"
+    assert text.shortened("x" * 20, 10) == f"{'x' * 9}…"
+    assert text.is_beginning("one two…", "one two three")
+    assert not text.is_beginning("one two", "one two three")
+    assert not text.is_beginning("two…", "one two three")

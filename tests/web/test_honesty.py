@@ -10,12 +10,15 @@ from django.test import Client
 from django.utils import timezone
 
 from hosts.models import Host
+from portal.core.units import THIN_SPACE
+from portal.events import log
 from portal.events.models import Event
+from portal.tenancy.gate import actor_for
 from portal.web.presenters import event as event_rows
 from tests.web.conftest import Browser
 from tests.web.test_machines import address, words
 from tests.world import World, forget_machines
-from vms.models import VM, Nic
+from vms.models import VM, AffinityGroup, Nic
 
 
 @pytest.fixture
@@ -116,3 +119,48 @@ class TestList:
 def test_the_log_is_told_in_sentences(kind: str, says: str) -> None:
     (row,) = event_rows.rows([Event(kind=kind, target_name="web", data={})])
     assert row.words == says
+
+
+@pytest.mark.parametrize(
+    ("after", "says", "detail"),
+    [
+        (
+            {"is_live": True, "downtime_ms": 110, "total_ms": 14_000, "sent_bytes": 1024**3},
+            "ran on while it was moved",
+            "It stood still for 110 ms. 1 GiB were sent in 14 s.",
+        ),
+        ({"is_live": False}, "was off while it was moved", ""),
+    ],
+)
+def test_a_move_is_told_in_sentences(after: dict[str, Any], says: str, detail: str) -> None:
+    (row,) = event_rows.rows([Event(kind="vm.migrated", target_name="web", data={"after": after})])
+    assert (row.words, row.detail.replace(THIN_SPACE, " ")) == (says, detail)
+
+
+def test_the_names_of_the_providers_tokens_are_its_own(world: World, browser: Browser) -> None:
+    web = world.machines["web"]
+    for person in ("admin", "owner"):
+        log.record("vm.renamed", actor=actor_for(world.people[person], source=f"token of-{person}"), target=web)
+    pages = (f"/t/acme/vms/{web.pk}/activity/", "/t/acme/activity/", "/t/acme/")
+    for url in pages:
+        told = words(browser("owner").get(url))
+        assert "of-admin" not in told
+        assert "the provider" in told
+        assert "token of-owner" in told
+        assert "token of-admin" in words(browser("admin").get(url))
+    sources = {event["source"] for event in world.caller("owner").get("events?kind=vm.renamed").json()["results"]}
+    assert sources == {"the provider", "token of-owner"}
+    newest = world.caller("admin").get("events?kind=vm.renamed").json()["results"]
+    assert {event["source"] for event in newest} == {"token of-admin", "token of-owner"}
+    fed = world.caller("owner").get("events?kind=vm.renamed&after=0").json()["results"]
+    assert {event["source"] for event in fed} == sources
+
+
+def test_a_machine_says_its_groups_and_storage(world: World, browser: Browser) -> None:
+    web, pool = world.machines["web"], world.host.default_pool
+    group = AffinityGroup.objects.unscoped("test").create(tenant=world.acme, name="front", policy="apart")
+    group.members.add(web)
+    told = words(browser("owner").get(address(web)))
+    assert "front, kept apart" in told
+    assert f"Storage {pool.storage_class.name} Groups" in told
+    assert f"Storage {pool.storage_class.name}, pool {pool.name} Groups" in words(browser("admin").get(address(web)))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
+
+from django.db.models import QuerySet
 
 from hosts import placement
 from hosts.models import Cluster, Host, HostState
@@ -23,6 +25,21 @@ def machines_on(hosts: Sequence[Host]) -> list[VM]:
     """Of all tenants, also those in the bin, in the order in which they move."""
     rows = VM.objects.unscoped("the provider empties hosts").filter(host__in=hosts)
     return in_turn(rows.select_related("host__cluster", "flavor", "tenant"))
+
+
+def machines_of(actor: Actor, host: Host) -> QuerySet[VM]:
+    """Newest first, for the host's page."""
+    actor.require(Permission.HOST_READ)
+    rows = VM.objects.for_actor(actor).filter(host=host)
+    return rows.select_related("host__cluster", "flavor", "tenant").order_by("-created_at", "-id")
+
+
+def ways_out(host: Host, vms: Sequence[VM]) -> Mapping[UUID, Move]:
+    """Where each of these would go, were they to leave in their turn; as many queries for one as for all."""
+    stuck = {vm.pk: words for vm in vms if (words := why_stuck(vm))}
+    candidates = migration.survey(in_turn(vms))
+    plan = simulate(host, candidates, placement.sites(uses_reserve=True), stuck)
+    return {move.vm.pk: move for move in plan.moves}
 
 
 def plan_of(actor: Actor, host: Host) -> Plan:

@@ -16,6 +16,7 @@ from portal.operations.models import Operation
 from portal.operations.states import State
 from portal.operations.workflow import kinds, workflow_of
 from portal.tenancy.gate import Actor
+from portal.tenancy.roles import Permission
 from vms import promise_words, selectors
 from vms.models import VM, Flavor, Nic
 from vms.promise_words import Words
@@ -158,6 +159,8 @@ class VmPage(VmRow):
     vcpus: int
     memory: str
     disk: str
+    storage: str
+    groups: list[str]
     created_by: str
     key_count: int
     has_user_data: bool
@@ -216,9 +219,22 @@ def page(actor: Actor, vm: VM, operation: Operation | None, current: str) -> VmP
         vcpus=vm.vcpus,
         memory=mib(vm.memory_mib),
         disk=f"{vm.disk_gib}{THIN_SPACE}GiB",
+        storage=_storage(actor, vm),
+        groups=[f"{group.name}, kept {group.policy}" for group in vm.groups.order_by("name")],
         created_by=vm.created_by,
         key_count=len(vm.ssh_keys),
         has_user_data=bool(vm.user_data),
+    )
+
+
+def _storage(actor: Actor, vm: VM) -> str:
+    """The class of its boot disk, and for the provider's staff the pool; "" before there is one."""
+    boot = vm.volumes.filter(is_boot=True).select_related("layer__pool__storage_class").first()
+    if boot is None:
+        return ""
+    pool = boot.layer.pool
+    return (
+        f"{pool.storage_class.name}, pool {pool.name}" if actor.can(Permission.HOST_READ) else pool.storage_class.name
     )
 
 
@@ -257,7 +273,7 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
         "console_url": reverse("vm-console", args=own),
         "settings_url": reverse("vm-settings", args=own),
         "delete_url": f"{reverse('vm-settings', args=own)}#danger",
-        "status": _status(vm, operation),
+        "status": status_of(vm, operation),
         "operation_url": reverse("operation-detail", args=[operation.pk]) if operation else "",
         "address": address,
         "is_address_seen": seen_at is not None,
@@ -276,7 +292,7 @@ def _row_fields(actor: Actor, vm: VM, operation: Operation | None, slug: str) ->
     }
 
 
-def _status(vm: VM, operation: Operation | None) -> Status:
+def status_of(vm: VM, operation: Operation | None) -> Status:
     stale = not vm.host.is_reachable
     word, look, since = vm.status, LOOKS[vm.status], vm.observed_since
     if operation is not None:

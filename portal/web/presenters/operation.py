@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -80,6 +80,21 @@ class StepView:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Something that an operation goes over, with what became of it; `state_url` is "" where nothing did yet."""
+
+    name: str
+    url: str
+    word: str
+    look: str
+    state_url: str
+
+
+# By kind, the parts of an operation that has any. The apps add what they know of at start.
+parts_of: dict[str, Callable[[Operation], Sequence[Part]]] = {}
+
+
+@dataclass(frozen=True)
 class OperationRow:
     """An operation in a list."""
 
@@ -106,6 +121,7 @@ class OperationView(OperationRow):
     kind: str
     percent: int
     steps: Sequence[StepView]
+    parts: Sequence[Part]
     undone: Sequence[str]
     elapsed: float | None
     advice: str
@@ -135,6 +151,7 @@ def view(actor: Actor, operation: Operation, steps: Sequence[OperationStep], slu
         kind=operation.kind,
         percent=operations.progress(operation, steps),
         steps=[_step(step, _error(operation, "detail")) for step in steps],
+        parts=parts_of[operation.kind](operation) if operation.kind in parts_of else (),
         undone=[step.title for step in steps if step.state == StepState.UNDONE],
         elapsed=_elapsed(operation),
         advice=_advice(actor, operation) if failed else "",
