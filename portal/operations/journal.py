@@ -99,7 +99,13 @@ class Journal:
         with transaction.atomic():
             self._guard()
             measured = _measured(step, amount) if amount else {}
-            self._set(step, StepState.RUNNING, progress=min(max(fraction, 0.0), 1.0), detail=text.shortened(words, LONGEST_DETAIL), **measured)
+            self._set(
+                step,
+                StepState.RUNNING,
+                progress=min(max(fraction, 0.0), 1.0),
+                detail=text.shortened(words, LONGEST_DETAIL),
+                **measured,
+            )
             self._tell()
 
     def move(self, state: State, **fields: Any) -> None:
@@ -118,7 +124,10 @@ class Journal:
     def release(self, *, waiting_for: str, seconds: float, **fields: Any) -> None:
         """Give the operation back until later; its state stays, so the next worker goes on where this one stopped."""
         state = State.QUEUED if self.operation.state == State.RUNNING else State(self.operation.state)
-        waiting = {"waiting_for": text.shortened(waiting_for, LONGEST_WAIT), "not_before": Now() + timedelta(seconds=seconds)}
+        waiting = {
+            "waiting_for": text.shortened(waiting_for, LONGEST_WAIT),
+            "not_before": Now() + timedelta(seconds=seconds),
+        }
         self.move(state, **waiting, lease_until=None, lease_owner="", **fields)
 
     def cancel_requested(self) -> bool:
