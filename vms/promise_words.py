@@ -143,13 +143,14 @@ def schedule(schedule: Schedule) -> str:
 
 
 def cpu_shared(over_commit: OverCommit, *, named: bool = False) -> str:
-    """How many machines' vCPUs share a CPU of a cluster; `named` where there are several."""
+    """How many machines' vCPUs share a CPU of a cluster; `named` where it is not that of one machine."""
     on = f"On the hosts of {over_commit.cluster}" if named else "On its hosts"
     if not over_commit.hosts:
         return f"{on} no machine runs now."
     most = f"at most {over_commit.most:g} may"
     if over_commit.given <= 1:
-        return f"{on} there are {over_commit.given:g} vCPUs for each CPU now, so nobody has to share yet; {most}."
+        given = f"{on} there are {over_commit.given:g} vCPUs for each CPU now"
+        return f"{given}, so nobody has to share yet; {most} share one."
     return f"{on} {over_commit.given:g} vCPUs share each CPU now; {most}."
 
 

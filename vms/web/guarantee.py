@@ -64,7 +64,7 @@ def card(found: Guarantee) -> Card:
         floor=words.floor,
         ceiling=words.ceiling,
         memory=words.memory,
-        shared=shared(found.over_commit),
+        shared=shared(found.over_commit, named=False),
         meaning=found.meaning,
         on_host_failure=found.on_host_failure,
         has_backups=backups is not None,
@@ -74,9 +74,9 @@ def card(found: Guarantee) -> Card:
     )
 
 
-def shared(present: Sequence[OverCommit]) -> Sequence[str]:
+def shared(present: Sequence[OverCommit], *, named: bool = True) -> Sequence[str]:
     """How far CPUs are shared, a sentence for each cluster."""
-    return [promise_words.cpu_shared(each, named=len(present) > 1) for each in present]
+    return [promise_words.cpu_shared(each, named=named) for each in present]
 
 
 def _waiting(found: Waiting) -> WaitingView:
