@@ -78,6 +78,7 @@ def special_states(world: World, browser: Browser, owner: Client) -> Iterator[tu
     world.backup("web")
     Host.objects.filter(pk=world.host.pk).update(state="failed", failed_at=timezone.now())
     yield "failed host", browser("admin").get("/provider/hosts/one/failover/").content
+    yield "tenant with machines on it", owner.get("/t/acme/").content
     yield "machine of a failed host", owner.get(f"/t/acme/vms/{web[0]}/").content
     forget_machines(VM.objects.unscoped("test").all())
     yield "nothing yet", owner.get("/t/acme/vms/").content
