@@ -27,6 +27,9 @@ from vms.models import Image, ImageState, ImageUpload
 REAP_SECONDS = 60.0  # between two looks for what nobody has
 
 
+LOOK_EVERY_BYTES = 64 << 20  # at how much room is left, while something comes in
+
+
 class NoSpace(DomainError):
     """The disk of the portal is full, or would be."""
 

@@ -10,6 +10,7 @@ from django.db.models import Case, Count, Max, Model, Q, QuerySet, When
 from django.utils import timezone
 
 from hosts import metrics
+from portal.core import text
 from portal.core.errors import Invalid, NotFound
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each, in_the_way
@@ -19,11 +20,25 @@ from portal.tenancy.models import Tenant
 from portal.tenancy.roles import Permission
 from vms import intake
 from vms import resolutions as of_drift
-from vms.models import VM, Drift, DriftState, Flavor, Image, ImageState, ImageUpload, Schedule, ScheduleRun, VmUsage
+from vms.models import (
+    VM,
+    Drift,
+    DriftState,
+    Flavor,
+    Image,
+    ImageState,
+    ImageUpload,
+    Schedule,
+    ScheduleRun,
+    Visibility,
+    VmUsage,
+)
 from vms.resolutions import Resolution
 from vms.states import ALLOWED, Action, Facts, Verdict, verdicts
 
 M = TypeVar("M", bound=Model)
+# By an administrator: it is the provider's, or was made public.
+_VOUCHED_FOR = Q(tenant=None) | Q(visibility=Visibility.PUBLIC)
 OFFERED = Q(is_active=True, state=ImageState.READY)
 STATUSES = ("building", "running", "paused", "stopped", "error", "deleting")
 PERMISSION_OF = {Action.CONSOLE: Permission.VM_CONSOLE, Action.MIGRATE: Permission.HOST_WRITE}
@@ -184,8 +199,13 @@ def all_flavors(actor: Actor) -> QuerySet[Flavor]:
 
 
 def image(actor: Actor, tenant: Tenant, slug_or_id: object, field: str | None = None) -> Image:
-    """One that a machine of the tenant can be made of."""
+    """One that a machine of the tenant can be made of.
+
+    A slug is that of one's own or of a public one: what others share goes by id, or it could take another's place.
+    """
     rows = images(actor, tenant)
+    if not text.is_id(slug_or_id):
+        rows = rows.filter(Q(tenant=tenant) | _VOUCHED_FOR)
     found = _image(rows.filter(OFFERED), slug_or_id, [tenant.pk]) or _image(rows, slug_or_id, [tenant.pk])
     if found is None:
         raise unknown("image", field)
@@ -196,9 +216,12 @@ def image(actor: Actor, tenant: Tenant, slug_or_id: object, field: str | None = 
 
 
 def any_image(actor: Actor, slug_or_id: object, permission: Permission = Permission.IMAGE_READ) -> Image:
-    """One that the actor sees; of those with one slug their own comes first, then the provider's."""
+    """One that the actor sees; of those with one slug their own comes first, then the provider's. See `image`."""
     actor.require_scope(permission)
-    found = _image(images(actor).select_related("tenant"), slug_or_id, actor.memberships)
+    rows = images(actor).select_related("tenant")
+    if not actor.is_provider and not text.is_id(slug_or_id):
+        rows = rows.filter(Q(tenant__in=list(actor.memberships)) | _VOUCHED_FOR)
+    found = _image(rows, slug_or_id, actor.memberships)
     if found is None:
         raise unknown("image")
     actor.require(permission, found.tenant_id)
@@ -254,13 +277,9 @@ def flavor(slug_or_id: object, field: str | None = None) -> Flavor:
 
 
 def _by_slug_or_id(rows: QuerySet[M], slug_or_id: object) -> M | None:
+    """What looks like an id is one, whatever slugs there are."""
     wanted = str(slug_or_id)
-    if (found := rows.filter(slug=wanted).first()) is not None:
-        return found
-    try:
-        return rows.filter(pk=gate.parse_id(wanted)).first()
-    except NotFound:
-        return None
+    return rows.filter(pk=UUID(wanted)).first() if text.is_id(wanted) else rows.filter(slug=wanted).first()
 
 
 def used_by(vm: VM, span: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from portal.core import text
 from portal.core.errors import Invalid
 from portal.operations.models import Operation
 from portal.operations.selectors import active_on_each, in_the_way
@@ -98,16 +99,8 @@ def status_of(volume: Volume, operation: Operation | None) -> str:
 def machine_for(actor: Actor, tenant: Tenant, reference: object, field: str = "vm") -> VM:
     """A machine of the tenant's, by id or by name, named in a body."""
     rows = VM.objects.for_actor(actor).filter(tenant=tenant)
-    found = rows.filter(name=str(reference), binned_at=None).first()
-    if found is None and (id := _as_id(reference)):
-        found = rows.filter(pk=id).first()
+    named = {"pk": UUID(str(reference))} if text.is_id(reference) else {"name": str(reference), "binned_at": None}
+    found = rows.filter(**named).first()
     if found is None:
         raise Invalid("There is no such machine.", code="unknown_reference", field=field)
     return found
-
-
-def _as_id(reference: object) -> UUID | None:
-    try:
-        return UUID(str(reference))
-    except ValueError:
-        return None

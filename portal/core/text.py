@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from contextlib import suppress
 from uuid import UUID
 
 from portal.core.errors import Invalid
@@ -15,10 +14,17 @@ _CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def no_id(value: str, field: str = "name") -> str:
     """For what is found by its id as well as by name. Raises Invalid at `field` for a name that could be an id."""
-    with suppress(ValueError):
-        UUID(value)
+    if is_id(value):
         raise Invalid("This looks like an id; choose another name.", code="invalid_name", field=field)
     return value
+
+
+def is_id(value: object) -> bool:
+    try:
+        UUID(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def hostname(value: str, field: str = "name") -> str:

@@ -66,6 +66,27 @@ class TestWhoSees:
         assert call("owner").patch(f"images/{wanted['image']}", {"shared_with": ["beta"]}).status_code == 200
         assert call("foreign").post("vms", wanted).status_code == 202
 
+    def test_what_others_share_takes_nobody_s_place(self, world: World, call: Call) -> None:
+        """By no slug, whether the public one is offered any more or not, and by nobody's id."""
+        evil = make_image("debian-12", world.beta, sha256="2" * 64)
+        assert call("foreign").patch(f"images/{evil.pk}", {"shared_with": ["acme"]}).status_code == 200
+        wanted = {"name": "new", "image": "debian-12", "flavor": "small", "tenant": "acme"}
+        assert call("member").post("vms", wanted).json()["errors"][0]["code"] == "unknown_reference"
+        assert call("member").get("images/debian-12").status_code == 404
+        good = make_image("debian-12", None, sha256="3" * 64, visibility="public")
+        assert call("member").get("images/debian-12").json()["id"] == str(good.pk)
+        assert call("admin").patch(f"images/{good.pk}", {"active": False}).status_code == 200
+        assert call("member").post("vms", wanted).json()["errors"][0]["code"] == "unknown_reference"
+        Image.objects.unscoped("test").filter(pk=evil.pk).update(slug=str(world.image.pk))
+        assert call("member").get(f"images/{world.image.pk}").json()["slug"] == "tiny"
+        assert call("member").post("vms", {**wanted, "image": str(evil.pk)}).status_code == 202
+
+    def test_no_slug_looks_like_an_id(self, world: World, call: Call) -> None:
+        body = {"name": "x", "format": "raw", "tenant": "beta", "slug": str(world.image.pk), "size_bytes": 512}
+        assert call("foreign").post("uploads", body).json()["errors"][0]["field"] == "slug"
+        renamed = call("member").patch(f"vms/{world.machines['web'].pk}", {"name": str(world.image.pk)})
+        assert renamed.json()["errors"][0]["field"] == "name"
+
 
 class TestProperties:
     def test_they_are_changed_and_logged(self, world: World, call: Call) -> None:

@@ -72,6 +72,15 @@ def test_few_at_a_time(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert answer.json()["code"] == "too_many_uploads"
 
 
+def test_few_are_fetched_at_a_time(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MOST_OPEN", 2)
+    for number, status in enumerate((202, 202, 409)):
+        body = {"name": f"x{number}", "format": "raw", "tenant": "acme", "url": f"https://example.org/{number}"}
+        answer = call("owner").post("images", body)
+        assert answer.status_code == status, answer.content
+    assert answer.json()["code"] == "too_many_imports"
+
+
 @pytest.mark.parametrize(
     ("offset", "data", "code"),
     [

@@ -71,6 +71,14 @@ def require_nothing_left(world: World) -> None:
     assert list(audit.findings()) == []
 
 
+def test_the_portal_keeps_room_to_live(world: World, send: Any, ended: Any, settings: Any) -> None:
+    """A small file may unfold to more than is left."""
+    operation = send(samples.converted("qcow2"), "qcow2")
+    settings.INTAKE_RESERVE_BYTES = 1 << 62
+    assert ended(operation).error["code"] == "no_space"
+    require_nothing_left(world)
+
+
 def test_a_file_becomes_an_image(world: World, send: Any, ended: Any) -> None:
     operation = ended(send(samples.converted("vmdk"), "vmdk", properties={"os": "Debian", "default_user": "debian"}))
     assert operation.state == "succeeded", operation.error

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from portal.core.outbound import connect
-from portal.core.outbound.addresses import Policy, is_public, target_of
+from portal.core.outbound.addresses import Policy, is_public, require_public, target_of
 from portal.core.outbound.refusal import Refused
 from tests.imaging import servers
 from vms.imaging import fetch as fetching
@@ -85,6 +85,14 @@ def test_urls_that_are(url: str) -> None:
 )
 def test_addresses(address: str, public: bool) -> None:
     assert is_public(ip_address(address)) == public
+
+
+@pytest.mark.parametrize("spelling", ["8.8.4.4", "::ffff:8.8.4.4", "64:ff9b::808:404"])
+def test_ours_are_ours_in_every_spelling(spelling: str) -> None:
+    ours = Policy(forbidden=frozenset({ip_address("8.8.4.4")}))
+    with pytest.raises(Refused):
+        require_public(ip_address(spelling), ours)
+    require_public(ip_address(spelling), Policy())
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ MOST_VCPUS, MOST_MEMORY_MIB, MOST_DISK_GIB = 512, 16 * 1024 * 1024, 1024 * 1024
 def register_image(*, actor: Actor, source: Path, slug: str, **properties: Any) -> Image:
     """Take a trusted, local qcow2 file into the store as a public image; the same slug again replaces what it names."""
     actor.require(Permission.IMAGE_WRITE)
-    image = Image.objects.unscoped("public images").filter(tenant=None, slug=text.slug(slug)).first() or Image(
-        slug=slug
-    )
+    image = Image.objects.unscoped("public images").filter(
+        tenant=None, slug=text.no_id(text.slug(slug), "slug")
+    ).first() or Image(slug=slug)
     before = None if image._state.adding else {"sha256": image.sha256}
     image.sha256 = image_store.sha256(source)
     image.size_bytes = source.stat().st_size
@@ -68,7 +68,7 @@ def create_flavor(
     _check_range("memory_mib", memory_mib, 32, MOST_MEMORY_MIB)
     _check_range("disk_gib", disk_gib, 1, MOST_DISK_GIB)
     size = {"vcpus": vcpus, "memory_mib": memory_mib, "disk_gib": disk_gib}
-    flavor = Flavor(slug=text.slug(slug), name=text.label(name), **size, **asdict(promised))
+    flavor = Flavor(slug=text.no_id(text.slug(slug), "slug"), name=text.label(name), **size, **asdict(promised))
     try:
         with transaction.atomic():
             flavor.save(force_insert=True)

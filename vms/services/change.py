@@ -55,7 +55,7 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 def rename(*, actor: Actor, vm: VM, name: str) -> VM:
     """Its name in the portal; the hostname inside stays what the guest makes of it."""
     guard.require(actor, vm, Action.RENAME)
-    before, vm.name = vm.name, text.hostname(name)
+    before, vm.name = vm.name, text.no_id(text.hostname(name))
     try:
         with transaction.atomic():
             vm.save(update_fields=["name"])

@@ -112,7 +112,12 @@ def new_machine(
     """
     fields["expires_at"] = leases.end_for_new(tenant, fields.get("expires_at"))
     now = timezone.now()
-    own = {"name": text.hostname(name), "observed_since": now, "lease_since": now, "created_by": actor.label}
+    own = {
+        "name": text.no_id(text.hostname(name)),
+        "observed_since": now,
+        "lease_since": now,
+        "created_by": actor.label,
+    }
     vm = VM(tenant=tenant, **own, **fields)
     quotas.hold(tenant, vm.pk, {"vms": 1, **vm.wanted}, field=field)
     vm.host = place(vm)

@@ -52,7 +52,7 @@ def restore_vm(*, actor: Actor, vm: VM, name: str | None = None) -> Operation:
     before = {"name": vm.name, "binned_at": vm.binned_at.isoformat(), "purge_at": vm.purge_at.isoformat()}
     vm.lifecycle, vm.binned_at, vm.purge_at = Lifecycle.BUILDING, None, None
     if name is not None:
-        vm.name = text.hostname(name)
+        vm.name = text.no_id(text.hostname(name))
     try:
         with transaction.atomic():
             vm.save(update_fields=["lifecycle", "binned_at", "purge_at", "name"])

@@ -32,7 +32,7 @@ def create_group(*, actor: Actor, tenant: Tenant, name: str, policy: str) -> Aff
         raise Invalid(f"Use one of: {', '.join(GroupPolicy.values)}.", field="policy")
     if AffinityGroup.objects.unscoped("count").filter(tenant=tenant).count() >= MOST_GROUPS:
         raise Conflict(f"A tenant has {MOST_GROUPS} groups at most.", code="too_many")
-    group = AffinityGroup(tenant=tenant, name=text.hostname(name), policy=policy)
+    group = AffinityGroup(tenant=tenant, name=text.no_id(text.hostname(name)), policy=policy)
     try:
         with transaction.atomic():
             group.save(force_insert=True)

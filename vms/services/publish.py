@@ -42,7 +42,12 @@ def publish_vm(*, actor: Actor, vm: VM, name: str, slug: str = "", description: 
         "min_memory_mib": vm.image.min_memory_mib,
         "min_disk_gib": vm.boot_volume.size_gib,
     }
-    new = NewImage(text.label(name), ImageFormat.QCOW2, slug=text.slug(slug) if slug else "", properties=properties)
+    new = NewImage(
+        text.label(name),
+        ImageFormat.QCOW2,
+        slug=text.no_id(text.slug(slug), "slug") if slug else "",
+        properties=properties,
+    )
     id, least = uuid7(), 1  # until it is known how large the file becomes
     quotas.hold(vm.tenant, id, image_amounts(least))
     source = vm.boot_volume.layer

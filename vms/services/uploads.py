@@ -39,7 +39,6 @@ from vms.workflows.image_import import IMPORT, LANE
 
 MIB = 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LOOK_AT_SPACE_EVERY = 64 * MIB
 _NAMES_TRIED = 20
 MOST_OPEN = 20  # of one tenant
 
@@ -122,7 +121,7 @@ class _Appender:
         if self._at + len(piece) > self._upload.size_bytes:
             raise _too_long(self._upload)
         self._write(memoryview(piece))
-        if self._at - self._looked_at > _LOOK_AT_SPACE_EVERY:
+        if self._at - self._looked_at > intake.LOOK_EVERY_BYTES:
             intake.require_space(0)
             self._looked_at = self._at
 
@@ -172,6 +171,7 @@ def import_url(*, actor: Actor, request: NewImage, url: str) -> tuple[Image, Ope
     except Refused as refusal:
         raise Invalid(refusal.detail, code=refusal.code, field="url") from refusal
     intake.require_space(0)
+    _require_few_imports(tenant)
     id, least = uuid7(), 1  # until the server says how large it is
     quotas.hold(tenant, id, image_amounts(least), field="url")
     image = pending_image(id, tenant, request, least, actor.label)
@@ -228,6 +228,13 @@ def _require_few(tenant: Tenant) -> None:
         raise Conflict(f"{MOST_OPEN} uploads are open; finish one, or give it up.", code="too_many_uploads")
 
 
+def _require_few_imports(tenant: Tenant) -> None:
+    """They share a lane with those of all others."""
+    rows = Image.objects.unscoped("the actor's own").filter(tenant=tenant, state=ImageState.PENDING)
+    if rows.count() >= MOST_OPEN:
+        raise Conflict(f"{MOST_OPEN} images are on their way; wait until one is there.", code="too_many_imports")
+
+
 def _check(request: NewImage, tenant: Tenant) -> None:
     text.label(request.name)
     if request.format not in ImageFormat.values:
@@ -236,7 +243,7 @@ def _check(request: NewImage, tenant: Tenant) -> None:
         raise Invalid("A SHA-256 is 64 hexadecimal digits.", field="sha256")
     image_properties.checked(request.properties)
     if request.slug:
-        text.slug(request.slug)
+        text.no_id(text.slug(request.slug), "slug")
         if _is_taken(tenant, request.slug):
             raise _duplicate()
 
@@ -268,7 +275,7 @@ def pending_image(id: UUID, tenant: Tenant, request: NewImage, size_bytes: int, 
 def _slugs(name: str) -> Iterator[str]:
     """`debian-12`, `debian-12-2`, …"""
     plain = slugify(name)[:56].replace("_", "-").strip("-")
-    if not plain or plain.isdigit() or plain == "localhost":
+    if not plain or plain.isdigit() or plain == "localhost" or text.is_id(plain):
         plain = f"image-{plain}".strip("-")
     yield plain
     yield from (f"{plain}-{number}" for number in range(2, _NAMES_TRIED))

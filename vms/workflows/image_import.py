@@ -50,12 +50,32 @@ def receive(context: StepContext) -> Output:
         intake.fetching(image.pk),
         _policy(),
         Bounds(settings.IMAGE_MOST_BYTES),
-        progress=_seldom(context),
-        on_size=lambda bytes_: hold(context, image, bytes_),
+        progress=_with_room(_seldom(context)),
+        on_size=lambda bytes_: _make_room(context, image, bytes_),
     )
     context.check()
     os.replace(intake.fetching(image.pk), source)
     return None
+
+
+def _make_room(context: StepContext, image: Image, size_bytes: int) -> None:
+    """In the quota, and beside what the portal itself lives on."""
+    intake.require_space(size_bytes)
+    hold(context, image, size_bytes)
+
+
+def _with_room(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """Ends a fetch when the portal's storage is too full to live on, whatever the server had said."""
+    looked_at = 0
+
+    def moved(done_bytes: int, total_bytes: int) -> None:
+        nonlocal looked_at
+        if done_bytes - looked_at > intake.LOOK_EVERY_BYTES:
+            intake.require_space(0)
+            looked_at = done_bytes
+        progress(done_bytes, total_bytes)
+
+    return moved
 
 
 def discard(context: StepContext) -> None:
@@ -91,6 +111,7 @@ def convert(context: StepContext) -> Output:
         return None
     for left in intake.directory(image.pk).glob("converting-*"):
         left.unlink()
+    intake.require_space(needed)
     jail.give(intake.directory(image.pk), source)
     report = _seldom(context)
     qemu.convert(
@@ -147,7 +168,7 @@ def forget(operation: Operation) -> None:
 def translate(error: Exception) -> Exception | None:
     if isinstance(error, Refused):
         return StepFailed(error.code, error.detail)
-    if isinstance(error, ledger.Exceeded):
+    if isinstance(error, ledger.Exceeded | intake.NoSpace):
         return StepFailed(error.code, error.detail)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StepFailed("no_space", "The storage of the portal is full.")

@@ -68,19 +68,23 @@ def target_of(url: str, policy: Policy) -> Target:
 
 def require_public(address: Address, policy: Policy) -> None:
     """Raises Refused, with no word of what is at the address."""
-    if address in policy.forbidden or not is_public(address):
+    if _carried(address) in policy.forbidden or not is_public(address):
         raise not_allowed("The URL leads to an address that is not public.")
 
 
 def is_public(address: Address) -> bool:
+    address = _carried(address)
     if isinstance(address, IPv4Address):
         return address.is_global and not any(address in network for network in _SPECIAL_4)
-    if address.ipv4_mapped is not None:
-        return is_public(address.ipv4_mapped)
-    if address in _NAT64:
-        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
     special = address.scope_id is not None or any(address in network for network in _SPECIAL_6)
     return address in _GLOBAL_UNICAST and address.is_global and not special
+
+
+def _carried(address: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for, where it does."""
+    if isinstance(address, IPv6Address) and (address.ipv4_mapped is not None or address in _NAT64):
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address
 
 
 def not_allowed(words: str) -> Refused:
