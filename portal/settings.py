@@ -164,6 +164,7 @@ CELERY_BEAT_SCHEDULE = {
     "reap-operations": {"task": "portal.operations.tasks.reap", "schedule": 5.0, "options": {"expires": 5}},
     "empty-bin": {"task": "vms.tasks.empty_bin", "schedule": 60.0, "options": {"expires": 60}},
     "recover-waiting": {"task": "vms.tasks.recover_waiting", "schedule": 15.0, "options": {"expires": 15}},
+    "follow-budgets": {"task": "vms.tasks.follow_budgets", "schedule": 60.0, "options": {"expires": 60}},
     "follow-leases": {"task": "vms.tasks.follow_leases", "schedule": 60.0, "options": {"expires": 60}},
     "follow-tenants": {"task": "vms.tasks.follow_tenants", "schedule": 10.0, "options": {"expires": 10}},
     "look-at-schedules": {"task": "vms.tasks.look_at_schedules", "schedule": 20.0, "options": {"expires": 20}},

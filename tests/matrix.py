@@ -24,6 +24,7 @@ COVERED = ("api/v1/",)
 
 NEW_IMAGE = {"name": "Debian 12", "format": "qcow2", "tenant": "acme"}
 HOOK = "https://hooks.example.org/berth?key=canary"
+BUDGET = {"amount": "100.00", "thresholds": [{"percent": 80, "of": "spent", "action": "notify"}]}
 NOBODY = "018f0000-0000-7000-8000-00000000dead"
 
 
@@ -431,6 +432,14 @@ ROUTES: dict[str, Route] = {
     "api/v1/events": Route(_at("events"), {"GET": SIGNED_IN}),
     # -- usage and money
     "api/v1/usage": Route(_at("usage"), {"GET": SIGNED_IN}),
+    "api/v1/budgets/<slug:tenant>": Route(
+        lambda world: f"/api/v1/budgets/{world.budget().tenant.slug}",
+        {
+            "GET": ACME_READS,
+            "PUT": _call(_OWNERS.format(200), lambda world: BUDGET),
+            "DELETE": _call(_OWNERS.format(204)),
+        },
+    ),
     "api/v1/charges": Route(_at("charges"), {"GET": SIGNED_IN}),
     "api/v1/prices": Route(
         _at("prices"),

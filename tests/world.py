@@ -30,7 +30,7 @@ from hosts.services.pools import add_default_pool
 from portal.accounts import tokens
 from portal.accounts.models import ApiToken, ProviderRole, SshKey, User
 from portal.accounts.services import add_key
-from portal.billing.models import PriceBook
+from portal.billing.models import Budget, PriceBook
 from portal.billing.services import NewPrice, create_book
 from portal.events import feed_order
 from portal.events.models import FeedEntry
@@ -376,6 +376,11 @@ class World:
         since = datetime(2999, 1, 1, tzinfo=UTC)
         prices = [NewPrice("vcpu", Decimal("0.01"))]
         return create_book(actor=SYSTEM, name="Acme", currency="EUR", tenant=self.acme, since=since, prices=prices)
+
+    def budget(self) -> Budget:
+        """Of acme's: 100 EUR a month."""
+        values = {"amount": 100, "currency": "EUR"}
+        return Budget.objects.unscoped("test").get_or_create(tenant=self.acme, defaults=values)[0]
 
     def webhook(self, **more: Any) -> Webhook:
         """Of acme's; the same one for the same address."""

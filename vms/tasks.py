@@ -8,7 +8,7 @@ from django.utils import timezone
 from vms import lease_mail, usage
 from vms.planning import services as plans
 from vms.scheduling.turn import turn
-from vms.services import bin, copies, failover, lease_clock, tenants, uploads
+from vms.services import bin, budget, copies, failover, lease_clock, tenants, uploads
 from vms.workflows import clear_up
 
 
@@ -43,6 +43,12 @@ def recover_waiting() -> None:
 def follow_tenants() -> None:
     """Stop, bin and purge what belongs to suspended and closed tenants."""
     tenants.follow(timezone.now())
+
+
+@shared_task  # type: ignore[untyped-decorator]
+def follow_budgets() -> None:
+    """Look at each budget, tell people of what it came to, then stop machines where it says so."""
+    budget.follow()
 
 
 @shared_task  # type: ignore[untyped-decorator]

@@ -94,6 +94,7 @@ TAGS = {
     "quota-rule": "What is given without anybody looking",
     "usage": "What was used, by intervals",
     "charges": "What that costs",
+    "budgets": "What it may cost in a month, and what follows when it comes to more",
     "prices": "What a unit of each meter costs, from when on",
     "tokens": "Your API tokens",
     "ssh-keys": "Your SSH keys",

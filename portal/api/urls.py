@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from portal.api import (
     account,
     billing,
+    budgets,
     documentation,
     events,
     invitations,
@@ -41,6 +42,7 @@ urlpatterns = [
     path("invitations/actions/accept", invitations.InvitationAccept.as_view()),
     path("quotas", tenants.Quotas.as_view()),
     path("quotas/<slug:tenant>", tenants.QuotaDetail.as_view()),
+    path("budgets/<slug:tenant>", budgets.BudgetDetail.as_view()),
     path("usage", billing.Usages.as_view()),
     path("charges", billing.Charges.as_view()),
     path("prices", billing.Prices.as_view()),

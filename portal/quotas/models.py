@@ -91,6 +91,15 @@ class ApprovalRule(models.Model):
     days = models.PositiveSmallIntegerField(default=14)
 
 
+class GrowthBlock(models.Model):
+    """Why a tenant may take no more (and with `stops` start nothing) until `until`; written by its budget."""
+
+    tenant = models.OneToOneField(Tenant, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    reason = models.CharField(max_length=300)
+    stops = models.BooleanField()
+    until = models.DateTimeField()
+
+
 class Account(Row):
     """One side of the ledger: a tenant that spends its quota, or a host that lends its capacity.
 

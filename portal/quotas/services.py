@@ -9,7 +9,7 @@ from django.db import transaction
 
 from portal.core.errors import Invalid
 from portal.events import log
-from portal.quotas import grants, ledger, words
+from portal.quotas import blocks, grants, ledger, words
 from portal.quotas.models import RESOURCES, Quota
 from portal.tenancy.gate import Actor
 from portal.tenancy.models import Tenant
@@ -21,8 +21,10 @@ MOST = 2**31 - 1
 def hold(tenant: Tenant, holder_id: UUID, wanted: Mapping[str, int], *, field: str | None = None) -> None:
     """Take from the tenant's quota, or raise ledger.Exceeded with words for the tenant.
 
+    Raises BudgetExceeded where its budget lets it grow no further: no path that claims can forget that.
     `field` is where the size was chosen; how many machines there are is no field's fault.
     """
+    blocks.refuse_growth(tenant.pk, holder_id, wanted)
     quota = Quota.objects.get(tenant=tenant)
     try:
         ledger.hold(tenant.pk, holder_id, wanted, grants.limits_of(quota))

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     QUOTA_REQUEST = "quota:request"
     BILLING_READ = "billing:read"
     BILLING_WRITE = "billing:write"
+    BUDGET_WRITE = "budget:write"
     TENANT_READ = "tenant:read"
     TENANT_WRITE = "tenant:write"
     TENANT_CLOSE = "tenant:close"
@@ -74,7 +75,15 @@ _VIEWER = _BILLING | frozenset(
     }
 )
 _MEMBER = _VIEWER | {P.VM_WRITE, P.VM_CONSOLE, P.VM_SECRETS, P.IMAGE_WRITE, P.OPERATION_WRITE, P.QUOTA_REQUEST}
-_OWNER = _MEMBER | {P.MEMBER_WRITE, P.TENANT_WRITE, P.TENANT_CLOSE, P.IMAGE_SHARE, P.WEBHOOK_READ, P.WEBHOOK_WRITE}
+_OWNER = _MEMBER | {
+    P.MEMBER_WRITE,
+    P.TENANT_WRITE,
+    P.TENANT_CLOSE,
+    P.IMAGE_SHARE,
+    P.WEBHOOK_READ,
+    P.WEBHOOK_WRITE,
+    P.BUDGET_WRITE,
+}
 
 TENANT_ROLES: dict[Role, frozenset[Permission]] = {
     Role.BILLING: _BILLING,

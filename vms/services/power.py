@@ -6,6 +6,7 @@ from django.db import transaction
 
 from portal.operations import services as operations
 from portal.operations.models import Operation
+from portal.quotas import blocks
 from portal.tenancy.gate import Actor
 from vms.models import VM
 from vms.services import guard
@@ -27,6 +28,8 @@ ACTIONS = tuple(_TITLES)
 def change_power(*, actor: Actor, vm: VM, action: Action) -> Operation:
     """One of `ACTIONS`. Raises Forbidden, or Conflict with the reason."""
     guard.require(actor, vm, action)
+    if action in (Action.START, Action.RESUME):
+        blocks.refuse_start(vm.tenant_id)
     wish = {"before": vm.desired_power, "after": workflows.AIMS.get(action, vm.desired_power)}
     VM.objects.unscoped("a machine in hand").filter(pk=vm.pk).update(desired_power=wish["after"])
     return operations.submit(

@@ -102,7 +102,7 @@ def follow(now: datetime) -> None:
     """Begin what suspended and closed tenants still need. What is busy or refused is tried the next time."""
     rows = Tenant.objects.unscoped("by the clock")
     for tenant in rows.filter(suspended_at__isnull=False, stops_machines=True, closed_at=None):
-        _stop_machines(tenant)
+        stop_machines(tenant, WARDEN)
     for tenant in rows.filter(closed_at__isnull=False, purged_at=None):
         _fill_bin(tenant)
         if tenant.purge_at is not None and tenant.purge_at <= now:
@@ -122,14 +122,14 @@ def _machines(tenant: Tenant) -> QuerySet[VM]:
     return VM.objects.unscoped("of a tenant that ends").filter(tenant=tenant).select_related("tenant", "host")
 
 
-def _stop_machines(tenant: Tenant) -> None:
+def stop_machines(tenant: Tenant, actor: Actor) -> None:
     """By the power key; one that did not listen, and one that is paused, by force."""
     on = _machines(tenant).filter(lifecycle=Lifecycle.READY, binned_at=None, is_missing=False)
     for vm in on.exclude(observed_power=Power.STOPPED)[:MOST_AT_ONCE]:
         last = last_operation(SYSTEM, vm.pk)
-        is_deaf = last is not None and last.source == WARDEN.source and last.state == State.FAILED
+        is_deaf = last is not None and last.source == actor.source and last.state == State.FAILED
         action = Action.FORCE_OFF if is_deaf or vm.observed_power == Power.PAUSED else Action.STOP
-        _try(partial(power.change_power, actor=WARDEN, vm=vm, action=action))
+        _try(partial(power.change_power, actor=actor, vm=vm, action=action))
 
 
 def _was_stopped_by_us(vm: VM) -> bool:

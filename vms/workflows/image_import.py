@@ -22,6 +22,7 @@ from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, StepFailed, Workflow, register
 from portal.quotas import ledger
 from portal.quotas import services as quotas
+from portal.quotas.blocks import BudgetExceeded
 from portal.quotas.models import Quota
 from portal.tenancy.roles import Permission
 from vms import image_store, intake
@@ -168,7 +169,7 @@ def forget(operation: Operation) -> None:
 def translate(error: Exception) -> Exception | None:
     if isinstance(error, Refused):
         return StepFailed(error.code, error.detail)
-    if isinstance(error, ledger.Exceeded | intake.NoSpace):
+    if isinstance(error, ledger.Exceeded | BudgetExceeded | intake.NoSpace):
         return StepFailed(error.code, error.detail)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StepFailed("no_space", "The storage of the portal is full.")
