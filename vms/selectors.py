@@ -202,11 +202,12 @@ def image(actor: Actor, tenant: Tenant, slug_or_id: object, field: str | None = 
     """One that a machine of the tenant can be made of.
 
     A slug is that of one's own or of a public one: what others share goes by id, or it could take another's place.
+    The nearest is meant, offered or not: none steps in for one that is deprecated.
     """
-    rows = images(actor, tenant)
+    rows = Image.objects.for_actor(actor).available_to(tenant)
     if not text.is_id(slug_or_id):
         rows = rows.filter(Q(tenant=tenant) | _VOUCHED_FOR)
-    found = _image(rows.filter(OFFERED), slug_or_id, [tenant.pk]) or _image(rows, slug_or_id, [tenant.pk])
+    found = _image(rows, slug_or_id, [tenant.pk])
     if found is None:
         raise unknown("image", field)
     if not found.is_offered:

@@ -76,7 +76,7 @@ class TestWhoSees:
         good = make_image("debian-12", None, sha256="3" * 64, visibility="public")
         assert call("member").get("images/debian-12").json()["id"] == str(good.pk)
         assert call("admin").patch(f"images/{good.pk}", {"active": False}).status_code == 200
-        assert call("member").post("vms", wanted).json()["errors"][0]["code"] == "unknown_reference"
+        assert call("member").post("vms", wanted).json()["code"] == "image_not_offered"
         Image.objects.unscoped("test").filter(pk=evil.pk).update(slug=str(world.image.pk))
         assert call("member").get(f"images/{world.image.pk}").json()["slug"] == "tiny"
         assert call("member").post("vms", {**wanted, "image": str(evil.pk)}).status_code == 202
@@ -227,3 +227,12 @@ def test_lists_take_the_same_number_of_queries(world: World, call: Call, django_
     assert Image.objects.unscoped("test").count() > 30
     with django_assert_max_num_queries(len(few)):
         owner.get("images?limit=100")
+
+
+def test_none_steps_in_for_a_deprecated_public_image(world: World, call: Call) -> None:
+    """Another tenant's public image has the same slug."""
+    make_image("tiny", world.beta, sha256="2" * 64, visibility="public")
+    assert call("admin").patch(f"images/{world.image.pk}", {"active": False}).status_code == 200
+    wanted = {"name": "q-2", "image": world.image.slug, "flavor": "small", "tenant": "acme"}
+    answer = call("member").post("vms", wanted)
+    assert (answer.status_code, answer.json()["code"]) == (400, "image_not_offered")
