@@ -13,9 +13,12 @@ from hosts.connections import driver_for
 from hosts.driver import errors
 from hosts.driver.memory import MemoryDriver, MemoryHost
 from hosts.driver.types import FreshLayer, Merge, MergeFacts
+from hosts.models import Host, HostState
 from portal.core.errors import Conflict, Invalid
+from portal.operations import engine
 from portal.operations import services as operations
 from portal.operations.models import Operation
+from portal.operations.workflow import StepFailed
 from portal.quotas import ledger
 from portal.quotas.models import Quota
 from portal.tenancy.gate import SYSTEM, Actor
@@ -228,6 +231,26 @@ def test_one_that_fails_leaves_nothing(
     assert not Snapshot.objects.unscoped("test").exists()
     assert "snapshots" not in ledger.used(world.acme.pk)
     agree(web, host, turn, 1)
+
+
+def test_a_host_that_fails_after_the_freeze_loses_nothing(
+    web: VM, host: MemoryHost, owner: Actor, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest has written to the new layer since, so the machine starts from that one elsewhere."""
+    (below,) = chain(web)
+
+    def fail(moment: str, step: str) -> None:
+        if (moment, step) == ("before", "measure"):
+            Host.objects.filter(pk=web.host_id).update(state=HostState.FAILED, failed_at=timezone.now())
+            raise StepFailed("injected", "no")
+
+    monkeypatch.setattr(engine, "step_hook", fail)
+    snapshots.take_snapshot(actor=owner, vm=again(web), name="one")
+    (operation,) = work()
+    assert operation.state == "failed"
+    assert chain(web) == on_host(web, host)
+    assert chain(web)[1:] == [below]
+    assert Snapshot.objects.unscoped("test").get().state == SnapshotState.GONE
 
 
 def test_a_cancel_while_memory_is_written_ends_that(

@@ -181,7 +181,11 @@ def import_url(*, actor: Actor, request: NewImage, url: str) -> tuple[Image, Ope
 @transaction.atomic
 def drop(*, actor: Actor, upload_id: UUID) -> None:
     """Give it up: what was sent is removed, and the quota given back."""
-    _forget(unfinished(actor, upload_id), actor, "upload.dropped")
+    upload = unfinished(actor, upload_id)
+    rows = ImageUpload.objects.unscoped("fetched through the gate").select_for_update()
+    if not rows.filter(pk=upload.pk, finished_at=None).exists():  # in another tab, at this very moment
+        raise _finished(upload)
+    _forget(upload, actor, "upload.dropped")
 
 
 def discard_unfinished(upload: ImageUpload, actor: Actor) -> None:

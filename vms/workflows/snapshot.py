@@ -18,10 +18,11 @@ from portal.operations.models import Operation
 from portal.operations.workflow import Output, Step, StepContext, Workflow, register
 from portal.tenancy.roles import Permission
 from vms.design import domain_spec
-from vms.models import VM, Consistency, Layer, Power, Snapshot, SnapshotState
+from vms.models import VM, Consistency, Layer, Power, Snapshot, SnapshotState, Volume
 from vms.workflows.common import driver_of, machine
 from vms.workflows.snapshot_steps import (
     delete_overlays,
+    end_or_hide,
     forget_fresh,
     forget_snapshot,
     fresh_layers,
@@ -56,10 +57,15 @@ def take_back_files(context: StepContext) -> None:
 
 
 def freeze(context: StepContext) -> Output:
-    """Then its definition names the new layers as well, whether it runs or not."""
+    """Then its definition names the new layers as well, whether it runs or not.
+
+    The rows follow at once: were the new layers forgotten when the host fails, what was written since would be lost.
+    """
     vm, layers = machine(context.operation), fresh_layers(context.operation)
     driver, snapshot = driver_of(context, vm), snapshot_in(context.operation)
     consistency = _freeze(context, driver, vm, snapshot, layers)
+    context.check()
+    write_to(layers)
     driver.define(spec_on(vm, layers, context.fence))
     return {"consistency": consistency}
 
@@ -97,8 +103,12 @@ def take_back(context: StepContext) -> None:
     if snapshot_in(context.operation).has_memory:
         driver.end_freeze(vm.pk)
     targets = {volume.pk: volume.target for volume in vm.volumes.all()}
-    for volume_id, fresh in fresh_layers(context.operation).items():
+    layers = fresh_layers(context.operation)
+    for volume_id, fresh in layers.items():
         _merge_back(driver, vm, targets[volume_id], fresh)
+    context.check()
+    write_to({volume_id: fresh.parent for volume_id, fresh in layers.items() if fresh.parent is not None})
+    vm = machine(context.operation)
     driver.define(domain_spec(vm, vm.host, context.fence))
 
 
@@ -115,8 +125,7 @@ def _merge_back(driver: Driver, vm: VM, target: str, fresh: Layer) -> None:
 
 
 def keep(operation: Operation, outputs: Mapping[str, Any]) -> None:
-    snapshot, layers = snapshot_in(operation), fresh_layers(operation)
-    write_to(layers)
+    snapshot = snapshot_in(operation)
     rows = Snapshot.objects.unscoped("workflow").filter(pk=snapshot.pk)
     consistency = outputs["consistency"]
     rows.update(state=SnapshotState.READY, consistency=consistency, taken_at=Now())
@@ -127,7 +136,11 @@ def keep(operation: Operation, outputs: Mapping[str, Any]) -> None:
 
 
 def forget(operation: Operation) -> None:
+    """Where its host has failed meanwhile the machine writes to the new layers, and what is below is merged later."""
     snapshot = snapshot_in(operation)
+    if Volume.objects.unscoped("workflow").filter(layer__in=fresh_layers(operation).values()).exists():
+        end_or_hide(snapshot)
+        return
     forget_fresh(operation)
     forget_snapshot(snapshot)
 

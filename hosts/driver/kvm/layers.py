@@ -18,7 +18,7 @@ from hosts.driver import errors
 from hosts.driver.base import Progress
 from hosts.driver.kvm.connection import Calls, in_thread
 from hosts.driver.kvm.domains import find, lookup
-from hosts.driver.kvm.freeze import frozen
+from hosts.driver.kvm.freeze import FROZEN_SECONDS, frozen
 from hosts.driver.types import FreshLayer
 from hosts.driver.xml.addresses import with_addresses_of
 from hosts.driver.xml.chain import chain_of, targets_of
@@ -132,8 +132,10 @@ def _freeze(
         domain.snapshotCreateXML(snapshot_xml(overlays, others, path), _FREEZE)
         return False
     with frozen(uri, domain) if quiesce else nullcontext(False) as is_quiesced:
+        frozen_at = time.monotonic()
         domain.snapshotCreateXML(snapshot_xml(overlays, others, None), _DISKS)
-    return is_quiesced
+        is_late = time.monotonic() - frozen_at > FROZEN_SECONDS - 1
+    return is_quiesced and not is_late  # the guard may have thawed the guest before
 
 
 def _overlay(connect: libvirt.virConnect, layer: FreshLayer) -> Overlay:

@@ -8,6 +8,7 @@ stands on nothing: what was shared with an image is its own from then on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -33,6 +34,7 @@ def _layer(operation: Operation, which: str) -> Layer:
 def copy(context: StepContext) -> Output:
     Watch(context).until_complete(lambda: _copy(context))
     _take(context)
+    _limit(context)
     return None
 
 
@@ -56,10 +58,16 @@ def _is_on(context: StepContext, volume: Volume) -> bool:
 def _copy_under_guest(context: StepContext, volume: Volume, new: Layer) -> CopyFacts:
     assert volume.vm is not None
     driver = driver_of(context, volume)
-    facts = driver.move_disk(domain_with(context, volume.vm, volume, new), volume.target)
-    if facts.is_complete:
-        driver.limit_disk(volume.vm.pk, volume.target, new.pool.storage_class.limits)
-    return facts
+    return driver.move_disk(domain_with(context, volume.vm, volume, new), volume.target)
+
+
+def _limit(context: StepContext) -> None:
+    """As its new storage class has it; after the row says where it is, for the guest is there already."""
+    volume = volume_of(context.operation)
+    if volume.vm is not None and _is_on(context, volume):
+        limits = _layer(context.operation, "to").pool.storage_class.limits
+        with suppress(errors.InvalidState):  # it was switched off a moment ago
+            driver_of(context, volume).limit_disk(volume.vm.pk, volume.target, limits)
 
 
 def _copy_at_rest(context: StepContext, volume: Volume, new: Layer) -> CopyFacts:
